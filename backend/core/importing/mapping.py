@@ -1,0 +1,313 @@
+"""Which column of an imported file goes to which field."""
+
+import re
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+# Headers that mean a whole name, for records that have a first and a last name.
+FULL_NAME_HEADERS = frozenset(
+    ("name", "full name", "display name", "contact name", "person name")
+)
+NAME_FIELDS = frozenset(("first_name", "last_name"))
+ADDRESS_FIELDS = frozenset(
+    ("address_line_1", "address_line_2", "city", "state", "postal_code", "country")
+)
+
+# Google puts several values of the same kind into one cell this way.
+_VALUE_SEPARATOR = ":::"
+_TAG_SEPARATORS = re.compile(r":::|[;,]")
+_SYSTEM_LABELS = frozenset(("* mycontacts", "* my contacts", "* starred"))
+
+_NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
+_COPY_NUMBER = re.compile(r" \(\d+\)$")
+_INNER_NUMBER = re.compile(r"(.+) \d+ (.+)")
+_PAIR_VALUE = re.compile(r"(.+ \d+) value")
+_EXTERNAL_ID = re.compile(r"external_ids\.[a-z0-9_]{1,50}")
+_ADDRESS_KIND = re.compile(
+    r"address \d+|business|work|mailing|billing|primary|home|other|alternate|alt"
+)
+
+
+class BadMapping(Exception):
+    """A mapping sent by a client that does not fit the file or the fields.
+
+    Attributes:
+        code: unknown_column or unknown_target.
+        detail: a sentence for a person.
+        column: the column at fault.
+    """
+
+    def __init__(self, code: str, detail: str, column: str) -> None:
+        super().__init__(code, detail, column)
+        self.code = code
+        self.detail = detail
+        self.column = column
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class _Source(NamedTuple):
+    """Where `values` finds a value: the cell, and for Google's pairs its label cell."""
+
+    index: int
+    target: str
+    column: str
+    is_pair: bool
+    label_index: int | None
+
+
+def normalise(header: str) -> str:
+    """Return a header without the differences of case, spacing and punctuation."""
+    text = unicodedata.normalize("NFC", header).casefold()
+    return _NOT_ALPHANUMERIC.sub(" ", text).strip()
+
+
+def split_tags(text: str) -> list[str]:
+    """Split a cell of tags at " ::: ", ";" and ",".
+
+    Google's own labels are left out, and so is the "* " it puts before others. Of tags
+    that differ only in case the first is kept.
+    """
+    tags: dict[str, str] = {}
+    for part in _TAG_SEPARATORS.split(text):
+        tag = part.strip()
+        if tag.casefold() in _SYSTEM_LABELS:
+            continue
+        tag = tag.removeprefix("* ").lstrip()
+        if tag:
+            tags.setdefault(tag.casefold(), tag)
+    return list(tags.values())
+
+
+def split_full_name(name: str) -> dict[str, str]:
+    """Split a whole name into first_name and last_name; blank parts are left out.
+
+    "Lovelace, Ada" is last name first. Otherwise the last word is the last name, so a
+    single word is one.
+    """
+    last, comma, first = name.partition(",")
+    if not comma:
+        first, _, last = " ".join(name.split()).rpartition(" ")
+    parts = {"first_name": first.strip(), "last_name": last.strip()}
+    return {field: part for field, part in parts.items() if part}
+
+
+@dataclass(frozen=True)
+class ColumnMap:
+    """The target of every column of a file.
+
+    Several columns may have the same target; the first of them that is not blank in a
+    row gives the value. Two things are decided row by row:
+
+    - A phone in one of Google's numbered pairs ("Phone 1 - Label", "Phone 1 - Value")
+      whose target is `phone` goes by its label: mobile phones to `mobile`, fax and
+      pager numbers nowhere.
+    - Where columns hold several addresses (business, home), the first one that is not
+      blank is taken whole: another one only adds parts the first has no column for.
+
+    Attributes:
+        columns: the names of the columns, no two alike.
+        targets: one per column; None where the column is ignored.
+        order: column indexes, preferred ones first; empty for the order of the file.
+        has_mobile: whether `mobile` is a field; without it mobile phones are phones.
+    """
+
+    columns: tuple[str, ...]
+    targets: tuple[str | None, ...]
+    order: tuple[int, ...] = ()
+    has_mobile: bool = True
+
+    @classmethod
+    def suggest(cls, columns: Sequence[str], headers: Mapping[str, str]) -> "ColumnMap":
+        """Guess the mapping from the names of the columns.
+
+        `headers` gives the target of each known normalised header; where several
+        columns lead to one target, the header named earlier in it is preferred, then
+        the earlier column. Numbers inside a header count repetitions and do not
+        matter: "Phone 2 - Value" is as good as "Phone", "E-mail 2 Address" as "E-mail
+        Address". Two headers depend on the rest of the file:
+
+        - "Title" is the job title, unless another column is; then it is the salutation
+          (Outlook has both, the CRM programs use "Title" for the job).
+        - A whole name is used only if neither first nor last name has a column.
+        """
+        keys = [_known_header(column, headers) for column in columns]
+        targets = [None if key is None else headers[key] for key in keys]
+        fields = set(headers.values())
+
+        has_other_job_title = any(
+            target == "job_title" and key != "title"
+            for key, target in zip(keys, targets, strict=True)
+        )
+        if has_other_job_title and "salutation" in fields:
+            targets = [
+                "salutation" if key == "title" and target == "job_title" else target
+                for key, target in zip(keys, targets, strict=True)
+            ]
+        if fields >= NAME_FIELDS and NAME_FIELDS.isdisjoint(targets):
+            targets = [
+                "full_name"
+                if target is None and normalise(column) in FULL_NAME_HEADERS
+                else target
+                for column, target in zip(columns, targets, strict=True)
+            ]
+        order = _preferred_order(columns, headers)
+        return cls(tuple(columns), tuple(targets), order, "mobile" in fields)
+
+    @classmethod
+    def given(
+        cls,
+        columns: Sequence[str],
+        mapping: Mapping[str, str | None],
+        allowed: Collection[str],
+        headers: Mapping[str, str] | None = None,
+    ) -> "ColumnMap":
+        """Take the mapping a client chose.
+
+        Args:
+            columns: the names of the columns of the file.
+            mapping: column name to target; None or "" ignores the column, and so does
+                leaving it out.
+            allowed: the fields that may be targets. `full_name` may be one too if both
+                parts of the name are, and "external_ids.<source>" always.
+            headers: as for `suggest`, to prefer columns in the same order; without it
+                earlier columns are preferred.
+
+        Raises:
+            BadMapping: unknown_column or unknown_target.
+        """
+        for column, target in mapping.items():
+            if column not in columns:
+                raise BadMapping(
+                    "unknown_column", f"The file has no column “{column}”.", column
+                )
+            if target and not _is_allowed(target, allowed):
+                raise BadMapping(
+                    "unknown_target",
+                    f"Column “{column}” cannot go to “{target}”: there is no such "
+                    "field.",
+                    column,
+                )
+        targets = tuple(mapping.get(column) or None for column in columns)
+        order = _preferred_order(columns, headers) if headers else ()
+        return cls(tuple(columns), targets, order, "mobile" in allowed)
+
+    def as_dict(self) -> dict[str, str | None]:
+        """Return column name to target, in the order of the file."""
+        return dict(zip(self.columns, self.targets, strict=True))
+
+    def values(self, cells: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return what a row says: target to (stripped value, column it came from).
+
+        Blank cells are left out, missing ones count as blank. `full_name` comes out as
+        first_name and last_name, unless the row gives these itself.
+        """
+        found: dict[str, tuple[str, str]] = {}
+        width = len(cells)
+        plain_sources, addresses = self._sources
+        for index, target, column, is_pair, label_index in plain_sources:
+            if target in found and not is_pair:
+                continue
+            value = cells[index].strip() if index < width else ""
+            if not value:
+                continue
+            if is_pair:
+                value = value.partition(_VALUE_SEPARATOR)[0].rstrip()
+                if label_index is not None and label_index < width:
+                    target = self._target_of_phone(cells[label_index])
+            if target and target not in found:
+                found[target] = (value, column)
+        decided: set[str] = set()
+        for address in addresses:
+            parts: dict[str, tuple[str, str]] = {}
+            for index, target, column, _, _ in address:
+                value = cells[index].strip() if index < width else ""
+                if value and target not in decided and target not in parts:
+                    parts[target] = (value, column)
+            if parts:
+                found.update(parts)
+                decided.update(source.target for source in address)
+        if "full_name" in found:
+            name, column = found.pop("full_name")
+            for field, part in split_full_name(name).items():
+                found.setdefault(field, (part, column))
+        return found
+
+    @cached_property
+    def _sources(self) -> tuple[list[_Source], list[list[_Source]]]:
+        """The sources of each address, and before them those of all other values.
+
+        Both in order of preference.
+        """
+        names = [normalise(column) for column in self.columns]
+        plain: list[_Source] = []
+        addresses: dict[str, list[_Source]] = {}
+        for index in self.order or range(len(self.columns)):
+            target = self.targets[index]
+            if not target:
+                continue
+            pair = _PAIR_VALUE.fullmatch(names[index])
+            label_index = None
+            if pair and target == "phone":
+                label_index = _index_of(names, f"{pair[1]} label", f"{pair[1]} type")
+            source = _Source(
+                index, target, self.columns[index], bool(pair), label_index
+            )
+            if target in ADDRESS_FIELDS:
+                kind = _ADDRESS_KIND.match(names[index])
+                addresses.setdefault(kind[0] if kind else "", []).append(source)
+            else:
+                plain.append(source)
+        return plain, list(addresses.values())
+
+    def _target_of_phone(self, label: str) -> str | None:
+        label = label.casefold()
+        if "fax" in label or "pager" in label:
+            return None
+        if self.has_mobile and ("mobile" in label or "cell" in label):
+            return "mobile"
+        return "phone"
+
+
+def _known_header(column: str, headers: Mapping[str, str]) -> str | None:
+    """Return the key of `headers` that a column name stands for, if any."""
+    name = normalise(column)
+    if name in headers:
+        return name
+    # The second of two columns of the same name has got a number when it was read.
+    name = normalise(_COPY_NUMBER.sub("", column))
+    if name in headers:
+        return name
+    numbered = _INNER_NUMBER.fullmatch(name)
+    if numbered:
+        name = " ".join(numbered.groups()).removesuffix(" value")
+        if name in headers:
+            return name
+    return None
+
+
+def _preferred_order(
+    columns: Sequence[str], headers: Mapping[str, str]
+) -> tuple[int, ...]:
+    ranks = {header: rank for rank, header in enumerate(headers)}
+    unknown = len(ranks)
+    keys = [_known_header(column, headers) for column in columns]
+    return tuple(
+        sorted(range(len(columns)), key=lambda index: ranks.get(keys[index], unknown))
+    )
+
+
+def _is_allowed(target: object, allowed: Collection[str]) -> bool:
+    if not isinstance(target, str):
+        return False
+    if target == "full_name":
+        return target in allowed or NAME_FIELDS.issubset(allowed)
+    return target in allowed or _EXTERNAL_ID.fullmatch(target) is not None
+
+
+def _index_of(names: Sequence[str], *wanted: str) -> int | None:
+    return next((names.index(name) for name in wanted if name in names), None)
