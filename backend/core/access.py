@@ -1,0 +1,97 @@
+"""Who may do what: verbs, scopes, and the questions that the other blocks ask.
+
+A user answers `scope(record_type, verb)` with a `Scope`, from their role. Everything
+that depends on rights asks here or through `RecordQuerySet.visible_to`.
+"""
+
+from django.db import models
+from rest_framework.exceptions import PermissionDenied
+
+
+class Scope(models.TextChoices):
+    """Whose records a right covers, from nobody's to the whole organization's."""
+
+    NONE = "none"
+    OWN = "own"
+    TEAM = "team"
+    ALL = "all"
+
+
+class Verb(models.TextChoices):
+    """What a right allows. `assign` says who may be made the owner of a record."""
+
+    VIEW = "view"
+    CREATE = "create"
+    EDIT = "edit"
+    DELETE = "delete"
+    EXPORT = "export"
+    IMPORT = "import"
+    ASSIGN = "assign"
+
+
+def scope_of(user, record_type: str, verb: str) -> Scope:
+    """The user's scope for a verb; NONE for anonymous and inactive people."""
+    if not (user.is_authenticated and user.is_active):
+        return Scope.NONE
+    return user.scope(record_type, verb)
+
+
+def owner_filter(user, record_type: str, verb: str, owner: str = "owner") -> models.Q:
+    """The condition on rows that the user's scope for the verb puts.
+
+    `owner` is the path to the user that a row belongs to. The organization is not part
+    of the condition.
+    """
+    scope = scope_of(user, record_type, verb)
+    if scope == Scope.ALL:
+        return models.Q()
+    if scope == Scope.TEAM and user.team_id:
+        return models.Q((owner, user)) | models.Q((f"{owner}__team", user.team_id))
+    if scope in (Scope.OWN, Scope.TEAM):
+        return models.Q((owner, user))
+    return models.Q(pk__in=[])
+
+
+def reaches(user, record, verb: str) -> bool:
+    """Whether the user's scope for the verb covers this record."""
+    scope = scope_of(user, record.record_type(), verb)
+    if scope == Scope.ALL:
+        return True
+    if scope == Scope.NONE:
+        return False
+    owner = record.belongs_to()
+    if owner is None:
+        return False
+    if owner.pk == user.pk:
+        return True
+    return scope == Scope.TEAM and user.team_id and owner.team_id == user.team_id
+
+
+def require(user, record, verb: str) -> None:
+    """Raise PermissionDenied, naming the rule, where `reaches` says no."""
+    if not reaches(user, record, verb):
+        raise refusal(user, record.record_type(), verb)
+
+
+def require_some(user, record_type: str, verb: str) -> None:
+    """Raise PermissionDenied where the verb covers nobody's records at all."""
+    if scope_of(user, record_type, verb) == Scope.NONE:
+        raise refusal(user, record_type, verb)
+
+
+def refusal(user, record_type: str, verb: str) -> PermissionDenied:
+    scope = scope_of(user, record_type, verb)
+    return PermissionDenied(
+        f"Your role does not allow this: the right '{verb}' on '{record_type}' has the"
+        f" scope '{scope}'."
+    )
+
+
+def visibility_key(user, record_type: str) -> str:
+    """Users with equal keys see the same records of a type: they may share answers."""
+    scope = scope_of(user, record_type, Verb.VIEW)
+    if scope == Scope.ALL:
+        return "all"
+    if scope == Scope.TEAM and user.team_id:
+        return f"team {user.team_id}"
+    return f"own {user.pk}" if scope in (Scope.OWN, Scope.TEAM) else "none"

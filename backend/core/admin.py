@@ -1,0 +1,314 @@
+"""The admin of records: what staff see there is what their role lets them see, and what
+they write goes through the journal like everything else."""
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import IntegrityError
+from django.db.models import Count
+from django.http import Http404
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
+from rest_framework.exceptions import APIException
+from unfold.admin import ModelAdmin, TabularInline
+
+from core import history, undo
+from core.access import Verb
+from core.models import Change, ChangeSet, Job, JobError, Organization, Record
+
+HISTORY_ENTRIES = 200
+
+
+class JournaledForm(forms.ModelForm):
+    """Knows the version it shows, so that a save never overwrites somebody's work."""
+
+    shown_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if not self.instance._state.adding:
+            self.fields["shown_version"].initial = self.instance.version
+
+    def clean(self):
+        shown = self.cleaned_data.get("shown_version")
+        if not self.instance._state.adding and shown != self.instance.version:
+            raise forms.ValidationError(
+                "Somebody changed this in the meantime. Reload the page and try again.",
+                code="stale",
+            )
+        return super().clean()
+
+    def validate_constraints(self):
+        """Check unique values too, though the organization is no field of the form."""
+        try:
+            self.instance.validate_constraints()
+        except forms.ValidationError as error:
+            self._update_errors(error)
+
+
+class JournaledAdmin(ModelAdmin):
+    """What is written here is a change set with the source "admin"."""
+
+    form = JournaledForm
+    list_per_page = 50
+    show_full_result_count = False
+    compressed_fields = True
+    object_history_template = "core/admin/history.html"
+
+    def get_queryset(self, request):
+        return self.model.objects.visible_to(request.user)
+
+    def get_form(self, request, obj=None, change=False, **kwargs):
+        form = super().get_form(request, obj, change, **kwargs)
+        organization = request.user.organization
+
+        class BoundForm(form):
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                self.instance.organization = organization
+
+        return BoundForm
+
+    def get_fieldsets(self, request, obj=None):
+        fieldsets = super().get_fieldsets(request, obj)
+        if any("shown_version" in options["fields"] for _, options in fieldsets):
+            return fieldsets
+        return [*fieldsets, (None, {"fields": ["shown_version"]})]
+
+    def formfield_for_foreignkey(self, db_field, request, **kwargs):
+        kwargs["queryset"] = db_field.related_model.objects.visible_to(request.user)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    # Rights
+
+    def has_module_permission(self, request):
+        return self._may(request, "view")
+
+    def has_view_permission(self, request, obj=None):
+        return self._may(request, "view", obj)
+
+    def has_add_permission(self, request):
+        return self._may(request, "add")
+
+    def has_change_permission(self, request, obj=None):
+        return self._may(request, "change", obj)
+
+    def has_delete_permission(self, request, obj=None):
+        return self._may(request, "delete", obj)
+
+    def _may(self, request, action, obj=None):
+        permission = f"{self.opts.app_label}.{action}_{self.opts.model_name}"
+        return request.user.has_perm(permission, obj)
+
+    # Writing
+
+    def change_set(self, request, source=ChangeSet.Source.ADMIN):
+        return ChangeSet.open(actor=request.user, source=source, request_id=request.id)
+
+    def save_model(self, request, obj, form, change):
+        names = [n for n in form.changed_data if n in obj.journaled_fields()]
+        values = {name: getattr(obj, name) for name in names}
+        with self.change_set(request) as changes:
+            if not change:
+                changes.save(obj, **values)
+                return
+            stored = self.model.objects.select_for_update(of=("self",)).get(pk=obj.pk)
+            changes.save(stored, **values)
+
+    def changeform_view(self, request, *args, **kwargs):
+        """A lost race on a unique value, or a right that is missing, is said so."""
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except IntegrityError:
+            messages.error(request, "Somebody just took a value that must be unique.")
+        except APIException as error:
+            messages.error(request, str(error.detail))
+        request.method = "GET"
+        return super().changeform_view(request, *args, **kwargs)
+
+    def history_view(self, request, object_id, extra_context=None):
+        record = self.get_object(request, object_id)
+        if record is None:
+            raise Http404
+        changes = history.changes_of(record).order_by("-version")[:HISTORY_ENTRIES]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Change history: %s") % record,
+            "opts": self.opts,
+            "object": record,
+            "entries": [history.entry(change, record) for change in changes],
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, self.object_history_template, context)
+
+
+class DeletedFilter(admin.SimpleListFilter):
+    title = "deleted"
+    parameter_name = "deleted"
+
+    def lookups(self, request, model_admin):
+        return [("yes", "Deleted")]
+
+    def choices(self, changelist):
+        for choice in super().choices(changelist):
+            if choice["display"] == _("All"):
+                choice["display"] = "Live"
+            yield choice
+
+    def queryset(self, request, queryset):
+        return queryset.deleted() if self.value() == "yes" else queryset.live()
+
+
+class RecordAdmin(JournaledAdmin):
+    """Deletes softly and restores."""
+
+    list_filter = (DeletedFilter,)
+    date_hierarchy = None
+    actions = ("restore_selected",)
+
+    def get_queryset(self, request):
+        return self.model.objects.within(request.user, Verb.VIEW)
+
+    def get_list_filter(self, request):
+        return (*super().get_list_filter(request), DeletedFilter)
+
+    def delete_model(self, request, obj):
+        with self.change_set(request) as changes:
+            changes.delete(self._stored(obj))
+
+    def delete_queryset(self, request, queryset):
+        with self.change_set(request) as changes:
+            for record in queryset.live().select_for_update(of=("self",)):
+                changes.delete(record)
+
+    def get_deleted_objects(self, objs, request):
+        """What a soft delete takes: the records themselves."""
+        refused = {
+            self.opts.verbose_name
+            for record in objs
+            if not self.has_delete_permission(request, record)
+        }
+        names = [str(record) for record in objs]
+        return names, {self.opts.verbose_name_plural: len(names)}, refused, []
+
+    @admin.action(description="Restore the selected records")
+    def restore_selected(self, request, queryset):
+        restored = 0
+        try:
+            with self.change_set(request) as changes:
+                for record in queryset.deleted().select_for_update(of=("self",)):
+                    changes.restore(record)
+                    restored += 1
+        except IntegrityError:
+            messages.error(request, "A live record has one of the unique values.")
+        except APIException as error:
+            messages.error(request, str(error.detail))
+        else:
+            messages.success(request, f"Restored: {restored}.")
+
+    def _stored(self, obj: Record) -> Record:
+        return self.model.objects.select_for_update(of=("self",)).get(pk=obj.pk)
+
+
+class ReadOnlyAdmin(JournaledAdmin):
+    """What only the program writes."""
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+
+class ReadOnlyInline(TabularInline):
+    extra = 0
+    per_page = 50
+    can_delete = False
+
+    def has_add_permission(self, request, obj):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return False
+
+    def has_view_permission(self, request, obj=None):
+        return True
+
+
+class ChangeInline(ReadOnlyInline):
+    model = Change
+    fields = ("record_type", "record_id", "verb", "version", "before", "after")
+    readonly_fields = fields
+
+
+@admin.register(ChangeSet)
+class ChangeSetAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "source", "actor", "reason", "size", "undoes")
+    list_filter = ("source", "created_at")
+    search_fields = ("reason", "request_id", "actor__email")
+    list_select_related = ("actor", "undoes")
+    fields = ("created_at", "source", "actor", "reason", "request_id", "undoes")
+    inlines = (ChangeInline,)
+    actions = ("undo_selected",)
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).annotate(size=Count("changes"))
+
+    @admin.display(description="records")
+    def size(self, change_set):
+        return change_set.size
+
+    @admin.action(description="Undo the selected change sets", permissions=("view",))
+    def undo_selected(self, request, queryset):
+        """Each as a job of its own, the newest first."""
+        for change_set in ChangeSet.objects.filter(
+            pk__in=queryset.values("pk")
+        ).order_by("-created_at"):
+            try:
+                undo.require_undoable(change_set)
+                undo.start(
+                    change_set,
+                    request.user,
+                    partial=True,
+                    dry_run=False,
+                    request_id=request.id,
+                )
+            except APIException as error:
+                messages.error(request, f"{change_set}: {error.detail}")
+            else:
+                messages.success(request, f"{change_set} is being undone: see jobs.")
+
+
+class JobErrorInline(ReadOnlyInline):
+    model = JobError
+    fields = ("line", "column", "code", "message")
+    readonly_fields = fields
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "kind", "status", "done", "total", "counts", "owner")
+    list_filter = ("kind", "status")
+    list_select_related = ("owner",)
+    fields = (
+        *("kind", "status", "owner", "done", "total", "counts", "error"),
+        *("change_set", "created_at", "started_at", "finished_at"),
+    )
+    inlines = (JobErrorInline,)
+
+
+@admin.register(Organization)
+class OrganizationAdmin(ModelAdmin):
+    list_display = ("name", "country", "created_at")
+    fields = ("name", "country")
+
+    def get_queryset(self, request):
+        return Organization.objects.filter(pk=request.user.organization_id)
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False

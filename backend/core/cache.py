@@ -1,0 +1,146 @@
+"""Cached reads, right by version: nothing is deleted from the cache to correct it.
+
+Each (organization, record type) has a random token in Redis. An answer is stored under
+a name that holds the tokens it was made from, so when a token is gone, so is every
+answer that stood on it. The protocol survives races, crashes and flushes:
+
+- A writer, before it commits, removes the token and sets a mark (`mark`); after the
+  commit it removes the token again and lifts its mark (`lift`).
+- A reader that meets a mark neither uses nor fills the cache (`find` gives None).
+  Where there is no token it makes a new one, in the same atomic step.
+- Marks and tokens expire. The second removal covers a commit that took longer than
+  the mark lived.
+
+Without Redis no process shares a cache, so there is none. When Redis is away or slow,
+it is left alone for a moment, so that it costs a request at most one time-out.
+"""
+
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from django.conf import settings
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 120
+# Also how long an answer could be stale if Redis failed just while a writer committed.
+TOKEN_SECONDS = 60
+MARK_SECONDS = 60
+REST_SECONDS = 2  # how long Redis is left alone after it failed
+
+# KEYS: the versions. ARGV: name of the answer, new token, seconds a token lives.
+FIND = """
+local now = tonumber(redis.call('TIME')[1])
+local name = ARGV[1]
+for _, key in ipairs(KEYS) do
+  if redis.call('ZCOUNT', key .. ':marks', now, '+inf') > 0 then return nil end
+  local token = redis.call('GET', key)
+  if not token then
+    token = ARGV[2]
+    redis.call('SET', key, token, 'EX', ARGV[3])
+  end
+  name = name .. ':' .. token
+end
+return {name, redis.call('GET', name)}
+"""
+
+# KEYS: the versions. ARGV: name of the mark, seconds it lives.
+MARK = """
+local now = tonumber(redis.call('TIME')[1])
+for _, key in ipairs(KEYS) do
+  redis.call('DEL', key)
+  redis.call('ZREMRANGEBYSCORE', key .. ':marks', '-inf', now - 1)
+  redis.call('ZADD', key .. ':marks', now + ARGV[2], ARGV[1])
+  redis.call('EXPIRE', key .. ':marks', ARGV[2] * 2)
+end
+"""
+
+# KEYS: the versions. ARGV: name of the mark.
+LIFT = """
+for _, key in ipairs(KEYS) do
+  redis.call('DEL', key)
+  redis.call('ZREM', key .. ':marks', ARGV[1])
+end
+"""
+
+_resting_until = 0.0
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in the cache for one answer, at the versions of now."""
+
+    name: str
+    answer: bytes | None
+
+
+@dataclass(frozen=True)
+class Mark:
+    keys: list[str]
+    name: str
+
+
+def find(organization_id, record_types: Iterable[str], request_key: str) -> Slot | None:
+    """The slot for an answer made from these record types; None: go to the database.
+
+    Args:
+        request_key: whatever else the answer depends on, such as the path, the query
+            and what the reader may see.
+    """
+    digest = hashlib.blake2b(request_key.encode(), digest_size=16).hexdigest()
+    found = _call(
+        FIND,
+        _version_keys(organization_id, record_types),
+        f"mycrm:answer:{digest}",
+        secrets.token_urlsafe(9),
+        TOKEN_SECONDS,
+    )
+    return Slot(found[0].decode(), found[1]) if found else None
+
+
+def store(slot: Slot | None, answer: bytes) -> None:
+    """Fill a slot that `find` gave before the answer was made."""
+    if slot:
+        _safely(lambda redis: redis.set(slot.name, answer, ex=ANSWER_SECONDS))
+
+
+def mark(organization_id, record_types: Iterable[str]) -> Mark:
+    """Announce a commit that changes records of these types."""
+    mark = Mark(_version_keys(organization_id, record_types), secrets.token_urlsafe(9))
+    _call(MARK, mark.keys, mark.name, MARK_SECONDS)
+    return mark
+
+
+def lift(mark: Mark) -> None:
+    """Say that the announced commit is done: readers may fill the cache again."""
+    _call(LIFT, mark.keys, mark.name)
+
+
+def _version_keys(organization_id, record_types: Iterable[str]) -> list[str]:
+    return [f"mycrm:version:{organization_id}:{t}" for t in sorted(set(record_types))]
+
+
+def _call(script: str, keys: list[str], *arguments):
+    return _safely(
+        lambda redis: redis.register_script(script)(keys=keys, args=arguments)
+    )
+
+
+def _safely(action: Callable):
+    """Do it if there is a Redis and it answers; otherwise None."""
+    global _resting_until
+    if not settings.REDIS_URL or time.monotonic() < _resting_until:
+        return None
+    from django_redis import get_redis_connection
+
+    try:
+        return action(get_redis_connection("default"))
+    except RedisError as error:
+        _resting_until = time.monotonic() + REST_SECONDS
+        logger.warning("The cache is away: %s", error)
+        return None

@@ -1,0 +1,62 @@
+"""The errors of the API, beside those of DRF. core.problems makes answers of them."""
+
+from rest_framework import exceptions
+
+RETRY_SECONDS = 2
+
+
+class Conflict(exceptions.APIException):
+    """The state of things does not allow this (409)."""
+
+    status_code = 409
+    default_code = "conflict"
+    default_detail = "The current state does not allow this."
+
+    def __init__(self, detail=None, code=None, **extra):
+        super().__init__(detail, code)
+        self.extra = extra
+
+
+class StaleRecord(Conflict):
+    """Somebody changed the record between its reading and its writing."""
+
+    default_code = "stale"
+    default_detail = "The record was changed by somebody else in the meantime."
+
+
+class PreconditionFailed(exceptions.APIException):
+    """`If-Match` names another version than the current one (412).
+
+    Args:
+        current: the record's present representation.
+        etag: its ETag.
+    """
+
+    status_code = 412
+    default_code = "stale"
+    default_detail = "The record has changed since it was read."
+
+    def __init__(self, current: dict, etag: str):
+        super().__init__()
+        self.extra = {"current": current}
+        self.headers = {"ETag": etag}
+
+
+class Busy(exceptions.APIException):
+    """Something needed for the answer is away or locked for now (503)."""
+
+    status_code = 503
+    default_code = "unavailable"
+    default_detail = "The service is busy or restarting. Please try again."
+    wait = RETRY_SECONDS
+
+
+def bad_parameter(name: str, detail: str, code: str = "invalid"):
+    """A 400 that names one parameter, field or header."""
+    return exceptions.ValidationError({name: exceptions.ErrorDetail(detail, code)})
+
+
+class TooLarge(exceptions.APIException):
+    status_code = 413
+    default_code = "too_large"
+    default_detail = "The request is too large."

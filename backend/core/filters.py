@@ -1,0 +1,194 @@
+"""Typed filters, made from a view's fields. Unknown parameters are refused."""
+
+import django_filters as filters
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django_filters.rest_framework import DjangoFilterBackend
+from rest_framework.filters import SearchFilter
+
+from core.exceptions import bad_parameter
+from core.fields import TagsField
+from core.problems import from_django
+
+MAX_CHOICES = 200
+
+
+class MomentField(forms.DateTimeField):
+    """A date-time that UTC can hold too: year 1 east of Greenwich is before it."""
+
+    def to_python(self, value):
+        try:
+            moment = super().to_python(value)
+            if moment is not None:
+                moment.utctimetuple()
+            return moment
+        except OverflowError:
+            raise ValidationError(
+                self.error_messages["invalid"], code="invalid"
+            ) from None
+
+
+class MomentFilter(filters.IsoDateTimeFilter):
+    field_class = type(
+        "IsoMomentField", (MomentField, filters.IsoDateTimeFilter.field_class), {}
+    )
+
+
+class LowerCaseFilter(filters.CharFilter):
+    """For values that are kept in lower case."""
+
+    def filter(self, queryset, value):
+        return super().filter(queryset, value.lower() if value else value)
+
+
+class PersonField(forms.UUIDField):
+    """A user's id, or `me`."""
+
+    def to_python(self, value):
+        return value if value == "me" else super().to_python(value)
+
+
+class PersonFilter(filters.UUIDFilter):
+    field_class = PersonField
+
+    def filter(self, queryset, value):
+        if value == "me":
+            value = self.parent.request.user.pk
+        return super().filter(queryset, value)
+
+
+class InFilter(filters.BaseInFilter):
+    """Several values, separated by commas."""
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("help_text", "Several values, separated by commas.")
+        super().__init__(*args, lookup_expr="in", **kwargs)
+
+
+class UUIDInFilter(InFilter, filters.UUIDFilter):
+    pass
+
+
+class ChoiceInFilter(InFilter, filters.ChoiceFilter):
+    pass
+
+
+class CharInFilter(InFilter, filters.CharFilter):
+    pass
+
+
+class NumberInFilter(InFilter, filters.NumberFilter):
+    pass
+
+
+def filters_of(name: str, field: models.Field) -> dict[str, filters.Filter]:
+    """The filters for one model field, by the name of their parameter."""
+    if isinstance(field, TagsField):
+        return {name: filters.CharFilter(name, "has")}
+    if isinstance(field, models.ForeignKey):
+        to_user = field.related_model._meta.label == settings.AUTH_USER_MODEL
+        return {
+            name: PersonFilter(name) if to_user else filters.UUIDFilter(name),
+            f"{name}__in": UUIDInFilter(name),
+            f"{name}__isnull": filters.BooleanFilter(name, "isnull"),
+        }
+    if field.choices:
+        return {
+            name: filters.ChoiceFilter(name, choices=field.choices),
+            f"{name}__in": ChoiceInFilter(name, choices=field.choices),
+        }
+    if isinstance(field, models.EmailField):
+        return {
+            name: LowerCaseFilter(name),
+            f"{name}__icontains": filters.CharFilter(name, "icontains"),
+        }
+    if isinstance(field, models.TextField):
+        return {f"{name}__icontains": filters.CharFilter(name, "icontains")}
+    if isinstance(field, models.CharField):
+        return {
+            name: filters.CharFilter(name),
+            f"{name}__icontains": filters.CharFilter(name, "icontains"),
+            f"{name}__in": CharInFilter(name),
+        }
+    if isinstance(field, models.UUIDField):
+        return {f"{name}__in": UUIDInFilter(name)}
+    if isinstance(field, models.BooleanField):
+        return {name: filters.BooleanFilter(name)}
+    if isinstance(field, models.DateTimeField):
+        return _range(name, MomentFilter)
+    if isinstance(field, models.DateField):
+        return {name: filters.DateFilter(name), **_range(name, filters.DateFilter)}
+    if isinstance(field, models.IntegerField | models.DecimalField):
+        bounds = {"min_value": -(2**31), "max_value": 2**31 - 1}
+        return {
+            name: filters.NumberFilter(name, **bounds),
+            f"{name}__in": NumberInFilter(name, **bounds),
+            **_range(name, filters.NumberFilter, **bounds),
+        }
+    return {}
+
+
+def _range(name, filter_class, **kwargs):
+    return {
+        f"{name}__{lookup}": filter_class(name, lookup, **kwargs)
+        for lookup in ("gt", "gte", "lt", "lte")
+    }
+
+
+def filter_set(model, fields: dict[str, models.Field]) -> type[filters.FilterSet]:
+    """The FilterSet of a view's fields."""
+    declared = {}
+    for name, field in fields.items():
+        declared.update(filters_of(name, field))
+    meta = type("Meta", (), {"model": model, "fields": []})
+    return type(
+        f"{model.__name__}Filter", (filters.FilterSet,), {**declared, "Meta": meta}
+    )
+
+
+class StrictFilterBackend(DjangoFilterBackend):
+    """Filters by the view's `filterset_class`; nothing that is asked is ignored."""
+
+    def filter_queryset(self, request, queryset, view):
+        filterset = self.get_filterset(request, queryset, view)
+        known = {*filterset.filters, *view.query_parameters}
+        for name, values in request.query_params.lists():
+            if name not in known:
+                raise bad_parameter(name, "Unknown parameter.", "unknown_parameter")
+            if len(values) > 1:
+                raise bad_parameter(name, "Given more than once.", "repeated")
+            if name in filterset.filters:
+                if not values[0].strip():
+                    raise bad_parameter(name, "Empty.", "blank")
+                if values[0].count(",") >= MAX_CHOICES:
+                    raise bad_parameter(name, "Too many values.", "max_length")
+        if not filterset.is_valid():
+            raise from_django(ValidationError(filterset.errors.as_data()))
+        return filterset.qs
+
+
+class Search(SearchFilter):
+    """Each word of `search` must stand in one of the view's `search_fields`."""
+
+
+def ordering_of(request, view) -> list[tuple[str, bool]]:
+    """The order that `ordering` asks for: (field, descending) pairs, ended by the id.
+
+    The id makes the order total: no row is shown twice or skipped between pages.
+    """
+    asked = request.query_params.get("ordering") or view.default_ordering
+    ordering = []
+    for term in asked.split(","):
+        name = term.strip().removeprefix("-")
+        if name not in view.ordering_fields:
+            raise bad_parameter(
+                "ordering", f"Cannot order by '{name}'.", "unknown_ordering"
+            )
+        if name in dict(ordering):
+            raise bad_parameter("ordering", f"'{name}' stands twice.", "repeated")
+        ordering.append((name, term.strip().startswith("-")))
+    if "id" not in dict(ordering):
+        ordering.append(("id", ordering[-1][1]))
+    return ordering

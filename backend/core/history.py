@@ -1,0 +1,94 @@
+"""The past of a record, read from the journal."""
+
+from django.db.models import F
+from rest_framework import serializers
+
+from core.models import Change, ChangeSet, Journaled
+from core.models.journal import snapshot
+from core.serializers import StrictSerializer
+
+BLANK = (None, "", [], {})
+
+
+class ActorSerializer(StrictSerializer):
+    id = serializers.UUIDField()
+    email = serializers.EmailField()
+    first_name = serializers.CharField()
+    last_name = serializers.CharField()
+
+
+class ChangeSetReferenceSerializer(serializers.ModelSerializer):
+    actor = ActorSerializer(allow_null=True)
+
+    class Meta:
+        model = ChangeSet
+        fields = ("id", "actor", "source", "reason", "request_id", "undoes")
+
+
+class EntrySerializer(serializers.ModelSerializer):
+    """One change of a record. The OpenAPI shape of what `select` gives."""
+
+    before = serializers.DictField(help_text="The changed fields before.")
+    after = serializers.DictField(help_text="The changed fields after.")
+    change_set = ChangeSetReferenceSerializer()
+
+    class Meta:
+        model = Change
+        fields = (
+            *("id", "verb", "version", "before", "after", "created_at", "change_set"),
+        )
+
+
+def changes_of(record: Journaled):
+    return Change.objects.filter(
+        record_id=record.pk, record_type=record.record_type()
+    ).select_related("change_set__actor")
+
+
+def select(record: Journaled, queryset, extra=()) -> list[tuple[dict, tuple]]:
+    """The rows of a page of `changes_of`, for Pagination.paginate."""
+    return [
+        (entry(change, record), tuple(getattr(change, name) for name in extra))
+        for change in queryset
+    ]
+
+
+def entry(change: Change, record: Journaled) -> dict:
+    created = change.verb == Change.Verb.CREATE
+    return {
+        "id": change.pk,
+        "verb": change.verb,
+        "version": change.version,
+        "before": change.before or {},
+        "after": created_values(record, change) if created else change.after,
+        "created_at": change.created_at,
+        "change_set": reference(change.change_set),
+    }
+
+
+def reference(change_set: ChangeSet) -> dict:
+    actor = change_set.actor
+    return {
+        "id": change_set.pk,
+        "actor": actor and {n: getattr(actor, n) for n in actor.summary_fields},
+        "source": change_set.source,
+        "reason": change_set.reason,
+        "request_id": change_set.request_id,
+        "undoes": change_set.undoes_id,
+    }
+
+
+def created_values(record: Journaled, creation: Change) -> dict:
+    """What the record was made with: its values of now, with each later change undone.
+
+    Blank values are left out.
+    """
+    values = snapshot(record)
+    later = Change.objects.filter(
+        record_id=record.pk,
+        record_type=creation.record_type,
+        version__gt=creation.version,
+    )
+    for before in later.order_by(F("version").desc()).values_list("before", flat=True):
+        values.update(before or {})
+    return {name: value for name, value in values.items() if value not in BLANK}

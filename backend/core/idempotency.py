@@ -1,0 +1,90 @@
+"""`Idempotency-Key`: a POST that is repeated gives the first answer, and one effect.
+
+The key's row is written in the transaction of the work itself, so neither can be there
+without the other. A second request that comes while the first is still at work waits
+for it at the unique index, and is then told the first answer.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+
+from django.db import IntegrityError, OperationalError, transaction
+from django.http import HttpResponse
+
+from core.exceptions import RETRY_SECONDS, Conflict, bad_parameter
+from core.models import IdempotencyKey
+from core.renderers import dumps
+
+HEADER = "Idempotency-Key"
+KEPT_HEADERS = ("ETag", "Location")
+KEPT_HOURS = 48
+VALID = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class KeyReused(Conflict):
+    status_code = 422
+    default_code = "idempotency_key_reused"
+    default_detail = "This Idempotency-Key came before with another request."
+
+
+class InFlight(Conflict):
+    default_code = "in_flight"
+    default_detail = "The first request with this Idempotency-Key is still at work."
+    wait = RETRY_SECONDS
+
+
+def once(request, handler: Callable[[], HttpResponse]) -> HttpResponse:
+    """Answer a POST, from memory if its key was answered before.
+
+    Must run in the transaction of the work.
+    """
+    key = request.headers.get(HEADER)
+    if key is None:
+        return handler()
+    if not VALID.fullmatch(key):
+        raise bad_parameter(HEADER, "Give 1 to 255 printable ASCII characters.")
+    mine = IdempotencyKey(user=request.user, key=key, fingerprint=fingerprint(request))
+    try:
+        with transaction.atomic():
+            mine.save(force_insert=True)
+    except IntegrityError:
+        first = IdempotencyKey.objects.get(user=request.user, key=key)
+        if first.fingerprint != mine.fingerprint:
+            raise KeyReused() from None
+        return replay(first)
+    except OperationalError:
+        # The wait for the first request took longer than a lock may.
+        raise InFlight() from None
+    response = handler()
+    mine.status = response.status_code
+    mine.headers = {name: response[name] for name in KEPT_HEADERS if name in response}
+    mine.body = dumps(response.data)
+    mine.save()
+    return response
+
+
+def fingerprint(request) -> str:
+    """What makes two requests the same: method, address and body."""
+    digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode())
+    if request.FILES:
+        for name, value in sorted(request.POST.items()):
+            digest.update(f"{name}={value}\n".encode())
+        for name, file in sorted(request.FILES.items()):
+            digest.update(f"{name}:{file.name}:{file.size}\n".encode())
+            for block in file.chunks():
+                digest.update(block)
+            file.seek(0)
+    else:
+        digest.update(dumps(request.data))
+    return digest.hexdigest()
+
+
+def replay(first: IdempotencyKey) -> HttpResponse:
+    response = HttpResponse(
+        bytes(first.body), status=first.status, content_type="application/json"
+    )
+    for name, value in first.headers.items():
+        response[name] = value
+    response["Idempotency-Replayed"] = "true"
+    return response

@@ -1,0 +1,328 @@
+"""What the rows of a file mean for the records of an organization."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, models, transaction
+
+from core import access
+from core.fields import ExternalIdsField, TagsField
+from core.importing.mapping import ColumnMap, split_tags
+from core.importing.reading import Row
+from core.models import Changes, JobError, Record
+from core.models.journal import snapshot, validate
+
+EXTERNAL_ID = "external_ids."
+MAX_MESSAGE = 500
+
+
+class Mode(models.TextChoices):
+    """What a row may do: make a record, change the one it means, or either."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    UPSERT = "upsert"
+
+
+class Outcome(models.TextChoices):
+    """What became of a row. Each row of a file has exactly one."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+def importable_fields(model: type[Record]) -> dict[str, models.Field]:
+    """The fields of a record type that a column can go to, by name."""
+    collections = (TagsField, ExternalIdsField)
+    return {
+        f.name: f
+        for f in model._meta.concrete_fields
+        if f.editable
+        and (f.name == "owner" or not f.is_relation)
+        and (isinstance(f, collections) or not isinstance(f, models.JSONField))
+    }
+
+
+def known_headers(model: type[Record]) -> dict[str, str]:
+    """Normalised headers that mean a field: the type's own list, and field names."""
+    names = {name.replace("_", " "): name for name in importable_fields(model)}
+    return {**names, **model.import_headers}
+
+
+@dataclass
+class Entry:
+    """A record that rows of a chunk make or change.
+
+    `before` is what the record was, None for a new one.
+    """
+
+    record: Record
+    before: dict | None
+    version: int
+
+    @property
+    def changed(self) -> bool:
+        return self.before is None or snapshot(self.record) != self.before
+
+
+@dataclass
+class Draft:
+    """A row read as a record; `given`: the column that each of its fields came from."""
+
+    row: Row
+    record: Record
+    given: dict[str, str]
+    broken_rule: ValidationError | None = None
+
+
+@dataclass
+class Result:
+    """What became of the rows of a chunk."""
+
+    counts: Counter = field(default_factory=Counter)
+    errors: list[JobError] = field(default_factory=list)
+    unknown_owners: Counter = field(default_factory=Counter)
+
+    def refuse(self, row: Row, given: dict[str, str], error: ValidationError) -> None:
+        self.counts[Outcome.FAILED] += 1
+        by_field = getattr(error, "error_dict", {"__all__": error.error_list})
+        for name, errors in by_field.items():
+            for one in errors:
+                self.errors.append(
+                    JobError(
+                        line=row.line,
+                        column=given.get(name, ""),
+                        code=one.code or "invalid",
+                        message=" ".join(one.messages)[:MAX_MESSAGE],
+                        row=row.cells,
+                    )
+                )
+
+
+class RowImport:
+    """Imports the rows of one file, chunk by chunk, into one record type.
+
+    A row means the live record of the organization that agrees with it on the first
+    group of the type's `import_match` that the row fills. Rows that mean the same
+    record are taken one after the other, wherever they stand in the file.
+    """
+
+    def __init__(self, user, model: type[Record], column_map: ColumnMap, mode: str):
+        self.user = user
+        self.organization = user.organization
+        self.model = model
+        self.column_map = column_map
+        self.mode = mode
+        self.fields = importable_fields(model)
+        self.choices = {
+            name: {
+                str(text).casefold(): value
+                for value, label in f.choices
+                for text in (value, label)
+            }
+            for name, f in self.fields.items()
+            if f.choices
+        }
+        self._colleagues = {}
+
+    def take(self, changes: Changes, rows: Iterable[Row]) -> Result:
+        """Import a chunk; rows that cannot be imported are reported."""
+        result = Result()
+        drafts = []
+        for row in rows:
+            if len(row.cells) > len(self.column_map.columns) and any(
+                cell.strip() for cell in row.cells[len(self.column_map.columns) :]
+            ):
+                error = ValidationError(
+                    "The row has more cells than the header has columns.",
+                    code="too_many_cells",
+                )
+                result.refuse(row, {}, error)
+            elif draft := self._draft(row, result):
+                drafts.append(draft)
+        done = self._settle(drafts, result)
+        self._write(changes, done, result)
+        return result
+
+    # From a row to a record
+
+    def _draft(self, row: Row, result: Result) -> Draft | None:
+        record = self.model(organization=self.organization, owner=self.user)
+        given = {}
+        for target, (text, column) in self.column_map.values(row.cells).items():
+            name, _, source = target.partition(".")
+            if name == "owner":
+                owner = self._colleague(text)
+                if owner is None:
+                    result.unknown_owners[text] += 1
+                    continue
+                record.owner = owner
+            elif name == "external_ids":
+                record.external_ids[source] = text
+            elif isinstance(self.fields[name], TagsField):
+                setattr(record, name, split_tags(text))
+            else:
+                choices = self.choices.get(name, {})
+                setattr(record, name, choices.get(text.casefold(), text))
+            given[name] = column
+        if not given:
+            result.counts[Outcome.SKIPPED] += 1
+            return None
+        draft = Draft(row, record, given)
+        try:
+            record.clean_fields(exclude=self.fields.keys() - given.keys() | {"owner"})
+        except ValidationError as error:
+            result.refuse(row, given, error)
+            return None
+        try:
+            record.clean()
+        except ValidationError as error:
+            draft.broken_rule = error
+        return draft
+
+    def _colleague(self, text: str):
+        """The user with this e-mail, if the importing user may make them an owner."""
+        email = text.lower()
+        if email not in self._colleagues:
+            users = get_user_model().objects.visible_to(self.user)
+            user = users.filter(email=email, is_active=True).first()
+            if user and user != self.user:
+                probe = self.model(owner=user)
+                if not access.reaches(self.user, probe, access.Verb.ASSIGN):
+                    user = None
+            self._colleagues[email] = user
+        return self._colleagues[email]
+
+    # Which record a row means
+
+    def _identity(self, record: Record) -> tuple | None:
+        for number, names in enumerate(self.model.import_match):
+            values = tuple(str(getattr(record, name)).casefold() for name in names)
+            if any(values):
+                return (number, values)
+        return None
+
+    def _existing(self, drafts: list[Draft]) -> dict[tuple, Record]:
+        """The records that the drafts mean, by identity; one query for each kind."""
+        wanted = defaultdict(set)
+        for draft in drafts:
+            for number, names in enumerate(self.model.import_match):
+                lead = next((n for n in names if getattr(draft.record, n)), None)
+                if lead:
+                    wanted[number, lead].add(getattr(draft.record, lead))
+                    break
+        records = self.model.objects.filter(organization=self.organization).live()
+        if self.mode != Mode.CREATE:
+            records = records.select_for_update(of=("self",)).select_related("owner")
+        found = {}
+        for (number, lead), values in wanted.items():
+            names = self.model.import_match[number]
+            before = [n for names in self.model.import_match[:number] for n in names]
+            before += names[: names.index(lead)]
+            blank = dict.fromkeys(before, "")
+            for record in records.filter(**{f"{lead}__in": values}, **blank):
+                record.organization = self.organization
+                found.setdefault(self._identity(record), record)
+        return found
+
+    # What becomes of it
+
+    def _settle(self, drafts: list[Draft], result: Result) -> list:
+        """Decide for each draft; (draft, entry, outcome) of those to be written."""
+        existing = self._existing(drafts)
+        entries: dict[tuple, Entry] = {}
+        done = []
+        for draft in drafts:
+            identity = self._identity(draft.record)
+            if identity in existing and identity not in entries:
+                record = existing[identity]
+                entries[identity] = Entry(record, snapshot(record), record.version)
+            entry = entries.get(identity) if identity else None
+            if entry is None and self.mode != Mode.UPDATE:
+                if draft.broken_rule:
+                    result.refuse(draft.row, draft.given, draft.broken_rule)
+                    continue
+                entry = Entry(draft.record, None, draft.record.version)
+                if identity:
+                    entries[identity] = entry
+                done.append((draft, entry, Outcome.CREATED))
+            elif entry is None or self.mode == Mode.CREATE:
+                result.counts[Outcome.SKIPPED] += 1
+            else:
+                self._apply(draft, entry, done, result)
+        return done
+
+    def _apply(self, draft: Draft, entry: Entry, done: list, result: Result) -> None:
+        """Change the record of an entry as the draft says."""
+        record = entry.record
+        if entry.before is not None and not self._may_edit(record):
+            error = ValidationError(
+                "The record that this row means is not yours to change.",
+                code="permission_denied",
+            )
+            result.refuse(draft.row, draft.given, error)
+            return
+        before = snapshot(record)
+        kept = {name: getattr(record, name) for name in draft.given}
+        for name in draft.given:
+            setattr(record, name, self._merged(name, kept[name], draft.record))
+        try:
+            validate(record, exclude=self.fields.keys() - draft.given.keys())
+        except ValidationError as error:
+            for name, value in kept.items():
+                setattr(record, name, value)
+            record.clean()
+            result.refuse(draft.row, draft.given, error)
+            return
+        if snapshot(record) == before:
+            result.counts[Outcome.SKIPPED] += 1
+        else:
+            done.append((draft, entry, Outcome.UPDATED))
+
+    def _may_edit(self, record: Record) -> bool:
+        return access.reaches(self.user, record, access.Verb.EDIT)
+
+    def _merged(self, name: str, old, new_record: Record):
+        """Tags and external ids add to what is there; other values replace it."""
+        new = getattr(new_record, name)
+        if isinstance(self.fields[name], TagsField):
+            return [*old, *new]
+        if isinstance(self.fields[name], ExternalIdsField):
+            return {**old, **new}
+        return new
+
+    # Writing
+
+    def _write(self, changes: Changes, done: list, result: Result) -> None:
+        entries = {id(entry): entry for _, entry, _ in done}
+        lost = {}
+        try:
+            self._save(changes, list(entries.values()))
+        except IntegrityError:
+            # Another request took a unique value just now: find out whose row it hit.
+            for key, entry in entries.items():
+                try:
+                    self._save(changes, [entry])
+                except IntegrityError:
+                    lost[key] = ValidationError(
+                        "Another record has the same unique value.", code="unique"
+                    )
+        for draft, entry, outcome in done:
+            if error := lost.get(id(entry)):
+                result.refuse(draft.row, draft.given, error)
+            else:
+                result.counts[outcome] += 1
+
+    def _save(self, changes: Changes, entries: list[Entry]) -> None:
+        for entry in entries:
+            entry.record.version = entry.version
+        with transaction.atomic():
+            new = [e.record for e in entries if e.before is None]
+            changes.bulk_create(self.model, new)
+            old = [(e.record, e.before) for e in entries if e.before and e.changed]
+            changes.bulk_update(self.model, old)

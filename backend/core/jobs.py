@@ -1,0 +1,199 @@
+"""Running jobs: each chunk commits with its progress, so nothing is lost or done twice.
+
+A worker claims a job by a lease, works in chunks for a slice of time, and lets go, so
+that a long job does not keep others waiting. Every chunk is one transaction that first
+locks the job's row and checks the lease: a worker that was given up for dead cannot
+write any more. When a worker dies, its lease runs out and `due` names the job again.
+"""
+
+import logging
+import time
+import uuid
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from core.models import Job
+
+logger = logging.getLogger(__name__)
+
+SLICE_SECONDS = 20
+LEASE_SECONDS = 20  # longer than any chunk takes
+RESEND_SECONDS = 10
+MAX_ATTEMPTS = 5
+
+
+class JobFailed(Exception):
+    """The job cannot be done, and trying again would not help.
+
+    Args:
+        detail: why, for the person who asked for it.
+        line: of the file, where there is one.
+    """
+
+    def __init__(self, code: str, detail: str, line: int | None = None):
+        super().__init__(detail)
+        self.error = {"code": code, "detail": detail, "line": line}
+
+
+class LeaseLost(Exception):
+    """Another worker took the job over."""
+
+
+class JobHandler:
+    """How one kind of job is done. An instance lives for one slice of time."""
+
+    def __init__(self, job: Job):
+        """`job`: with its owner, the owner's role and their organization."""
+
+    def step(self, job: Job) -> bool:
+        """Do the next chunk, in a transaction, and note the progress on the job.
+
+        Returns:
+            Whether the job is finished.
+        """
+        raise NotImplementedError
+
+    def clean_up(self, job: Job) -> None:
+        """The job has ended, in whatever way: remove what only it needed."""
+
+
+HANDLERS: dict[str, type[JobHandler]] = {}
+
+
+def handles(kind: str):
+    """Class decorator: this handler does the jobs of this kind."""
+
+    def register(handler):
+        HANDLERS[kind] = handler
+        return handler
+
+    return register
+
+
+def submit(job: Job) -> Job:
+    """Save a new job, and wake a worker when the transaction has committed."""
+    job.sent_at = timezone.now()
+    job.save(force_insert=True)
+    transaction.on_commit(lambda: wake(job.pk))
+    return job
+
+
+def wake(job_id) -> None:
+    """Tell the workers to look. If the broker is away, the sweep will say it again."""
+    from core.tasks import run_job
+
+    try:
+        run_job.apply_async((str(job_id),), retry=False)
+    except Exception:
+        logger.warning("No worker could be told about job %s", job_id, exc_info=True)
+
+
+def due() -> list[uuid.UUID]:
+    """Active jobs that nobody works on and of which no worker was told just now."""
+    now = timezone.now()
+    jobs = Job.objects.filter(
+        Q(lease_until=None) | Q(lease_until__lt=now),
+        Q(sent_at=None) | Q(sent_at__lt=now - timedelta(seconds=RESEND_SECONDS)),
+        status__in=Job.ACTIVE,
+    )
+    ids = list(jobs.order_by("created_at").values_list("pk", flat=True)[:1000])
+    Job.objects.filter(pk__in=ids).update(sent_at=now)
+    return ids
+
+
+def run(job_id, seconds: float = SLICE_SECONDS) -> bool:
+    """Work on a job for a slice of time.
+
+    Returns:
+        Whether there is more to do for whoever calls. False also where another worker
+        has the job, or it failed and will be tried again by the sweep.
+    """
+    lease = _claim(job_id)
+    if lease is None:
+        return False
+    deadline = time.monotonic() + seconds
+    try:
+        handler = None
+        while True:
+            with transaction.atomic():
+                job = _locked(job_id, lease)
+                if handler is None:
+                    handler = HANDLERS[job.kind](job)
+                if job.cancel_requested:
+                    job.status = Job.Status.CANCELLED
+                elif job.attempts > MAX_ATTEMPTS:
+                    raise JobFailed("internal_error", "This failed again and again.")
+                elif handler.step(job):
+                    job.status = Job.Status.DONE
+                ended = not job.is_active
+                out_of_time = time.monotonic() > deadline
+                job.attempts = 0
+                _renew(job, keep=not (ended or out_of_time))
+                job.save()
+            if ended:
+                handler.clean_up(job)
+                return False
+            if out_of_time:
+                return True
+    except LeaseLost:
+        logger.info("Job %s went on elsewhere", job_id)
+    except JobFailed as failure:
+        _fail(job_id, lease, failure.error)
+    except Exception:
+        logger.exception("Job %s stopped; it will be tried again", job_id)
+        _owned(job_id, lease).update(lease=None, lease_until=None)
+    return False
+
+
+def _claim(job_id) -> uuid.UUID | None:
+    now = timezone.now()
+    lease = uuid.uuid4()
+    free = Q(lease_until=None) | Q(lease_until__lt=now)
+    claimed = Job.objects.filter(free, pk=job_id, status__in=Job.ACTIVE).update(
+        status=Job.Status.RUNNING,
+        lease=lease,
+        lease_until=now + timedelta(seconds=LEASE_SECONDS),
+        attempts=F("attempts") + 1,
+        started_at=Coalesce("started_at", now),
+    )
+    return lease if claimed else None
+
+
+def _locked(job_id, lease) -> Job:
+    job = (
+        Job.objects.select_for_update(of=("self",))
+        .select_related("owner__organization", "owner__role", "owner__team")
+        .select_related("change_set__actor__role")
+        .get(pk=job_id)
+    )
+    if job.lease != lease or not job.is_active:
+        raise LeaseLost
+    return job
+
+
+def _renew(job: Job, keep: bool) -> None:
+    now = timezone.now()
+    job.lease = job.lease if keep else None
+    job.lease_until = now + timedelta(seconds=LEASE_SECONDS) if keep else None
+    if not job.is_active:
+        job.finished_at = now
+
+
+def _owned(job_id, lease):
+    return Job.objects.filter(pk=job_id, lease=lease)
+
+
+def _fail(job_id, lease, error: dict) -> None:
+    if _owned(job_id, lease).update(
+        status=Job.Status.FAILED,
+        error=error,
+        finished_at=timezone.now(),
+        lease=None,
+        lease_until=None,
+    ):
+        job = Job.objects.get(pk=job_id)
+        HANDLERS[job.kind].clean_up(None, job)

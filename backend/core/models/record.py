@@ -1,0 +1,185 @@
+"""What every record type brings: `Journaled` for what the journal follows, `Record` on
+top of it for what people own, see by their role's scope, delete and restore."""
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+
+from core.access import Verb, owner_filter
+from core.ids import new_id
+
+MAX_CUSTOM_FIELDS_CHARACTERS = 20_000
+
+
+class Journaled(models.Model):
+    """A row that only a `ChangeSet` writes, which counts its version."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    organization = models.ForeignKey(
+        "core.Organization", models.PROTECT, related_name="+", editable=False
+    )
+    version = models.PositiveIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    # Fields that never reach the journal, such as a password's hash.
+    unjournaled = ()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args, update_fields=None, **kwargs):
+        if update_fields is None or not set(update_fields) <= set(self.unjournaled):
+            raise TypeError("Records are written through a ChangeSet only.")
+        super().save(*args, update_fields=update_fields, **kwargs)
+
+    def delete(self, *args, **kwargs):
+        raise TypeError("Records are deleted through a ChangeSet only.")
+
+    @classmethod
+    def record_type(cls) -> str:
+        """The name of this type in rights, in the journal and in imports."""
+        return cls._meta.model_name
+
+    @classmethod
+    def journaled_fields(cls) -> dict[str, models.Field]:
+        """The fields whose changes the journal keeps, by name."""
+        left_out = {
+            "id",
+            "organization",
+            "version",
+            "created_at",
+            "updated_at",
+            *cls.unjournaled,
+        }
+        return {f.name: f for f in cls._meta.concrete_fields if f.name not in left_out}
+
+    def belongs_to(self):
+        """The user whose scope decides about this row; None where it is nobody's."""
+        return None
+
+
+class ScopedQuerySet(models.QuerySet):
+    """Rows of an organization that people see by their role's scope."""
+
+    # The path to the user that a row belongs to.
+    owner_path = "owner"
+
+    def within(self, user, verb: str) -> "ScopedQuerySet":
+        """Rows that the user's scope for the verb covers; none for anonymous."""
+        if not user.is_authenticated:
+            return self.none()
+        return self.filter(
+            owner_filter(user, self.model.record_type(), verb, self.owner_path),
+            organization=user.organization_id,
+        )
+
+    def visible_to(self, user) -> "ScopedQuerySet":
+        return self.within(user, Verb.VIEW)
+
+
+class RecordQuerySet(ScopedQuerySet):
+    """The one visibility rule: every read of records starts from `visible_to`."""
+
+    def visible_to(self, user) -> "RecordQuerySet":
+        """Live records that the user may see; none for anonymous."""
+        return self.within(user, Verb.VIEW).live()
+
+    def editable_by(self, user) -> "RecordQuerySet":
+        """Live records that the user may change."""
+        return self.within(user, Verb.EDIT).live()
+
+    def update(self, **values):
+        raise TypeError("Records are written through a ChangeSet only.")
+
+    def delete(self):
+        raise TypeError("Records are deleted through a ChangeSet only.")
+
+    def live(self) -> "RecordQuerySet":
+        return self.filter(deleted_at=None)
+
+    def deleted(self) -> "RecordQuerySet":
+        return self.exclude(deleted_at=None)
+
+
+class Record(Journaled):
+    """A business record: owned, seen by scope, deleted softly, with custom fields."""
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+        help_text="The user responsible; whoever creates the record if not given.",
+    )
+    deleted_at = models.DateTimeField(null=True, editable=False)
+    custom_fields = models.JSONField(default=dict, blank=True)
+
+    objects = RecordQuerySet.as_manager()
+
+    # What an expanded relation shows of a record of this type.
+    summary_fields = ("id",)
+    # Headers of imported files, normalised (core.importing.mapping), to field names.
+    import_headers = {}
+    # How an import finds the record that a row means: the first of these groups of
+    # fields that the row fills decides, among live records that leave the groups
+    # before it blank.
+    import_match = ()
+
+    class Meta:
+        abstract = True
+        # The indexes that the lists of every record type stand on.
+        indexes = [
+            models.Index(
+                fields=["organization", "-created_at", "-id"],
+                name="%(class)s_newest",
+                condition=models.Q(deleted_at=None),
+            ),
+            models.Index(
+                fields=["organization", "owner", "-created_at", "-id"],
+                name="%(class)s_owned",
+                condition=models.Q(deleted_at=None),
+            ),
+        ]
+
+    def __str__(self):
+        names = (getattr(self, name) for name in self.summary_fields[1:])
+        return " ".join(str(name) for name in names if name) or str(self.pk)
+
+    def belongs_to(self):
+        return self.owner
+
+    def clean(self):
+        super().clean()
+        if not isinstance(self.custom_fields, dict):
+            raise ValidationError(
+                {
+                    "custom_fields": ValidationError(
+                        "Give an object.", code="not_an_object"
+                    )
+                }
+            )
+        if len(str(self.custom_fields)) > MAX_CUSTOM_FIELDS_CHARACTERS:
+            raise ValidationError(
+                {
+                    "custom_fields": ValidationError(
+                        f"At most {MAX_CUSTOM_FIELDS_CHARACTERS} characters.",
+                        code="max_length",
+                    )
+                }
+            )
+
+
+def unique_among_live(*fields: str, name: str) -> models.UniqueConstraint:
+    """Values that no two live records of an organization share, unless blank.
+
+    A deleted record does not stand in the way of a new one.
+    """
+    condition = models.Q(deleted_at=None)
+    for field in fields:
+        condition &= ~models.Q((field, ""))
+    return models.UniqueConstraint(
+        fields=["organization", *fields], condition=condition, name=name
+    )

@@ -1,0 +1,233 @@
+"""Pages: by number with a count, or by a signed keyset cursor without one."""
+
+import hashlib
+from dataclasses import dataclass
+
+from django.core import signing
+from django.db.models import F, Q, QuerySet
+from rest_framework.exceptions import NotFound
+from rest_framework.pagination import BasePagination
+from rest_framework.utils.urls import remove_query_param, replace_query_param
+
+from core.exceptions import bad_parameter
+from core.models.journal import to_json
+
+DEFAULT_SIZE = 25
+MAX_SIZE = 200
+Ordering = list[tuple[str, bool]]
+
+
+class Pagination(BasePagination):
+    """`page` and `page_size`, or `cursor` (empty for the first page)."""
+
+    def paginate(self, request, queryset: QuerySet, ordering: Ordering, select) -> dict:
+        """One page of the queryset.
+
+        Args:
+            ordering: (field, descending) pairs, of which the last is unique.
+            select: turns (queryset, names of further columns) into a list of
+                (answer, values of those columns).
+        """
+        size = page_size(request)
+        if "cursor" in request.query_params:
+            if "page" in request.query_params:
+                raise bad_parameter("page", "Give a page or a cursor, not both.")
+            return cursor_page(request, queryset, ordering, select, size)
+        return number_page(request, queryset, ordering, select, size)
+
+    def get_schema_operation_parameters(self, view):
+        def parameter(name, schema, description):
+            return {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": description,
+                "schema": schema,
+            }
+
+        return [
+            parameter("page", {"type": "integer", "minimum": 1}, "Number of the page."),
+            parameter(
+                "page_size",
+                {"type": "integer", "minimum": 1, "maximum": MAX_SIZE},
+                f"Records on a page; {DEFAULT_SIZE} if not given.",
+            ),
+            parameter(
+                "cursor",
+                {"type": "string"},
+                "Pages that stay stable while records come and go, and cost the same at"
+                " any depth: empty for the first page, then as in `next`. No count.",
+            ),
+        ]
+
+    def get_paginated_response_schema(self, schema):
+        link = {"type": ["string", "null"], "format": "uri"}
+        return {
+            "type": "object",
+            "required": ["next", "previous", "results"],
+            "properties": {
+                "count": {"type": "integer", "description": "Not with a cursor."},
+                "next": link,
+                "previous": link,
+                "results": schema,
+            },
+        }
+
+
+def page_size(request) -> int:
+    size = whole_number(request, "page_size", DEFAULT_SIZE)
+    if size > MAX_SIZE:
+        raise bad_parameter("page_size", f"At most {MAX_SIZE}.", "max_value")
+    return size
+
+
+def whole_number(request, name: str, default: int) -> int:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
+        raise bad_parameter(name, "Give a whole number from 1.")
+    return int(text)
+
+
+def sorted_by(queryset: QuerySet, ordering: Ordering, reverse=False) -> QuerySet:
+    """Order the rows; those without a value come last, or first in reverse."""
+    terms = []
+    for name, descending in ordering:
+        nulls = {}
+        if queryset.model._meta.get_field(name).null:
+            nulls = {"nulls_first": True} if reverse else {"nulls_last": True}
+        column = F(name)
+        terms.append(
+            column.desc(**nulls) if descending != reverse else column.asc(**nulls)
+        )
+    return queryset.order_by(*terms)
+
+
+# By number
+
+
+def number_page(request, queryset, ordering, select, size) -> dict:
+    number = whole_number(request, "page", 1)
+    count = queryset.count()
+    first = (number - 1) * size
+    if number > 1 and first >= count:
+        raise NotFound("There is no such page.", code="page_not_found")
+    rows = select(sorted_by(queryset, ordering)[first : first + size], ())
+    url = request.build_absolute_uri()
+    return {
+        "count": count,
+        "next": replace_query_param(url, "page", number + 1)
+        if first + size < count
+        else None,
+        "previous": None
+        if number == 1
+        else remove_query_param(url, "page")
+        if number == 2
+        else replace_query_param(url, "page", number - 1),
+        "results": [answer for answer, _ in rows],
+    }
+
+
+# By cursor
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """A place between two rows, and the direction to read on in."""
+
+    values: list
+    backwards: bool
+
+    def encode(self, request) -> str:
+        content = [query_digest(request), int(self.backwards), self.values]
+        return signing.dumps(content, salt="cursor")
+
+    @classmethod
+    def decode(cls, request) -> "Cursor | None":
+        """The request's cursor; None on the first page.
+
+        Signed, so that nothing but what `encode` gave comes in, and bound to the query,
+        so that it is not used with other filters.
+        """
+        text = request.query_params["cursor"]
+        if not text:
+            return None
+        try:
+            digest, backwards, values = signing.loads(text, salt="cursor")
+        except signing.BadSignature:
+            raise bad_parameter("cursor", "This is not a cursor of ours.") from None
+        if digest != query_digest(request):
+            raise bad_parameter(
+                "cursor", "This cursor belongs to another query.", "wrong_query"
+            )
+        return cls(values, bool(backwards))
+
+
+def query_digest(request) -> str:
+    query = [
+        pair
+        for pair in sorted(request.query_params.items())
+        if pair[0] not in ("cursor", "page_size")
+    ]
+    return hashlib.blake2b(f"{request.path}{query}".encode(), digest_size=8).hexdigest()
+
+
+def cursor_page(request, queryset, ordering, select, size) -> dict:
+    cursor = Cursor.decode(request)
+    backwards = cursor is not None and cursor.backwards
+    if cursor:
+        queryset = queryset.filter(beyond(queryset.model, ordering, cursor))
+    columns = [name for name, _ in ordering]
+    rows = select(sorted_by(queryset, ordering, backwards)[: size + 1], columns)
+    more = len(rows) > size
+    rows = rows[:size]
+    if backwards:
+        rows.reverse()
+
+    def link(row, backwards):
+        place = Cursor([to_json(value) for value in row[1]], backwards)
+        url = request.build_absolute_uri()
+        return replace_query_param(url, "cursor", place.encode(request))
+
+    has_next = rows and (more or backwards)
+    has_previous = rows and (more if backwards else cursor is not None)
+    return {
+        "next": link(rows[-1], False) if has_next else None,
+        "previous": link(rows[0], True) if has_previous else None,
+        "results": [answer for answer, _ in rows],
+    }
+
+
+def beyond(model, ordering: Ordering, cursor: Cursor) -> Q:
+    """The rows on the far side of the cursor: (a > x) or (a = x and b > y) or ...
+
+    The bound on the first column stands alone as well, for the index to begin at.
+    """
+    condition = Q()
+    equal = Q()
+    for position, ((name, descending), text) in enumerate(
+        zip(ordering, cursor.values, strict=True)
+    ):
+        field = model._meta.get_field(name)
+        value = field.to_python(text)
+        after = _after(field, value, descending != cursor.backwards, cursor.backwards)
+        if after is not None:
+            condition |= equal & after
+        if position == 0 and not field.null:
+            operator = "lte" if descending != cursor.backwards else "gte"
+            bound = Q((f"{name}__{operator}", value))
+        elif position == 0:
+            bound = Q()
+        equal &= Q((name, value))
+    return bound & condition
+
+
+def _after(field, value, descending: bool, nulls_first: bool) -> Q | None:
+    """Rows whose value comes after this one; None where no value does."""
+    if value is None:
+        return Q((f"{field.name}__isnull", False)) if nulls_first else None
+    after = Q((f"{field.name}__{'lt' if descending else 'gt'}", value))
+    if field.null and not nulls_first:
+        after |= Q((f"{field.name}__isnull", True))
+    return after

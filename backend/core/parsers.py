@@ -1,0 +1,97 @@
+"""JSON in: strict, so that nothing a client sends surprises the code behind it."""
+
+import json
+import math
+
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser
+
+MAX_DEPTH = 32
+MAX_INTEGER = 2**63 - 1
+
+
+class StrictJSONParser(BaseParser):
+    """RFC 8259 JSON in UTF-8, without what silently loses or breaks data."""
+
+    media_type = "application/json"
+
+    def parse(self, stream, media_type=None, parser_context=None):
+        return loads(stream.read())
+
+
+def loads(text: bytes):
+    """Parse JSON; ParseError for anything ambiguous, too deep or impossible to store.
+
+    Refused beside bad syntax: duplicate keys, NaN and infinities, integers beyond 64
+    bits, NUL characters, lone surrogates, and nesting deeper than MAX_DEPTH.
+    """
+    try:
+        value = json.loads(
+            text.decode("utf-8-sig"),
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_float=_float,
+            parse_int=_integer,
+        )
+    except UnicodeDecodeError:
+        raise ParseError("The body is not UTF-8.") from None
+    except RecursionError:
+        raise ParseError(f"Nested more than {MAX_DEPTH} deep.") from None
+    except ValueError as error:
+        raise ParseError(f"Not JSON: {error}") from None
+    # Only text that holds an escape or many brackets can hide what is refused here.
+    if (
+        b"\\u" in text
+        or b"\0" in text
+        or text.count(b"[") + text.count(b"{") > MAX_DEPTH
+    ):
+        _check(value)
+    return value
+
+
+def _object(pairs):
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice!r} stands twice in one object")
+    return result
+
+
+def _refuse_constant(text):
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _float(text):
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _integer(text):
+    if len(text) > 20 or abs(int(text)) > MAX_INTEGER:
+        raise ValueError("a number is too large")
+    return int(text)
+
+
+def _check(value, depth=0):
+    if isinstance(value, str):
+        check_text(value)
+    elif isinstance(value, dict | list):
+        if depth == MAX_DEPTH:
+            raise ParseError(f"Nested more than {MAX_DEPTH} deep.")
+        for name in value if isinstance(value, dict) else ():
+            check_text(name)
+        for item in value.values() if isinstance(value, dict) else value:
+            _check(item, depth + 1)
+
+
+def check_text(text: str) -> None:
+    """Refuse what no database and no answer can carry."""
+    if "\0" in text:
+        raise ParseError("A text holds a NUL character.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ParseError("A text holds half a surrogate pair.") from None

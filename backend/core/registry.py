@@ -1,0 +1,20 @@
+"""Which models are record types: found by their base class, not listed anywhere."""
+
+from functools import lru_cache
+
+from django.apps import apps
+
+from core.models.record import Journaled, Record
+
+
+@lru_cache(maxsize=1)
+def journaled_types() -> dict[str, type[Journaled]]:
+    """Every model that the journal follows, by its record type's name."""
+    models = [m for m in apps.get_models() if issubclass(m, Journaled)]
+    return {model.record_type(): model for model in models}
+
+
+@lru_cache(maxsize=1)
+def record_types() -> dict[str, type[Record]]:
+    """Every business record type, by name."""
+    return {n: m for n, m in journaled_types().items() if issubclass(m, Record)}

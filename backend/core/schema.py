@@ -1,0 +1,106 @@
+"""The OpenAPI schema: what the shared views do that a serializer cannot tell."""
+
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
+
+PROBLEM = {
+    "type": "object",
+    "description": "An error, as of RFC 9457.",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "For a person."},
+        "code": {"type": "string", "description": "For a program; stable."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "code", "detail"],
+                "properties": {
+                    "field": {"type": ["string", "null"]},
+                    "code": {"type": "string"},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+    "additionalProperties": True,
+}
+
+ANSWERS = {
+    "400": "Not valid; `errors` names the fields.",
+    "401": "Not signed in.",
+    "403": "The role does not allow this.",
+    "404": "There is no such thing, or none that you may see.",
+    "409": "The current state does not allow this.",
+    "412": "`If-Match` names an older version; `current` holds the present values.",
+    "422": "The `Idempotency-Key` came before with another request.",
+    "503": "Busy or restarting; try again after `Retry-After` seconds.",
+}
+
+
+class Schema(AutoSchema):
+    """Adds the headers and parameters that the shared views understand."""
+
+    def get_override_parameters(self):
+        parameters = []
+        if self.method == "POST":
+            parameters.append(
+                header("Idempotency-Key", "Repeated, the first answer comes again.")
+            )
+        if self.method in ("PATCH", "PUT", "DELETE"):
+            parameters.append(header("If-Match", "The ETag of the version to change."))
+        if self.method == "GET":
+            parameters.append(header("If-None-Match", "304 if this is still the ETag."))
+        else:
+            parameters += [
+                header("X-Change-Reason", "Why, for the journal."),
+                query("dry_run", "Answer what would happen, and change nothing.", bool),
+            ]
+        if hasattr(self.view, "representation") and self.method != "DELETE":
+            parameters += [
+                query("fields", "Only these fields, separated by commas."),
+                query("expand", "Relations to show as objects, separated by commas."),
+            ]
+        if hasattr(self.view, "representation") and self._is_list_view():
+            names = ", ".join(f"`{name}`" for name in self.view.ordering_fields)
+            parameters += [
+                query("ordering", f"Any of {names}; `-` before it for descending."),
+                query("deleted", "Deleted records instead of live ones.", bool),
+            ]
+        return [*super().get_override_parameters(), *parameters]
+
+
+def header(name, description):
+    return OpenApiParameter(name, str, OpenApiParameter.HEADER, description=description)
+
+
+def query(name, description, kind=OpenApiTypes.STR):
+    return OpenApiParameter(name, kind, OpenApiParameter.QUERY, description=description)
+
+
+def add_problem_answers(result, generator, request, public):
+    """Say on each operation which errors it answers."""
+    result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
+    content = {
+        "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+    }
+    for path, operations in result["paths"].items():
+        for method, operation in operations.items():
+            codes = {"400", "401", "403", "404", "503"}
+            if method != "get":
+                codes |= {"409"}
+            if method in ("patch", "put", "delete"):
+                codes |= {"412"}
+            if method == "post":
+                codes |= {"422"}
+            if path.endswith("/health/"):
+                codes = set()
+            for code in sorted(codes):
+                operation["responses"].setdefault(
+                    code, {"description": ANSWERS[code], "content": content}
+                )
+    return result

@@ -1,0 +1,88 @@
+"""Serializers check what comes in; what goes out is core.representation's work."""
+
+from rest_framework import serializers
+
+from core.fields import ExternalIdsField, LinkField, TagsField
+from core.renderers import dumps
+
+
+class StrictSerializer(serializers.Serializer):
+    """Refuses fields that it does not know, and new values for read-only ones.
+
+    A read-only field may be sent with the value that it has, so that what was read can
+    be sent back whole.
+    """
+
+    def to_internal_value(self, data):
+        if isinstance(data, dict):
+            self._refuse_extra(data)
+        return super().to_internal_value(data)
+
+    def _refuse_extra(self, data):
+        errors = {}
+        for name in data:
+            field = self.fields.get(name)
+            if field is None:
+                errors[name] = serializers.ErrorDetail(
+                    "Unknown field.", "unknown_field"
+                )
+            elif field.read_only and not self._is_current(name, data[name]):
+                errors[name] = serializers.ErrorDetail("Read-only.", "read_only")
+        if errors:
+            raise serializers.ValidationError(errors)
+
+    def _is_current(self, name, value) -> bool:
+        current = self.context.get("current") or {}
+        return name in current and dumps(current[name]) == dumps(value)
+
+
+class VisibleRelatedField(serializers.PrimaryKeyRelatedField):
+    """The id of a record that the user may see; others are said not to exist."""
+
+    def __init__(self, **kwargs):
+        super().__init__(pk_field=serializers.UUIDField(), **kwargs)
+
+    def get_queryset(self):
+        return self.queryset.model.objects.visible_to(self.context["request"].user)
+
+
+class RecordSerializer(StrictSerializer, serializers.ModelSerializer):
+    """Built from a view's `model` and `fields`.
+
+    Rules that concern one record are the model's (`clean`), unique values are the
+    database's: neither is checked a second time here.
+    """
+
+    serializer_related_field = VisibleRelatedField
+    serializer_field_mapping = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        LinkField: serializers.CharField,
+        TagsField: serializers.ListField,
+        ExternalIdsField: serializers.DictField,
+    }
+
+    def build_standard_field(self, field_name, model_field):
+        field_class, kwargs = super().build_standard_field(field_name, model_field)
+        kwargs["validators"] = [
+            validator
+            for validator in kwargs.get("validators", [])
+            if not hasattr(validator, "queryset")
+        ]
+        if not kwargs["validators"]:
+            del kwargs["validators"]
+        if field_class in (serializers.ListField, serializers.DictField):
+            kwargs = {
+                "child": serializers.CharField(),
+                "required": False,
+                "read_only": kwargs.get("read_only", False),
+            }
+        return field_class, kwargs
+
+    def get_validators(self):
+        return []
+
+
+def record_serializer(model, names) -> type[RecordSerializer]:
+    """The serializer class of a model with these fields."""
+    meta = type("Meta", (), {"model": model, "fields": tuple(names)})
+    return type(f"{model.__name__}Serializer", (RecordSerializer,), {"Meta": meta})

@@ -1,0 +1,36 @@
+"""What Celery runs. Every task may be lost or come twice: the database knows better."""
+
+from datetime import timedelta
+
+from celery import shared_task
+from django.utils import timezone
+
+from core import jobs
+from core.idempotency import KEPT_HOURS
+from core.importing.job import remove_orphans
+from core.models import Heartbeat, IdempotencyKey
+
+WORKER = "worker"
+
+
+@shared_task
+def run_job(job_id: str) -> None:
+    """Work on a job for a slice of time, then queue up again behind the others."""
+    if jobs.run(job_id):
+        jobs.wake(job_id)
+
+
+@shared_task
+def sweep() -> None:
+    """Every few seconds: wake workers for waiting jobs, and clear away what is old.
+
+    That it ran shows that beat, broker, worker and database work together, so it is
+    also what `/api/health/` looks at.
+    """
+    now = timezone.now()
+    Heartbeat.objects.update_or_create(name=WORKER, defaults={"at": now})
+    for job_id in jobs.due():
+        jobs.wake(job_id)
+    kept_since = now - timedelta(hours=KEPT_HOURS)
+    IdempotencyKey.objects.filter(created_at__lt=kept_since).delete()
+    remove_orphans()

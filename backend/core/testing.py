@@ -1,0 +1,423 @@
+"""What the tests of all apps share: a cast of people, and the contract of records.
+
+The cast: alice owns; bob is on her team; stranger is a colleague on no team; manager
+may do everything; reader may only look; carol is in another organization.
+"""
+
+import uuid
+
+from django.contrib.auth import get_user_model
+from django.urls import resolve
+from rest_framework.test import APIClient
+
+from core.access import Scope, Verb
+from core.models import Change, ChangeSet, Organization
+
+PASSWORD = "correct-horse-battery"
+
+OWN = dict.fromkeys(Verb.values, Scope.OWN)
+ALL = dict.fromkeys(Verb.values, Scope.ALL)
+
+
+def make_organization(name: str = "Analytical Engines", **fields) -> Organization:
+    return Organization.objects.create(name=name, **fields)
+
+
+def make_role(organization, name: str, scopes: dict, **more):
+    """A role with these scopes for every record type, and `more` by record type."""
+    role_model = get_user_model()._meta.get_field("role").related_model
+    rights = {
+        "*": scopes,
+        "user": {Verb.VIEW: Scope.ALL, Verb.EDIT: Scope.OWN},
+        "changeset": {Verb.VIEW: scopes.get(Verb.VIEW, Scope.NONE)},
+        "job": {Verb.VIEW: Scope.OWN, Verb.EDIT: Scope.OWN},
+        **more,
+    }
+    role = role_model()
+    with system_changes(organization) as changes:
+        changes.save(role, name=name, rights=rights)
+    return role
+
+
+def make_team(organization, name: str = "Sales"):
+    team = get_user_model()._meta.get_field("team").related_model()
+    with system_changes(organization) as changes:
+        changes.save(team, name=name)
+    return team
+
+
+def make_user(organization, name: str, role, team=None, password=None, **fields):
+    """A user; without a password they can only be signed in by `client_of`."""
+    user = get_user_model()()
+    if password:
+        user.set_password(password)
+    else:
+        user.set_unusable_password()
+    domain = organization.pk.hex[-6:]
+    fields = {"email": f"{name}@{domain}.example.com", "first_name": name, **fields}
+    with system_changes(organization) as changes:
+        changes.save(user, role=role, team=team, **fields)
+    return user
+
+
+def system_changes(organization, **attributes):
+    attributes = {"source": ChangeSet.Source.SYSTEM, **attributes}
+    return ChangeSet.open(organization=organization, **attributes)
+
+
+def client_of(user) -> APIClient:
+    client = APIClient()
+    client.force_authenticate(user)
+    return client
+
+
+class Cast:
+    """The people of a test, for TestCase.setUpTestData to keep as `cls.cast`."""
+
+    def __init__(self):
+        here = self.organization = make_organization()
+        there = self.other_organization = make_organization("Difference Engines")
+        self.team = make_team(here)
+        own = make_role(here, "own", OWN)
+        team = make_role(here, "team", {**OWN, Verb.VIEW: Scope.TEAM})
+        self.alice = make_user(here, "alice", own, self.team)
+        self.bob = make_user(here, "bob", team, self.team)
+        self.stranger = make_user(here, "stranger", own)
+        self.manager = make_user(here, "manager", make_role(here, "manager", ALL))
+        self.reader = make_user(
+            here, "reader", make_role(here, "reader", {Verb.VIEW: Scope.ALL})
+        )
+        self.carol = make_user(there, "carol", make_role(there, "manager", ALL))
+
+
+class RecordContract:
+    """What every record type must hold; mixed into a TestCase.
+
+    `path` is the address of the list. `valid` is a body that makes a record; "{n}" in
+    its texts becomes a number, so that several may live together. `change` is a body
+    for PATCH that changes it.
+    """
+
+    path: str
+    valid: dict
+    change: dict
+
+    @classmethod
+    def setUpTestData(cls):
+        cls.cast = Cast()
+        cls.view = resolve(cls.path).func.cls
+        cls.model = cls.view.model
+
+    def setUp(self):
+        self.alice = client_of(self.cast.alice)
+
+    def body(self, n=1, **fields):
+        texts = {
+            k: v.format(n=n) if isinstance(v, str) else v for k, v in self.valid.items()
+        }
+        return {**texts, **fields}
+
+    def make(self, client=None, n=1, **fields) -> dict:
+        response = (client or self.alice).post(self.path, self.body(n, **fields))
+        self.assertEqual(response.status_code, 201, response.content)
+        return response.json()
+
+    def address(self, record, suffix="") -> str:
+        return f"{self.path}{record['id']}/{suffix}"
+
+    def stored(self, record):
+        return self.model.objects.get(pk=record["id"])
+
+    def assertProblem(self, response, status, code, field=None):
+        """The answer is this problem, about this field."""
+        self.assertEqual(response.status_code, status, response.content)
+        self.assertEqual(response["Content-Type"], "application/problem+json")
+        problem = response.json()
+        self.assertEqual(problem["status"], status)
+        if field is None:
+            self.assertEqual(problem["code"], code)
+        else:
+            found = {(e["field"], e["code"]) for e in problem["errors"]}
+            self.assertEqual(found, {(field, code)})
+        return problem
+
+    # Reading and writing
+
+    def test_what_is_created_is_returned_listed_and_retrieved(self):
+        response = self.alice.post(self.path, self.body())
+        record = response.json()
+        self.assertEqual(response.status_code, 201)
+        self.assertEqual(
+            response["Location"], f"http://testserver{self.address(record)}"
+        )
+        self.assertEqual(record["owner"], str(self.cast.alice.pk))
+        self.assertEqual(record["version"], 1)
+        self.assertEqual(set(record), set(self.view.all_fields))
+        self.assertEqual(self.alice.get(self.address(record)).json(), record)
+        self.assertEqual(self.alice.get(self.path).json()["results"], [record])
+
+    def test_patch_changes_the_fields_sent_and_counts_the_version(self):
+        record = self.make()
+        response = self.alice.patch(self.address(record), self.change)
+        changed = response.json()
+        self.assertEqual(response.status_code, 200, response.content)
+        self.assertEqual(changed["version"], 2)
+        for name, value in self.change.items():
+            self.assertEqual(changed[name], value)
+        self.assertEqual(self.alice.get(self.address(record)).json(), changed)
+
+    def test_patch_that_changes_nothing_writes_nothing(self):
+        record = self.make()
+        response = self.alice.patch(self.address(record), self.body())
+        self.assertEqual(response.json(), record)
+        self.assertEqual(Change.objects.filter(record_id=record["id"]).count(), 1)
+
+    def test_put_replaces_the_record_and_keeps_its_owner(self):
+        record = self.make(custom_fields={"size": 3})
+        replaced = self.alice.put(self.address(record), self.body()).json()
+        self.assertEqual(replaced["custom_fields"], {})
+        self.assertEqual(replaced["owner"], record["owner"])
+        self.assertEqual(replaced["version"], 2)
+
+    def test_a_record_that_was_read_can_be_put_back_whole(self):
+        record = self.make()
+        response = self.alice.put(self.address(record), record)
+        self.assertEqual(response.status_code, 200, response.content)
+        self.assertEqual(response.json(), record)
+
+    def test_delete_hides_and_restore_brings_back(self):
+        record = self.make()
+        self.assertEqual(self.alice.delete(self.address(record)).status_code, 204)
+        self.assertProblem(self.alice.get(self.address(record)), 404, "not_found")
+        self.assertEqual(self.alice.get(self.path).json()["count"], 0)
+        deleted = self.alice.get(self.path, {"deleted": "true"}).json()
+        self.assertEqual([r["id"] for r in deleted["results"]], [record["id"]])
+        restored = self.alice.post(self.address(record, "restore/"))
+        self.assertEqual(restored.status_code, 200)
+        self.assertEqual(restored.json()["deleted_at"], None)
+        self.assertEqual(self.alice.get(self.path).json()["count"], 1)
+        again = self.alice.post(self.address(record, "restore/"))
+        self.assertProblem(again, 409, "not_deleted")
+
+    def test_fields_and_expand_shape_the_answer(self):
+        record = self.make()
+        sparse = self.alice.get(self.address(record), {"fields": "id,version"}).json()
+        self.assertEqual(sparse, {"id": record["id"], "version": 1})
+        expanded = self.alice.get(self.path, {"expand": "owner"}).json()["results"][0]
+        self.assertEqual(expanded["owner"]["email"], self.cast.alice.email)
+
+    def test_unknown_fields_and_parameters_are_named_and_refused(self):
+        created = self.alice.post(self.path, self.body(surprise=1))
+        self.assertProblem(created, 400, "unknown_field", "surprise")
+        self.assertFalse(self.model.objects.exists())
+        listed = self.alice.get(self.path, {"surprise": "1"})
+        self.assertProblem(listed, 400, "unknown_parameter", "surprise")
+
+    def test_what_the_program_keeps_cannot_be_set(self):
+        for name, value in {
+            "id": str(uuid.uuid4()),
+            "version": 7,
+            "created_at": "2020-01-01T00:00:00Z",
+            "updated_at": "2020-01-01T00:00:00Z",
+            "deleted_at": "2020-01-01T00:00:00Z",
+        }.items():
+            with self.subTest(name):
+                response = self.alice.post(self.path, self.body(**{name: value}))
+                self.assertProblem(response, 400, "read_only", name)
+        response = self.alice.post(self.path, self.body(organization="x"))
+        self.assertProblem(response, 400, "unknown_field", "organization")
+        self.assertFalse(self.model.objects.exists())
+
+    # Retries and races
+
+    def test_if_match_refuses_a_stale_version_and_shows_the_current_one(self):
+        record = self.make()
+        etag = self.alice.get(self.address(record))["ETag"]
+        fresh = self.alice.patch(self.address(record), self.change, HTTP_IF_MATCH=etag)
+        self.assertEqual(fresh.status_code, 200)
+        for method in ("patch", "put", "delete"):
+            with self.subTest(method):
+                response = getattr(self.alice, method)(
+                    self.address(record), self.body(), HTTP_IF_MATCH=etag
+                )
+                problem = self.assertProblem(response, 412, "stale")
+                self.assertEqual(problem["current"], fresh.json())
+                self.assertEqual(response["ETag"], fresh["ETag"])
+        self.assertEqual(self.stored(record).version, 2)
+
+    def test_if_none_match_answers_304_until_something_changes(self):
+        record = self.make()
+        for address in (self.path, self.address(record)):
+            etag = self.alice.get(address)["ETag"]
+            same = self.alice.get(address, HTTP_IF_NONE_MATCH=etag)
+            self.assertEqual((same.status_code, same.content), (304, b""))
+        self.alice.patch(self.address(record), self.change)
+        changed = self.alice.get(self.address(record), HTTP_IF_NONE_MATCH=etag)
+        self.assertEqual(changed.status_code, 200)
+
+    def test_a_repeated_post_gives_the_first_answer_and_one_record(self):
+        key = {"HTTP_IDEMPOTENCY_KEY": "abc"}
+        first = self.alice.post(self.path, self.body(), **key)
+        again = self.alice.post(self.path, self.body(), **key)
+        self.assertEqual((again.status_code, again.content), (201, first.content))
+        self.assertEqual(again["ETag"], first["ETag"])
+        self.assertEqual(self.model.objects.count(), 1)
+        other = self.alice.post(self.path, self.body(n=2), **key)
+        self.assertProblem(other, 422, "idempotency_key_reused")
+        self.assertEqual(self.model.objects.count(), 1)
+
+    def test_dry_run_answers_and_changes_nothing(self):
+        created = self.alice.post(f"{self.path}?dry_run=true", self.body())
+        self.assertEqual((created.status_code, created["Dry-Run"]), (201, "true"))
+        self.assertFalse(self.model.objects.exists())
+        record = self.make()
+        address = f"{self.address(record)}?dry_run=true"
+        self.assertEqual(self.alice.patch(address, self.change).json()["version"], 2)
+        self.assertEqual(self.alice.delete(address).status_code, 204)
+        self.assertEqual(self.alice.get(self.address(record)).json(), record)
+
+    # Who may
+
+    def test_anonymous_is_refused(self):
+        record = self.make()
+        nobody = APIClient()
+        for method, address in (
+            ("get", self.path),
+            ("post", self.path),
+            ("get", self.address(record)),
+            ("put", self.address(record)),
+            ("patch", self.address(record)),
+            ("delete", self.address(record)),
+            ("get", self.address(record, "history/")),
+            ("post", self.address(record, "restore/")),
+        ):
+            with self.subTest(f"{method} {address}"):
+                response = getattr(nobody, method)(address)
+                self.assertProblem(response, 401, "not_authenticated")
+        self.assertEqual(self.stored(record).version, 1)
+
+    def test_who_does_not_see_a_record_cannot_tell_it_from_none(self):
+        record = self.make()
+        missing = {"id": str(uuid.uuid4())}
+        for user in (self.cast.stranger, self.cast.carol):
+            client = client_of(user)
+            self.assertEqual(client.get(self.path).json()["results"], [])
+            for method, suffix in (
+                ("get", ""),
+                ("put", ""),
+                ("patch", ""),
+                ("delete", ""),
+                ("get", "history/"),
+                ("post", "restore/"),
+            ):
+                with self.subTest(f"{user}: {method} {suffix}"):
+                    call = getattr(client, method)
+                    response = call(self.address(record, suffix))
+                    self.assertProblem(response, 404, "not_found")
+                    none = call(self.address(missing, suffix))
+                    self.assertEqual(response.content, none.content)
+        self.assertEqual(self.alice.get(self.address(record)).json(), record)
+
+    def test_the_team_sees_but_may_not_write(self):
+        record = self.make()
+        bob = client_of(self.cast.bob)
+        self.assertEqual(bob.get(self.address(record)).json(), record)
+        self.assertEqual(bob.get(self.path).json()["count"], 1)
+        for method in ("put", "patch", "delete"):
+            with self.subTest(method):
+                response = getattr(bob, method)(self.address(record), self.body())
+                self.assertProblem(response, 403, "permission_denied")
+        self.assertEqual(self.alice.get(self.address(record)).json(), record)
+
+    def test_a_reader_may_not_create(self):
+        response = client_of(self.cast.reader).post(self.path, self.body())
+        self.assertProblem(response, 403, "permission_denied")
+        self.assertFalse(self.model.objects.exists())
+
+    def test_a_relation_to_what_is_not_seen_is_refused_like_one_to_nothing(self):
+        record = self.make()
+        for name in self.view.representation.relations:
+            for other in (self.cast.carol.pk, uuid.uuid4()):
+                with self.subTest(f"{name}: {other}"):
+                    response = self.alice.patch(
+                        self.address(record), {name: str(other)}
+                    )
+                    self.assertProblem(response, 400, "does_not_exist", name)
+        self.assertEqual(self.stored(record).version, 1)
+
+    def test_giving_a_record_away_needs_the_right_to_assign(self):
+        record = self.make()
+        gift = {"owner": str(self.cast.bob.pk)}
+        response = self.alice.patch(self.address(record), gift)
+        self.assertProblem(response, 403, "permission_denied")
+        self.assertEqual(self.stored(record).owner_id, self.cast.alice.pk)
+        given = client_of(self.cast.manager).patch(self.address(record), gift)
+        self.assertEqual(given.json()["owner"], str(self.cast.bob.pk))
+
+    # The past
+
+    def test_history_tells_each_change_and_undo_takes_it_back(self):
+        record = self.make()
+        self.alice.patch(
+            self.address(record), self.change, HTTP_X_CHANGE_REASON="because"
+        )
+        update, creation = self.alice.get(self.address(record, "history/")).json()[
+            "results"
+        ]
+        self.assertEqual((creation["verb"], creation["version"]), ("create", 1))
+        self.assertEqual((update["verb"], update["version"]), ("update", 2))
+        for name, value in self.change.items():
+            self.assertEqual(update["before"][name], record[name])
+            self.assertEqual(update["after"][name], value)
+            self.assertEqual(creation["after"].get(name), record[name] or None)
+        self.assertEqual(update["change_set"]["actor"]["email"], self.cast.alice.email)
+        self.assertEqual(update["change_set"]["source"], "api")
+        self.assertEqual(update["change_set"]["reason"], "because")
+
+        undone = self.alice.post(f"/api/change-sets/{update['change_set']['id']}/undo/")
+        self.assertEqual(undone.status_code, 200, undone.content)
+        self.assertEqual(undone.json()["undone"], 1)
+        now = self.alice.get(self.address(record)).json()
+        self.assertEqual(now["version"], 3)
+        written = {"version", "updated_at"}
+        self.assertEqual(
+            {k: v for k, v in now.items() if k not in written},
+            {k: v for k, v in record.items() if k not in written},
+        )
+
+    # Cost
+
+    def test_a_list_takes_the_same_queries_for_few_and_many(self):
+        from django.db import connection
+        from django.test.utils import CaptureQueriesContext
+
+        counts = []
+        n = 0
+        for total in (2, 20):
+            while n < total:
+                n += 1
+                self.make(n=n)
+            with CaptureQueriesContext(
+                connection,
+            ) as queries:
+                listed = self.alice.get(self.path, {"expand": "owner"})
+            self.assertEqual(len(listed.json()["results"]), total)
+            counts.append(len(queries))
+        # A count, the rows, and their owners.
+        self.assertEqual(counts, [3, 3])
+
+    def test_pages_and_cursors_show_every_record_once(self):
+        made = {self.make(n=n)["id"] for n in range(7)}
+        for start in ({"page_size": 3}, {"page_size": 3, "cursor": ""}):
+            with self.subTest(start):
+                seen, url = [], None
+                page = self.alice.get(self.path, start).json()
+                while True:
+                    seen += [record["id"] for record in page["results"]]
+                    url = page["next"]
+                    if url is None:
+                        break
+                    page = self.alice.get(url).json()
+                self.assertEqual((len(seen), set(seen)), (7, made))
+                back = self.alice.get(page["previous"]).json()["results"]
+                self.assertEqual([r["id"] for r in back], seen[3:6])

@@ -1,0 +1,339 @@
+"""Undo: a change set that takes another one back, record by record.
+
+What the set did to a record is one net change, before and after, field by field. A
+field that is still as the set left it goes back to what it was before. A field that is
+so already is left; one that was changed since is left too, and reported as a conflict.
+An undo is a change set itself: undoing it is redo.
+"""
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from core import access
+from core.exceptions import Conflict
+from core.jobs import JobHandler, handles, submit
+from core.models import Change, Changes, ChangeSet, Job, JobError, Journaled
+from core.models.journal import Update, from_json, snapshot, to_json
+from core.registry import journaled_types
+
+KIND = "undo"
+BATCH_RECORDS = 1000
+# Up to this many changes are undone while the caller waits; more are a job.
+AT_ONCE = 200
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Why a record, or a field of it, was left as it is."""
+
+    record_type: str
+    record_id: str
+    code: str
+    detail: str
+    field: str | None = None
+
+
+@dataclass
+class NetChange:
+    """All that a change set did to one record."""
+
+    record_type: str
+    record_id: UUID
+    created: bool = False
+    last: int = 0  # the version that the set left
+    before: dict = field(default_factory=dict)
+    after: dict = field(default_factory=dict)
+
+    def add(self, change: Change) -> None:
+        self.created = self.created or change.verb == Change.Verb.CREATE
+        self.last = change.version
+        for name, value in (change.before or {}).items():
+            self.before.setdefault(name, value)
+        self.after.update(change.after or {})
+
+
+@dataclass
+class Batch:
+    """The outcome of some of a set's records; `last`: where the next batch begins."""
+
+    undone: int = 0
+    conflicts: list[Leftover] = field(default_factory=list)
+    last: str | None = None
+
+    def report(self, net: NetChange, code: str, detail: str, field=None) -> None:
+        self.conflicts.append(
+            Leftover(net.record_type, str(net.record_id), code, detail, field)
+        )
+
+
+def undo_batch(
+    change_set: ChangeSet, changes: Changes, after=None, limit=BATCH_RECORDS
+) -> Batch:
+    """Undo the next records of a change set, in the order of their ids.
+
+    Args:
+        changes: of the undo, whose actor's rights count.
+        after: the id of the last record of the batch before.
+    """
+    net_changes, last = _net_changes(change_set, after, limit)
+    batch = Batch(last=last)
+    by_type = defaultdict(dict)
+    for record_id, net in net_changes.items():
+        by_type[net.record_type][record_id] = net
+    for record_type, nets in by_type.items():
+        model = journaled_types()[record_type]
+        records = model._base_manager.select_for_update(of=("self",)).in_bulk(nets)
+        edits = _other_edits(records, nets, change_set)
+        updates = [
+            update
+            for record_id, net in nets.items()
+            if (
+                update := _taken_back(
+                    records.get(record_id),
+                    net,
+                    edits.get(record_id, {}),
+                    changes,
+                    batch,
+                )
+            )
+        ]
+        _write(model, updates, changes, batch)
+    return batch
+
+
+def _net_changes(change_set, after, limit) -> tuple[dict, str | None]:
+    """The net changes of the next `limit` records, and where the next batch begins."""
+    rows = change_set.changes.order_by("record_id", "id")
+    if after:
+        rows = rows.filter(record_id__gt=after)
+    # Records mostly have one change in a set: read a few more than needed, cut after.
+    nets: dict = {}
+    for change in rows.iterator(chunk_size=limit):
+        if change.record_id not in nets:
+            if len(nets) == limit:
+                return nets, str(max(nets))
+            nets[change.record_id] = NetChange(change.record_type, change.record_id)
+        nets[change.record_id].add(change)
+    return nets, None
+
+
+def _other_edits(records: dict, nets: dict, change_set: ChangeSet) -> dict:
+    """What others did to records that the set created: net, by record and field."""
+    edited = [
+        pk
+        for pk, r in records.items()
+        if nets[pk].created and r.version > nets[pk].last
+    ]
+    edits: dict = defaultdict(dict)
+    rows = Change.objects.filter(record_id__in=edited).exclude(change_set=change_set)
+    for change in rows.order_by("version"):
+        for name, value in (change.before or {}).items():
+            first, _ = edits[change.record_id].get(name, (value, None))
+            edits[change.record_id][name] = (first, change.after[name])
+    return edits
+
+
+def _taken_back(
+    record: Journaled | None,
+    net: NetChange,
+    edits: dict,
+    changes: Changes,
+    batch: Batch,
+) -> Update | None:
+    """Put a record back in memory; None where there is nothing to write."""
+    if record is None:
+        batch.report(net, "gone", "The record is not there any more.")
+        return None
+    before = snapshot(record)
+    if net.created:
+        wanted = _uncreated(before, net, edits, batch)
+    else:
+        wanted = _unchanged(before, net, batch)
+    if not wanted:
+        return None
+    verb = access.Verb.DELETE if "deleted_at" in wanted else access.Verb.EDIT
+    if changes.actor and not access.reaches(changes.actor, record, verb):
+        batch.report(net, "permission_denied", "Your role does not allow to change it.")
+        return None
+    for name, value in wanted.items():
+        model_field = record._meta.get_field(name)
+        setattr(record, model_field.attname, from_json(model_field, value))
+    return record, before
+
+
+def _uncreated(current: dict, net: NetChange, edits: dict, batch: Batch) -> dict:
+    if "deleted_at" not in current:
+        batch.report(net, "not_deletable", "A record of this type is never deleted.")
+    elif edited := [n for n, (first, last) in edits.items() if first != last]:
+        if current["deleted_at"] is None:
+            for name in edited:
+                batch.report(net, "edited_since", "Changed since it was made.", name)
+    elif current["deleted_at"] is None:
+        return {"deleted_at": to_json(timezone.now())}
+    return {}
+
+
+def _unchanged(current: dict, net: NetChange, batch: Batch) -> dict:
+    if current.get("deleted_at") and "deleted_at" not in net.before:
+        batch.report(net, "deleted_since", "The record was deleted since.")
+        return {}
+    wanted = {}
+    for name, value in net.before.items():
+        now = current.get(name)
+        if now == value:
+            continue
+        if now == net.after[name]:
+            wanted[name] = value
+        else:
+            batch.report(net, "edited_since", "Changed by somebody since.", name)
+    return wanted
+
+
+def _write(model, updates: list[Update], changes: Changes, batch: Batch) -> None:
+    try:
+        with transaction.atomic():
+            changes.bulk_update(model, updates)
+        batch.undone += len(updates)
+    except IntegrityError:
+        # A unique value was taken in the meantime: find out which record's.
+        for record, before in updates:
+            record.refresh_from_db(fields=["version"])
+            try:
+                with transaction.atomic():
+                    changes.bulk_update(model, [(record, before)])
+                batch.undone += 1
+            except IntegrityError:
+                net = NetChange(model.record_type(), record.pk)
+                batch.report(net, "unique", "Another record has its unique value now.")
+
+
+# A whole set, at once or as a job
+
+
+def undo(change_set: ChangeSet, actor, *, partial=False, **attributes) -> dict:
+    """Undo a change set in this transaction.
+
+    Args:
+        partial: undo what can be undone, and report the rest.
+        attributes: of the new change set: `reason`, `request_id`.
+
+    Raises:
+        Conflict: something cannot be undone, and `partial` is false.
+    """
+    with _open(change_set, actor, **attributes) as changes:
+        batch = undo_batch(change_set, changes, limit=AT_ONCE)
+        if batch.conflicts and not partial:
+            raise Conflict(
+                "Some of it was changed since. Ask for `partial` to undo the rest.",
+                "undo_conflict",
+                conflicts=[asdict(leftover) for leftover in batch.conflicts],
+            )
+    made = changes.change_set
+    return {
+        "change_set": None if made._state.adding else made.pk,
+        "undone": batch.undone,
+        "conflicts": [asdict(leftover) for leftover in batch.conflicts],
+    }
+
+
+def require_undoable(change_set: ChangeSet) -> None:
+    """Raise Conflict where a set is undone already, or being written or undone."""
+    if change_set.is_undone():
+        raise Conflict("This change set is undone already.", "already_undone")
+    if change_set.jobs.filter(status__in=Job.ACTIVE).exists():
+        raise Conflict("The job that writes this change set still runs.", "running")
+    undos = Job.objects.filter(kind=KIND, params__change_set=str(change_set.pk))
+    if undos.filter(status__in=Job.ACTIVE).exists():
+        raise Conflict("This change set is being undone.", "running")
+
+
+def start(change_set: ChangeSet, actor, **params) -> Job:
+    """Submit an undo as a job; `params`: partial, dry_run, reason, request_id."""
+    return submit(
+        Job(
+            organization=change_set.organization,
+            owner=actor,
+            kind=KIND,
+            params={"change_set": str(change_set.pk), **params},
+            counts={"undone": 0, "conflicts": 0},
+        )
+    )
+
+
+@handles(KIND)
+class UndoHandler(JobHandler):
+    """Tries the whole first where conflicts forbid it, then does it, batch by batch."""
+
+    def __init__(self, job):
+        self.change_set = ChangeSet.objects.get(pk=job.params["change_set"])
+
+    def step(self, job):
+        if job.total is None:
+            records = self.change_set.changes.order_by().values("record_id")
+            job.total = records.distinct().count()
+            job.state = {"trial": not job.params["partial"] or job.params["dry_run"]}
+        trial = job.state["trial"]
+        batch = self._batch(job, trial)
+        job.state["after"] = batch.last
+        job.counts["undone"] += batch.undone
+        job.counts["conflicts"] += len(batch.conflicts)
+        job.done = min(job.done + BATCH_RECORDS, job.total)
+        JobError.objects.bulk_create(
+            JobError(
+                job=job,
+                code=leftover.code,
+                message=leftover.detail,
+                column=leftover.field or "",
+                row={"record_type": leftover.record_type, "id": leftover.record_id},
+            )
+            for leftover in batch.conflicts
+        )
+        if batch.last is not None:
+            return False
+        if not trial or job.params["dry_run"]:
+            return True
+        if job.counts["conflicts"]:
+            job.status = Job.Status.FAILED
+            job.error = {
+                "code": "undo_conflict",
+                "detail": "Some of it was changed since; nothing was undone.",
+                "line": None,
+            }
+            return False
+        job.state = {"trial": False, "after": None}
+        job.counts = {"undone": 0, "conflicts": 0}
+        job.done = 0
+        return False
+
+    def _batch(self, job: Job, trial: bool) -> Batch:
+        made = job.change_set or _new_change_set(
+            self.change_set,
+            job.owner,
+            reason=job.params.get("reason", ""),
+            request_id=job.params.get("request_id", ""),
+        )
+        with made.writing() as changes:
+            batch = undo_batch(self.change_set, changes, job.state.get("after"))
+            if trial:
+                transaction.set_rollback(True)
+        if changes.touched and not trial:
+            job.change_set = made
+        return batch
+
+
+def _new_change_set(change_set, actor, **attributes) -> ChangeSet:
+    return ChangeSet(
+        organization_id=change_set.organization_id,
+        actor=actor,
+        source=ChangeSet.Source.UNDO,
+        undoes=change_set,
+        **attributes,
+    )
+
+
+def _open(change_set, actor, **attributes):
+    return _new_change_set(change_set, actor, **attributes).writing()

@@ -1,0 +1,17 @@
+from django.urls import path
+
+from core.routers import Router
+from core.views.change_sets import ChangeSetViewSet
+from core.views.health import HealthView
+from core.views.imports import ImportViewSet
+from core.views.jobs import JobViewSet
+
+router = Router()
+router.register("change-sets", ChangeSetViewSet)
+router.register("imports", ImportViewSet, basename="import")
+router.register("jobs", JobViewSet)
+
+urlpatterns = [
+    path("health/", HealthView.as_view(), name="health"),
+    *router.urls,
+]

@@ -1,0 +1,174 @@
+"""What every view shares: cached conditional reads, and writes in a transaction."""
+
+from functools import partial
+
+from django.db import OperationalError, transaction
+from django.http import Http404, HttpResponse
+from django.utils.cache import patch_vary_headers
+from rest_framework import status
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from core import cache
+from core.conditional import etag_of, not_modified
+from core.exceptions import bad_parameter
+from core.filters import StrictFilterBackend, filter_set
+from core.idempotency import once
+from core.models import ChangeSet
+from core.pagination import Pagination
+from core.renderers import dumps
+
+WRITE_ATTEMPTS = 4
+# PostgreSQL's serialization_failure and deadlock_detected: the same may work again.
+RETRIABLE = {"40001", "40P01"}
+REASON_HEADER = "X-Change-Reason"
+
+
+class ViewSet(GenericViewSet):
+    """A view whose reads are cached and conditional, and whose writes are transactions.
+
+    A request that writes runs in one transaction. It is repeated when the database gave
+    it up to solve a deadlock, taken back after `dry_run=true`, and answered from memory
+    when its `Idempotency-Key` came before.
+    """
+
+    model = None
+    pagination_class = Pagination
+    filter_backends = (StrictFilterBackend,)
+    lookup_value_converter = "uuid"
+    # Query parameters of the list, besides its filters.
+    query_parameters: tuple[str, ...] = ("page", "page_size", "cursor")
+    # False where a view gives `dry_run` a meaning of its own.
+    takes_dry_run_back = True
+
+    def initial(self, request, *args, **kwargs):
+        super().initial(request, *args, **kwargs)
+        method = request.method.lower()
+        if request.method not in SAFE_METHODS and hasattr(self, method):
+            # DRF looks the handler up on the view right after this.
+            setattr(self, method, partial(self._write, getattr(self, method)))
+
+    def _write(self, handler, request, *args, **kwargs):
+        dry_run = boolean(request, "dry_run")
+        work = partial(handler, request, *args, **kwargs)
+        for attempt in range(1, WRITE_ATTEMPTS + 1):
+            try:
+                with transaction.atomic():
+                    if request.method == "POST" and not dry_run:
+                        response = once(request, work)
+                    else:
+                        response = work()
+                    if dry_run and self.takes_dry_run_back:
+                        transaction.set_rollback(True)
+                if dry_run:
+                    response["Dry-Run"] = "true"
+                return response
+            except OperationalError as error:
+                code = getattr(error.__cause__, "pgcode", None)
+                if code not in RETRIABLE or attempt == WRITE_ATTEMPTS:
+                    raise
+
+    def get_queryset(self):
+        """Where everything starts: what the user may see."""
+        return self.model.objects.visible_to(self.request.user)
+
+    def get_object(self, queryset=None):
+        """The row of the address; 404, in the same words, for any that is not seen."""
+        queryset = self.get_queryset() if queryset is None else queryset
+        row = queryset.filter(pk=self.kwargs["pk"]).first()
+        if row is None:
+            raise Http404
+        return row
+
+    def refuse_parameters(self, *known):
+        """Raise a 400 that names the first query parameter that is not `known`."""
+        for name in self.request.query_params:
+            if name not in known:
+                raise bad_parameter(name, "Unknown parameter.", "unknown_parameter")
+
+    def change_set(self, source=ChangeSet.Source.API, **attributes):
+        """Open a change set in the name of the request's user."""
+        return ChangeSet.open(
+            actor=self.request.user,
+            source=source,
+            reason=self.request.headers.get(REASON_HEADER, "")[:500],
+            request_id=self.request._request.id,
+            **attributes,
+        )
+
+    def cached(self, build, record_types, visibility: str) -> HttpResponse:
+        """Answer a GET, from the cache if it holds what `build` would give now.
+
+        Args:
+            build: gives the answer, and the version of the record if it is one.
+            record_types: what the answer is made from.
+            visibility: readers with equal texts would get equal answers.
+        """
+        request = self.request
+        slot = cache.find(
+            request.user.organization_id, record_types, request_key(request, visibility)
+        )
+        if slot and slot.answer:
+            etag, _, body = slot.answer.partition(b"\n")
+            etag = etag.decode()
+        else:
+            answer, version = build()
+            body = dumps(answer)
+            etag = etag_of(body, version)
+            cache.store(slot, etag.encode() + b"\n" + body)
+        if not_modified(request, etag):
+            response = HttpResponse(status=status.HTTP_304_NOT_MODIFIED)
+            del response["Content-Type"]
+        else:
+            response = HttpResponse(body, content_type="application/json")
+        response["ETag"] = etag
+        response["Cache-Control"] = "private, no-cache"
+        patch_vary_headers(response, ("Authorization", "Cookie"))
+        return response
+
+
+class ReadOnlyViewSet(ViewSet):
+    """List and detail of rows that the program itself writes, the newest first."""
+
+    filter_fields: tuple[str, ...] = ()
+    ordering = [("created_at", True), ("id", True)]
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.queryset = cls.model.objects.all()
+        fields = {name: cls.model._meta.get_field(name) for name in cls.filter_fields}
+        cls.filterset_class = filter_set(cls.model, fields)
+
+    def list(self, request):
+        queryset = self.filter_queryset(self.get_queryset())
+        return self.page_of(queryset, self.ordering, self.get_serializer_class())
+
+    def retrieve(self, request, pk):
+        self.refuse_parameters()
+        return Response(self.get_serializer(self.get_object()).data)
+
+    def page_of(self, queryset, ordering, serializer_class) -> Response:
+        def select(rows, extra=()):
+            return [
+                (serializer_class(row).data, tuple(getattr(row, n) for n in extra))
+                for row in rows
+            ]
+
+        return Response(
+            self.paginator.paginate(self.request, queryset, ordering, select)
+        )
+
+
+def boolean(request, name: str) -> bool:
+    """A yes-or-no parameter of the address; no if it is not given."""
+    text = request.query_params.get(name, "false")
+    if text not in ("true", "false"):
+        raise bad_parameter(name, "Give true or false.")
+    return text == "true"
+
+
+def request_key(request, visibility: str) -> str:
+    """What an answer depends on besides the records: address, query and reader."""
+    query = sorted(request.query_params.items())
+    return f"{request.build_absolute_uri(request.path)} {query} {visibility}"

@@ -1,0 +1,74 @@
+"""Work in the background: what it does now, and stopping it."""
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.response import Response
+
+from core import access
+from core.exceptions import Conflict
+from core.models import Job, JobError
+from core.views.base import ReadOnlyViewSet
+
+
+class JobErrorSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = JobError
+        fields = ("line", "column", "code", "message", "row")
+
+
+class FailureSerializer(serializers.Serializer):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    line = serializers.IntegerField(allow_null=True)
+
+
+class JobSerializer(serializers.ModelSerializer):
+    """`total` and `done` count rows or records; `counts` depend on the kind."""
+
+    error = FailureSerializer(allow_null=True)
+    counts = serializers.DictField(child=serializers.IntegerField())
+
+    class Meta:
+        model = Job
+        fields = (
+            *("id", "kind", "status", "total", "done", "counts", "error"),
+            *("change_set", "cancel_requested", "owner"),
+            *("created_at", "started_at", "finished_at"),
+        )
+
+
+class JobViewSet(ReadOnlyViewSet):
+    """The jobs that the user asked for; an administrator sees everybody's."""
+
+    model = Job
+    serializer_class = JobSerializer
+    filter_fields = ("kind", "status", "created_at")
+
+    @extend_schema(responses=JobErrorSerializer(many=True))
+    @action(detail=True)
+    def errors(self, request, pk):
+        """What the job could not do, in the order of the file."""
+        self.refuse_parameters(*self.query_parameters)
+        return self.page_of(
+            JobError.objects.filter(job=self.get_object()),
+            [("id", False)],
+            JobErrorSerializer,
+        )
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request, pk):
+        """Stop after the chunk at work; what was done stays, and can be undone."""
+        self.refuse_parameters("dry_run")
+        job = self.get_object(self.get_queryset().select_for_update(of=("self",)))
+        access.require(request.user, job, access.Verb.EDIT)
+        if not job.is_active:
+            raise Conflict(f"The job is {job.status} already.", "not_active")
+        job.cancel_requested = True
+        if job.lease_until is None or job.lease_until < timezone.now():
+            job.status = Job.Status.CANCELLED
+            job.finished_at = timezone.now()
+        job.save(update_fields=["cancel_requested", "status", "finished_at"])
+        return Response(self.get_serializer(job).data)

@@ -1,0 +1,239 @@
+"""The views that every record type has by its declaration."""
+
+from functools import cached_property, partial
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.response import Response
+
+from core import access, history
+from core.conditional import etag_of, matches
+from core.exceptions import Conflict, PreconditionFailed, bad_parameter
+from core.filters import Search, StrictFilterBackend, filter_set, ordering_of
+from core.renderers import dumps
+from core.representation import Representation
+from core.serializers import record_serializer
+from core.views.base import ViewSet, boolean
+
+
+class RecordViewSet(ViewSet):
+    """List, create, retrieve, update, delete, restore and history of a record type.
+
+    A declaration names `model` and `fields`; what every record brings is added.
+    """
+
+    model = None
+    fields: tuple[str, ...] = ()
+    search_fields: tuple[str, ...] = ()
+    default_ordering = "-created_at"
+
+    filter_backends = (StrictFilterBackend, Search)
+    http_method_names = ("get", "head", "options", "post", "put", "patch", "delete")
+
+    query_parameters = (
+        *ViewSet.query_parameters,
+        *("search", "ordering", "fields", "expand", "deleted"),
+    )
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if cls.model is None:
+            return
+        cls.queryset = cls.model.objects.all()
+        cls.all_fields = (
+            "id",
+            *cls.fields,
+            *("owner", "custom_fields", "version"),
+            *("created_at", "updated_at", "deleted_at"),
+        )
+        cls.representation = Representation(cls.model, cls.all_fields)
+        cls.serializer_class = record_serializer(cls.model, cls.all_fields)
+        fields = cls.representation.fields
+        cls.filterset_class = filter_set(cls.model, fields)
+        cls.ordering_fields = tuple(
+            name
+            for name, field in fields.items()
+            if not field.is_relation and field.get_internal_type() != "JSONField"
+        )
+
+    # Reading
+
+    @property
+    def record_type(self) -> str:
+        return self.model.record_type()
+
+    @cached_property
+    def asked_fields(self) -> tuple[str, ...]:
+        """The fields of the answer: those of `fields`, or all."""
+        asked = self.request.query_params.get("fields")
+        if asked is None:
+            return self.all_fields
+        return self._known(asked, "fields", self.all_fields)
+
+    @cached_property
+    def asked_relations(self) -> tuple[str, ...]:
+        asked = self.request.query_params.get("expand")
+        if asked is None:
+            return ()
+        names = self._known(asked, "expand", self.representation.relations)
+        for name in names:
+            if name not in self.asked_fields:
+                raise bad_parameter("expand", f"'{name}' is not among the fields.")
+        return names
+
+    @staticmethod
+    def _known(text, parameter, known):
+        names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+        for name in names:
+            if name not in known:
+                raise bad_parameter(
+                    parameter, f"There is no '{name}' here.", "unknown_field"
+                )
+        return names
+
+    def answer_of(self, record) -> dict:
+        """The record as the API shows it."""
+        answer = self.representation.of(record, self.asked_fields)
+        self.representation.expand([answer], self.asked_relations, self.request.user)
+        return answer
+
+    def select(self, queryset, extra=()):
+        rows = self.representation.rows(queryset, self.asked_fields, extra)
+        answers = [answer for answer, _ in rows]
+        self.representation.expand(answers, self.asked_relations, self.request.user)
+        return rows
+
+    def list(self, request):
+        def build():
+            queryset = self.get_queryset()
+            if boolean(request, "deleted"):
+                queryset = self.model.objects.within(request.user, access.Verb.VIEW)
+                queryset = queryset.deleted()
+            queryset = self.filter_queryset(queryset)
+            ordering = ordering_of(request, self)
+            page = self.paginator.paginate(request, queryset, ordering, self.select)
+            return page, None
+
+        return self.cached(build, *self._made_from())
+
+    def retrieve(self, request, pk):
+        def build():
+            self.refuse_parameters("fields", "expand")
+            record = self.get_object()
+            return self.answer_of(record), record.version
+
+        return self.cached(build, *self._made_from())
+
+    def _made_from(self) -> tuple[set[str], str]:
+        """Types that an answer is made from, and who else would get the same."""
+        user = self.request.user
+        types = {self.record_type}
+        types |= {
+            self.representation.relations[r].record_type() for r in self.asked_relations
+        }
+        keys = [f"{t}: {access.visibility_key(user, t)}" for t in sorted(types)]
+        if any("team" in key for key in keys):
+            types.add(type(user).record_type())
+        if "me" in self.request.query_params.values():
+            keys.append(f"me: {user.pk}")
+        return types, "; ".join(keys)
+
+    # Writing
+
+    def create(self, request):
+        self.refuse_parameters("fields", "expand", "dry_run")
+        access.require_some(request.user, self.record_type, access.Verb.CREATE)
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        record = self.model()
+        with self.change_set() as changes:
+            changes.save(record, **serializer.validated_data)
+        response = self._answer(record, status.HTTP_201_CREATED)
+        response["Location"] = request.build_absolute_uri(f"{request.path}{record.pk}/")
+        return response
+
+    def update(self, request, pk):
+        return self._change(request, partial=False)
+
+    def partial_update(self, request, pk):
+        return self._change(request, partial=True)
+
+    def _change(self, request, partial):
+        self.refuse_parameters("fields", "expand", "dry_run")
+        record = self._locked(access.Verb.EDIT, self.get_queryset())
+        serializer = self.get_serializer(
+            data=request.data,
+            partial=partial,
+            context={
+                **self.get_serializer_context(),
+                "current": self.representation.of(record, self.all_fields),
+            },
+        )
+        serializer.is_valid(raise_exception=True)
+        values = dict(serializer.validated_data)
+        if not partial:
+            values = {**self._defaults(serializer), **values}
+        with self.change_set() as changes:
+            changes.save(record, **values)
+        return self._answer(record)
+
+    def _defaults(self, serializer) -> dict:
+        """What PUT makes of the fields that it does not send; the owner stays."""
+        return {
+            name: self.model._meta.get_field(name).get_default()
+            for name, field in serializer.fields.items()
+            if not field.read_only and name != "owner"
+        }
+
+    def destroy(self, request, pk):
+        self.refuse_parameters("dry_run")
+        record = self._locked(access.Verb.DELETE, self.get_queryset())
+        with self.change_set() as changes:
+            changes.delete(record)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["post"])
+    def restore(self, request, pk):
+        """Bring a deleted record back."""
+        self.refuse_parameters("fields", "expand", "dry_run")
+        everything = self.model.objects.within(request.user, access.Verb.VIEW)
+        record = self._locked(access.Verb.DELETE, everything)
+        if record.deleted_at is None:
+            raise Conflict("This record is not deleted.", "not_deleted")
+        with self.change_set() as changes:
+            changes.restore(record)
+        return self._answer(record)
+
+    def _locked(self, verb, queryset):
+        """The record, locked until the end of the transaction, if it may be written."""
+        record = self.get_object(queryset.select_for_update(of=("self",)))
+        access.require(self.request.user, record, verb)
+        if not matches(self.request, record.version):
+            answer = self.answer_of(record)
+            raise PreconditionFailed(answer, etag_of(dumps(answer), record.version))
+        return record
+
+    def _answer(self, record, status_code=status.HTTP_200_OK):
+        answer = self.answer_of(record)
+        response = Response(answer, status_code)
+        response["ETag"] = etag_of(dumps(answer), record.version)
+        return response
+
+    # The past
+
+    @extend_schema(responses=history.EntrySerializer(many=True))
+    @action(detail=True, filter_backends=())
+    def history(self, request, pk):
+        """Each change of the record, the newest first; of a deleted record too."""
+        self.refuse_parameters("page", "page_size", "cursor")
+        everything = self.model.objects.within(request.user, access.Verb.VIEW)
+        record = self.get_object(everything)
+        page = self.paginator.paginate(
+            request,
+            history.changes_of(record),
+            [("version", True), ("id", True)],
+            partial(history.select, record),
+        )
+        return Response(page)

@@ -1,0 +1,31 @@
+"""How Gunicorn serves MyCRM: `gunicorn backend.wsgi:application` in this folder.
+
+The parser in C (gunicorn_h1c) needs no setting: Gunicorn takes it if it is installed.
+"""
+
+import os
+from pathlib import Path
+
+import environ
+
+env = environ.Env()
+env.read_env(Path(__file__).resolve().parent.parent / ".env")
+
+bind = f"{env.str('HOST', '127.0.0.1')}:{env.int('PORT', 8000)}"
+
+# More processes than this would only take memory from everything else on a laptop.
+workers = env.int("WEB_CONCURRENCY", min(os.cpu_count() or 1, 4))
+worker_class = "gthread"
+threads = 4
+
+timeout = 30
+graceful_timeout = 30
+# Memory that leaks is given back now and then, not by all processes at once.
+max_requests = 20_000
+max_requests_jitter = 2_000
+# Heartbeats of the workers on a disk can block; in memory they do not.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
+
+accesslog = env.str("ACCESS_LOG", "") or None
+# Its place is shared by everything of one user: two installations would collide.
+control_socket_disable = True

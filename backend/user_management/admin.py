@@ -1,0 +1,65 @@
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from unfold.forms import AdminPasswordChangeForm, UserCreationForm
+
+from core.admin import JournaledAdmin, JournaledForm
+from user_management.models import Role, Team, User
+
+admin.site.unregister(Group)
+
+
+class PasswordForm(AdminPasswordChangeForm):
+    def set_password_and_save(self, user, password_field_name="password1", commit=True):  # noqa: S107
+        """Write nothing but the password: the journal writes the rest."""
+        user.set_password(self.cleaned_data[password_field_name])
+        user.save(update_fields=["password"])
+        return user
+
+
+class NewUserForm(UserCreationForm):
+    shown_version = JournaledForm.base_fields["shown_version"]
+
+    class Meta:
+        model = User
+        fields = ("email", "first_name", "last_name", "role", "team", "is_staff")
+
+
+@admin.register(User)
+class UserAdmin(JournaledAdmin, DjangoUserAdmin):
+    add_form = NewUserForm
+    change_password_form = PasswordForm
+    list_display = ("email", "first_name", "last_name", "role", "team", "is_active")
+    list_filter = ("is_active", "is_staff")
+    list_select_related = ("role", "team")
+    search_fields = ("email", "first_name", "last_name")
+    ordering = ("email",)
+    filter_horizontal = ()
+    readonly_fields = ("last_login",)
+    fieldsets = (
+        (None, {"fields": (("email",), ("first_name", "last_name"))}),
+        ("Rights", {"fields": (("role", "team"), ("is_active", "is_staff"))}),
+        ("Preferences", {"fields": (("timezone", "language"), ("last_login",))}),
+    )
+    add_fieldsets = (
+        (None, {"fields": ("email", ("first_name", "last_name"))}),
+        ("Rights", {"fields": (("role", "team"), ("is_staff",))}),
+        ("Password", {"fields": ("usable_password", "password1", "password2")}),
+    )
+
+
+@admin.register(Role)
+class RoleAdmin(JournaledAdmin):
+    list_display = ("name", "built_in")
+    fields = ("name", "rights")
+
+    def has_change_permission(self, request, obj=None):
+        return super().has_change_permission(request, obj) and not (
+            obj and obj.built_in
+        )
+
+
+@admin.register(Team)
+class TeamAdmin(JournaledAdmin):
+    list_display = ("name",)
+    fields = ("name",)
