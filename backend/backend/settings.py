@@ -230,6 +230,9 @@ HEADLESS_JWT_ALGORITHM = "HS256"
 HEADLESS_JWT_STATEFUL_VALIDATION_ENABLED = True
 HEADLESS_JWT_ACCESS_TOKEN_EXPIRES_IN = 15 * 60
 HEADLESS_JWT_REFRESH_TOKEN_EXPIRES_IN = 14 * 24 * 3600
+# Sign-in documents itself at /api/auth/openapi.json; /api/docs/sign-in/ shows it.
+HEADLESS_SERVE_SPECIFICATION = True
+HEADLESS_SPECIFICATION_TEMPLATE_NAME = None
 LOGIN_URL = "admin:login"
 
 EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
@@ -257,7 +260,8 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": (
         "The REST API of MyCRM. Lists are paged, filtered and ordered by query"
         " parameters; an unknown parameter or field is a 400 that names it. Errors are"
-        " `application/problem+json` (RFC 9457)."
+        " `application/problem+json` (RFC 9457). How to sign in stands under"
+        " [/api/docs/sign-in/](/api/docs/sign-in/)."
     ),
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.0",
@@ -265,6 +269,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {
+        "deepLinking": True,
+        "persistAuthorization": True,
+    },
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/",
     "ENUM_NAME_OVERRIDES": {
@@ -287,7 +295,8 @@ FILE_UPLOAD_PERMISSIONS = 0o600
 # Pages
 
 STATIC_URL = "static/"
-STATIC_ROOT = PROJECT_DIR / "staticfiles"
+STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"

@@ -11,6 +11,11 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/auth/", include("allauth.headless.urls")),
     path("api/docs/", SpectacularSwaggerView.as_view(), name="docs"),
+    path(
+        "api/docs/sign-in/",
+        SpectacularSwaggerView.as_view(url="/api/auth/openapi.json"),
+        name="sign-in-docs",
+    ),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include("core.urls")),
     path("api/", include("user_management.urls")),

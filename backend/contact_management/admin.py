@@ -16,12 +16,14 @@ class ContactAdmin(RecordAdmin):
             None,
             {
                 "fields": (
-                    ("salutation", "first_name", "last_name"),
-                    ("email", "contact_type", "status"),
+                    ("first_name", "last_name"),
+                    ("salutation", "email"),
+                    ("contact_type", "status"),
                     ("phone", "phone_e164"),
                     ("mobile", "mobile_e164"),
-                    ("company_name", "job_title", "department"),
-                    ("owner", "source"),
+                    ("company_name", "job_title"),
+                    ("department", "source"),
+                    ("owner",),
                     ("tags",),
                     ("notes",),
                 )
@@ -32,7 +34,8 @@ class ContactAdmin(RecordAdmin):
             {
                 "fields": (
                     ("address_line_1", "address_line_2"),
-                    ("postal_code", "city", "state", "country"),
+                    ("postal_code", "city"),
+                    ("state", "country"),
                 )
             },
         ),

@@ -27,9 +27,13 @@ class Contact(Record):
     last_name = models.CharField(max_length=100, blank=True)
     email = models.EmailField(blank=True, help_text="Kept in lower case.")
     phone = models.CharField(max_length=50, blank=True, help_text="As it was given.")
-    phone_e164 = models.CharField(max_length=20, blank=True, editable=False)
+    phone_e164 = models.CharField(
+        "phone (E.164)", max_length=20, blank=True, editable=False
+    )
     mobile = models.CharField(max_length=50, blank=True, help_text="As it was given.")
-    mobile_e164 = models.CharField(max_length=20, blank=True, editable=False)
+    mobile_e164 = models.CharField(
+        "mobile (E.164)", max_length=20, blank=True, editable=False
+    )
     company_name = models.CharField(max_length=200, blank=True)
     job_title = models.CharField(max_length=200, blank=True)
     department = models.CharField(max_length=100, blank=True)

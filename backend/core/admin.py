@@ -10,9 +10,11 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import APIException
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from core import history, undo
 from core.access import Verb
+from core.fields import TagsField
 from core.models import Change, ChangeSet, Job, JobError, Organization, Record
 
 HISTORY_ENTRIES = 200
@@ -51,14 +53,13 @@ class JournaledAdmin(ModelAdmin):
     form = JournaledForm
     list_per_page = 50
     show_full_result_count = False
-    compressed_fields = True
     object_history_template = "core/admin/history.html"
 
     def get_queryset(self, request):
         return self.model.objects.visible_to(request.user)
 
     def get_form(self, request, obj=None, change=False, **kwargs):
-        form = super().get_form(request, obj, change, **kwargs)
+        form = super().get_form(request, obj, change=change, **kwargs)
         organization = request.user.organization
 
         class BoundForm(form):
@@ -161,8 +162,7 @@ class DeletedFilter(admin.SimpleListFilter):
 class RecordAdmin(JournaledAdmin):
     """Deletes softly and restores."""
 
-    list_filter = (DeletedFilter,)
-    date_hierarchy = None
+    formfield_overrides = {TagsField: {"widget": UnfoldAdminTextInputWidget}}
     actions = ("restore_selected",)
 
     def get_queryset(self, request):

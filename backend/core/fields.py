@@ -2,6 +2,7 @@
 
 import json
 
+from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.lookups import Lookup
@@ -16,6 +17,19 @@ class LinkField(models.URLField):
     def to_python(self, value):
         value = super().to_python(value)
         return f"https://{value}" if value and "://" not in value else value
+
+
+class TagsInput(forms.CharField):
+    """Tags in a form: one line, separated by commas."""
+
+    def prepare_value(self, value):
+        return ", ".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value):
+        return [name.strip() for name in (value or "").split(",") if name.strip()]
+
+    def has_changed(self, initial, data):
+        return list(initial or []) != self.to_python(data)
 
 
 class TagsField(models.JSONField):
@@ -39,12 +53,19 @@ class TagsField(models.JSONField):
                 code="max_length",
             )
 
-    def clean(self, value, model_instance):
-        value = super().clean(value, model_instance)
-        # The first spelling of a name stands; "VIP" and "vip" are one.
-        return list(
-            {name.strip().casefold(): name.strip() for name in value[::-1]}.values()
-        )[::-1]
+    def to_python(self, value):
+        """Without spaces around names; of "VIP" and "vip" the first stands."""
+        value = super().to_python(value)
+        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+            return value
+        names = {}
+        for name in value:
+            names.setdefault(name.strip().casefold(), name.strip())
+        return list(names.values())
+
+    def formfield(self, **kwargs):
+        defaults = {"form_class": TagsInput, "widget": forms.TextInput}
+        return models.Field.formfield(self, **{**defaults, **kwargs})
 
 
 @TagsField.register_lookup

@@ -298,6 +298,7 @@ class UndoHandler(JobHandler):
             return True
         if job.counts["conflicts"]:
             job.status = Job.Status.FAILED
+            job.counts["undone"] = 0
             job.error = {
                 "code": "undo_conflict",
                 "detail": "Some of it was changed since; nothing was undone.",

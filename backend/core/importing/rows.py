@@ -128,6 +128,7 @@ class RowImport:
             for name, f in self.fields.items()
             if f.choices
         }
+        self.all_names = {f.name for f in model._meta.concrete_fields}
         self._colleagues = {}
 
     def take(self, changes: Changes, rows: Iterable[Row]) -> Result:
@@ -175,7 +176,7 @@ class RowImport:
             return None
         draft = Draft(row, record, given)
         try:
-            record.clean_fields(exclude=self.fields.keys() - given.keys() | {"owner"})
+            record.clean_fields(exclude=self.all_names - given.keys() | {"owner"})
         except ValidationError as error:
             result.refuse(row, given, error)
             return None

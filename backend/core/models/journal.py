@@ -327,14 +327,17 @@ Update = tuple[Journaled, dict]
 
 
 def validate(record: Journaled, exclude: Iterable[str] = ()) -> None:
-    """Run the model's rules. Unique values are the database's: it alone has no races.
+    """Run the model's rules, but for unique values and references.
+
+    Those the database holds: it alone has no races, and asks nobody.
 
     Args:
         exclude: fields that the writer did not touch, whose old values may stay.
     """
     errors = {}
+    references = {f.name for f in record._meta.concrete_fields if f.is_relation}
     try:
-        record.clean_fields(exclude=set(exclude))
+        record.clean_fields(exclude=references.union(exclude))
     except ValidationError as error:
         errors = error.update_error_dict(errors)
     try:
