@@ -341,7 +341,7 @@ class UndoTests(UndoTestCase):
         creation = self.creation_of(contact)
         before = self.everything()
         for change_set in (edit, creation):
-            response = self.post_undo(edit, client_of(self.cast.reader))
+            response = self.post_undo(change_set, client_of(self.cast.reader))
             with self.subTest(change_set.pk):
                 self.assertRefused(response, (None, "permission_denied"))
                 self.assertEqual(self.everything(), before)
