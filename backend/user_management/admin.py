@@ -9,14 +9,6 @@ from user_management.models import Role, Team, User
 admin.site.unregister(Group)
 
 
-class PasswordForm(AdminPasswordChangeForm):
-    def set_password_and_save(self, user, password_field_name="password1", commit=True):  # noqa: S107
-        """Write nothing but the password: the journal writes the rest."""
-        user.set_password(self.cleaned_data[password_field_name])
-        user.save(update_fields=["password"])
-        return user
-
-
 class NewUserForm(UserCreationForm):
     shown_version = JournaledForm.base_fields["shown_version"]
 
@@ -28,7 +20,7 @@ class NewUserForm(UserCreationForm):
 @admin.register(User)
 class UserAdmin(JournaledAdmin, DjangoUserAdmin):
     add_form = NewUserForm
-    change_password_form = PasswordForm
+    change_password_form = AdminPasswordChangeForm
     list_display = ("email", "first_name", "last_name", "role", "team", "is_active")
     list_filter = ("is_active", "is_staff")
     list_select_related = ("role", "team")

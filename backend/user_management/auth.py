@@ -27,11 +27,6 @@ class AccountAdapter(DefaultAccountAdapter):
         """Nobody signs up: organizations are made by a command, people by them."""
         return False
 
-    def set_password(self, user, password):
-        """Write nothing but the password: the journal writes the rest."""
-        user.set_password(password)
-        user.save(update_fields=["password"])
-
 
 class TokenAuthentication(JWTTokenAuthentication):
     """`Authorization: Bearer <access token>`, as the sign-in gave it."""

@@ -6,12 +6,13 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from core.access import Scope, Verb, reaches, scope_of
-from core.models import Journaled, ScopedQuerySet
+from core.models import Journaled, JournaledQuerySet
+from core.models.journal import snapshot
 from core.registry import record_types
 from user_management.roles import ANY_RECORD
 
 
-class OrganizationQuerySet(ScopedQuerySet):
+class OrganizationQuerySet(JournaledQuerySet):
     """What everybody in an organization sees of it: people, teams and roles."""
 
     def visible_to(self, user):
@@ -126,6 +127,14 @@ class User(AbstractBaseUser, Journaled):
 
     def __str__(self):
         return self.get_full_name() or self.email
+
+    def save(self, *args, update_fields=None, **kwargs):
+        """Let Django save a user whose password alone changed, which it does whole."""
+        if update_fields is None and not self._state.adding:
+            stored = type(self).objects.get(pk=self.pk)
+            if snapshot(stored) == snapshot(self):
+                update_fields = self.unjournaled
+        super().save(*args, update_fields=update_fields, **kwargs)
 
     def clean(self):
         self.email = self.email.lower()

@@ -4,6 +4,7 @@ from .journal import Change, Changes, ChangeSet
 from .organization import Organization
 from .record import (
     Journaled,
+    JournaledQuerySet,
     Record,
     RecordQuerySet,
     ScopedQuerySet,
@@ -19,6 +20,7 @@ __all__ = [
     "Job",
     "JobError",
     "Journaled",
+    "JournaledQuerySet",
     "Organization",
     "Record",
     "RecordQuerySet",

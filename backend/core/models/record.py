@@ -79,7 +79,18 @@ class ScopedQuerySet(models.QuerySet):
         return self.within(user, Verb.VIEW)
 
 
-class RecordQuerySet(ScopedQuerySet):
+class JournaledQuerySet(ScopedQuerySet):
+    """Reads only: a write that goes around the journal is a mistake, and says so."""
+
+    def _refuse(self, *args, **kwargs):
+        raise TypeError("Records are written through a ChangeSet only.")
+
+    bulk_create = bulk_update = update = delete = _refuse
+    _refuse.alters_data = True
+    _refuse.queryset_only = False
+
+
+class RecordQuerySet(JournaledQuerySet):
     """The one visibility rule: every read of records starts from `visible_to`."""
 
     def visible_to(self, user) -> "RecordQuerySet":
@@ -89,12 +100,6 @@ class RecordQuerySet(ScopedQuerySet):
     def editable_by(self, user) -> "RecordQuerySet":
         """Live records that the user may change."""
         return self.within(user, Verb.EDIT).live()
-
-    def update(self, **values):
-        raise TypeError("Records are written through a ChangeSet only.")
-
-    def delete(self):
-        raise TypeError("Records are deleted through a ChangeSet only.")
 
     def live(self) -> "RecordQuerySet":
         return self.filter(deleted_at=None)

@@ -1,0 +1,25 @@
+# MyCRM: the web server by default; a worker or the scheduler by another command.
+
+FROM python:3.13-slim AS packages
+RUN python -m venv /opt/venv
+COPY requirements.txt .
+RUN /opt/venv/bin/pip install --no-cache-dir --requirement requirements.txt
+
+FROM python:3.13-slim
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOST=0.0.0.0 \
+    MYCRM_DATA=/data
+RUN useradd --uid 1000 --create-home mycrm && install --directory --owner mycrm /data
+COPY --from=packages /opt/venv /opt/venv
+COPY backend /app/backend
+WORKDIR /app/backend
+# With data of its own: no secret key may end up in the image.
+RUN MYCRM_DATA=/tmp/build python manage.py collectstatic --no-input && rm -r /tmp/build
+USER mycrm
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://localhost:' + os.environ.get('PORT', '8000') + '/api/health/', timeout=4)"]
+CMD ["gunicorn", "backend.wsgi:application"]

@@ -1,0 +1,215 @@
+#!/usr/bin/env bash
+# Sets MyCRM up and serves it, on a fresh machine too: ./run.sh
+# ./run.sh setup only installs the packages. Settings: .env.example.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+STOP_SECONDS=10
+START_SECONDS=60
+
+say() { printf '%s\n' "$@"; }
+fail() {
+    printf '%s\n' "$@" >&2
+    exit 1
+}
+
+# A setting: from the environment, else from .env, else the default.
+setting() {
+    local value="${!1-}"
+    if [[ -z $value && -f .env ]]; then
+        value=$(sed -n "s/^$1=//p" .env | tail -n 1 | tr -d "\"'")
+    fi
+    printf '%s' "${value:-$2}"
+}
+
+# gunicorn.conf.py reads these two.
+HOST=$(setting HOST 127.0.0.1)
+PORT=$(setting PORT 8000)
+export HOST PORT
+
+logs="$(setting MYCRM_DATA var)/logs"
+mkdir -p "$logs" || fail "Set MYCRM_DATA to a folder that you may write to."
+
+# Processes: each leads a group of its own, so that Ctrl-C reaches this script alone,
+# and whatever is left of a group can be ended with it.
+
+groups=()
+
+start() {
+    set -m
+    "$@" </dev/null &
+    set +m
+    groups+=($!)
+}
+
+stop() {
+    trap '' INT TERM HUP
+    local group tenths
+    for group in "${groups[@]}"; do
+        kill -TERM "$group" 2>/dev/null || true
+    done
+    for group in "${groups[@]}"; do
+        for ((tenths = STOP_SECONDS * 10; tenths > 0; tenths--)); do
+            kill -0 -- "-$group" 2>/dev/null || break
+            sleep 0.1
+        done
+        kill -KILL -- "-$group" 2>/dev/null || true
+    done
+    groups=()
+}
+
+trap stop EXIT
+trap 'say "" "Stopping ..."; stop; say "Stopped."; exit 0' INT TERM HUP
+
+# One step of the set-up; what it prints goes to a log, shown if it fails.
+step() {
+    local log="$logs/$1.log"
+    say "$2 ..."
+    shift 2
+    start "$@" >"$log" 2>&1
+    if ! wait "${groups[-1]}"; then
+        tail -n 20 "$log" >&2
+        fail "" "That failed. The whole log: $log"
+    fi
+    unset 'groups[-1]'
+}
+
+# Python and the packages
+
+recent() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+# Names are tried by running them: not every name that is found works.
+find_python() {
+    local name
+    for name in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+        if recent "$name"; then
+            command -v "$name"
+            return
+        fi
+    done
+    fail "MyCRM needs Python 3.11 or later, and there is none here." \
+        "Install it (Debian, Ubuntu: apt-get install python3 python3-venv)," \
+        "or say where it is: PYTHON=/usr/local/bin/python3 ./run.sh"
+}
+
+set_up() {
+    local python=.venv/bin/python checksum
+    if ! recent $python || ! $python -c 'import pip' 2>/dev/null; then
+        python=$(find_python)
+        "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+            fail "Python at $python cannot make virtual environments." \
+                "Debian and Ubuntu keep that apart: apt-get install python3-venv"
+        step install "Making a virtual environment in .venv" \
+            "$python" -m venv --clear .venv
+    fi
+    checksum=$(cksum <requirements.txt)
+    if [[ $(cat .venv/requirements.cksum 2>/dev/null) != "$checksum" ]]; then
+        step install "Installing the packages, which takes a minute or two" \
+            .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+            --requirement requirements.txt
+        printf '%s\n' "$checksum" >.venv/requirements.cksum
+    fi
+}
+
+# Serving
+
+check_port() {
+    local python=.venv/bin/python
+    recent $python || python=$(find_python)
+    "$python" - <<'END' || fail "Choose another port: PORT=8001 ./run.sh"
+import os, socket, sys
+
+host, port = os.environ["HOST"], os.environ["PORT"]
+try:
+    socket.create_server((host, int(port))).close()
+except (OSError, OverflowError, ValueError) as error:
+    reason = getattr(error, "strerror", None) or error
+    sys.exit(f"MyCRM cannot listen on {host}, port {port}: {reason}.")
+END
+}
+
+web() {
+    cd backend
+    exec ../.venv/bin/python -m gunicorn backend.wsgi:application
+}
+
+worker() {
+    cd backend
+    exec ../.venv/bin/python -m celery --app backend worker --beat --concurrency 2 \
+        --loglevel INFO
+}
+
+healthy() {
+    .venv/bin/python - "$1/api/health/" 2>/dev/null <<'END'
+import sys, urllib.request
+
+# No proxy: the address is this machine.
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+opener.open(sys.argv[1], timeout=5)
+END
+}
+
+check_alive() {
+    local name=web
+    if kill -0 "$1" 2>/dev/null; then
+        name=worker
+        kill -0 "$2" 2>/dev/null && return
+    fi
+    tail -n 20 "$logs/$name.log" >&2
+    fail "" "The $name process ended, so MyCRM stops. The whole log: $logs/$name.log"
+}
+
+serve() {
+    local site="http://$HOST:$PORT" web worker seconds
+    [[ $HOST == 0.0.0.0 ]] && site="http://127.0.0.1:$PORT"
+
+    say "Starting the web server and the worker ..."
+    start web >"$logs/web.log" 2>&1
+    web=${groups[-1]}
+    start worker >"$logs/worker.log" 2>&1
+    worker=${groups[-1]}
+
+    for ((seconds = START_SECONDS; seconds > 0; seconds--)); do
+        healthy "$site" && break
+        check_alive "$web" "$worker"
+        sleep 1
+    done
+    if ((seconds == 0)); then
+        tail -n 20 "$logs/web.log" >&2
+        fail "" "MyCRM does not answer at $site/api/health/." \
+            "The whole log: $logs/web.log"
+    fi
+
+    say "" "MyCRM is ready." "" \
+        "  API docs  $site/api/docs/" \
+        "  Admin     $site/admin/" \
+        "  Health    $site/api/health/" \
+        "  Logs      $logs/" "" \
+        "Sign in with the e-mail address and password that the first start showed." \
+        "Forgotten? .venv/bin/python backend/manage.py changepassword EMAIL" "" \
+        "Ctrl-C stops it."
+    while true; do
+        wait -n "$web" "$worker" || true
+        check_alive "$web" "$worker"
+    done
+}
+
+case "${1-}" in
+    setup)
+        set_up
+        ;;
+    "")
+        check_port
+        set_up
+        step migrate "Preparing the database" \
+            .venv/bin/python backend/manage.py migrate --no-input
+        start .venv/bin/python backend/manage.py bootstrap
+        wait "${groups[-1]}"
+        serve
+        ;;
+    *)
+        fail "Usage: ./run.sh [setup]"
+        ;;
+esac

@@ -1,0 +1,184 @@
+#!/usr/bin/env bash
+# Tests MyCRM as CI does: ./run_tests.sh
+#
+#   ./run_tests.sh setup         install what the tests need
+#   ./run_tests.sh lint          format, lint, and Django's own checks
+#   ./run_tests.sh unit          the tests on SQLite; what follows goes to the runner:
+#                                ./run_tests.sh unit core.tests.test_journal
+#   ./run_tests.sh coverage      the tests on PostgreSQL and Redis, and the lines of
+#                                backend/core that they miss
+#   ./run_tests.sh performance   comes later
+#   ./run_tests.sh load          comes later
+#   ./run_tests.sh all           everything; the same as no word
+#
+# PostgreSQL and Redis are throw-away servers, unless DATABASE_URL and REDIS_URL name
+# others.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+CORE_COVERAGE=95
+
+python=.venv/bin/python
+tmp=$(mktemp -d)
+redis=
+trap '[[ -z $redis ]] || kill "$redis"; rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM
+
+say() { printf '%s\n' "$@"; }
+heading() { printf '\n== %s\n' "$*"; }
+fail() {
+    printf '%s\n' "$@" >&2
+    exit 1
+}
+
+# Setting up
+
+# The throw-away servers that are not here yet, as Debian's packages.
+missing() {
+    if [[ -z ${DATABASE_URL-} ]]; then
+        { command -v pg_virtualenv && compgen -G '/usr/lib/postgresql/*/bin/pg_ctl'; } \
+            >/dev/null || say postgresql
+    fi
+    if [[ -z ${REDIS_URL-} ]]; then
+        command -v redis-server >/dev/null || say redis-server
+    fi
+}
+
+set_up() {
+    local packages administrator=()
+    ./run.sh setup
+    mapfile -t packages < <(missing)
+    [[ ${#packages[@]} -gt 0 ]] || return 0
+    [[ $(id -u) == 0 ]] || administrator=(sudo --non-interactive)
+    if command -v apt-get >/dev/null && "${administrator[@]}" true 2>/dev/null; then
+        say "Installing ${packages[*]} ..."
+        administrator+=(env DEBIAN_FRONTEND=noninteractive)
+        if "${administrator[@]}" apt-get update -qq >"$tmp/apt.log" 2>&1 &&
+            "${administrator[@]}" apt-get install -qq --no-install-recommends \
+                "${packages[@]}" >>"$tmp/apt.log" 2>&1; then
+            return
+        fi
+        tail -n 20 "$tmp/apt.log" >&2
+    fi
+    fail "The tests also run on PostgreSQL and Redis. Install ${packages[*]}" \
+        "(Debian, Ubuntu: apt-get install ${packages[*]})," \
+        "or name servers to use in DATABASE_URL and REDIS_URL."
+}
+
+# Linting
+
+lint() {
+    heading "Format and lint"
+    $python -m ruff format --check .
+    $python -m ruff check .
+
+    heading "Django's checks, migrations and the OpenAPI schema"
+    export DJANGO_SETTINGS_MODULE=backend.settings_test
+    on_sqlite $python backend/manage.py check --fail-level WARNING
+    on_sqlite $python backend/manage.py makemigrations --check --dry-run
+    on_sqlite $python backend/manage.py spectacular --validate --fail-on-warn \
+        --file "$tmp/schema.yml"
+    if [[ -f backend/backend/settings_production.py ]]; then
+        DJANGO_SETTINGS_MODULE=backend.settings_production MYCRM_DATA=$tmp \
+            $python backend/manage.py check --deploy --fail-level WARNING
+    fi
+}
+
+# Testing: warnings are errors.
+
+on_sqlite() {
+    USE_SQLITE=true REDIS_URL='' "$@"
+}
+
+unit() {
+    heading "Tests on SQLite"
+    (($#)) || set -- --parallel auto
+    (cd backend && on_sqlite ../$python -W error manage.py test --no-input "$@")
+}
+
+coverage() {
+    local redis_port postgresql=()
+    heading "Tests on PostgreSQL and Redis, with coverage"
+    if [[ -z ${REDIS_URL-} ]]; then
+        redis_port=$($python -c 'import socket
+print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
+        redis-server --bind 127.0.0.1 --port "$redis_port" --save '' --appendonly no \
+            --dir "$tmp" >"$tmp/redis.log" &
+        redis=$!
+        timeout 10 bash -c "until redis-cli -p $redis_port ping; do sleep 0.1; done" \
+            >/dev/null 2>&1 || fail "Redis did not start:" "$(cat "$tmp/redis.log")"
+        export REDIS_URL="redis://127.0.0.1:$redis_port/0"
+    fi
+    # Without -t it would use the machine's own folders, if it is root.
+    [[ -n ${DATABASE_URL-} ]] || postgresql=(env LC_ALL=C.UTF-8 pg_virtualenv -t)
+
+    # The result goes by a file: after a failure pg_virtualenv would print its log.
+    export COVERAGE_FILE="$tmp/coverage"
+    "${postgresql[@]}" ./run_tests.sh tests-on-servers "$tmp/result"
+    [[ $(cat "$tmp/result") == 0 ]]
+
+    $python -m coverage combine --quiet
+    $python -m coverage report
+    local core
+    core=$($python -m coverage report --include='backend/core/*' --format=total \
+        --precision=1 --fail-under=$CORE_COVERAGE) ||
+        fail "The tests run $core % of the lines of backend/core; it must be" \
+            "$CORE_COVERAGE % or more."
+    say "The tests run $core % of the lines of backend/core."
+}
+
+tests_on_servers() {
+    local result=0
+    export USE_SQLITE=false
+    : "${DATABASE_URL:=postgres://${PGUSER-}:${PGPASSWORD-}@127.0.0.1:${PGPORT-}/postgres}"
+    export DATABASE_URL
+    $python -W error -m coverage run backend/manage.py test --no-input \
+        --parallel auto backend || result=$?
+    echo "$result" >"$1"
+}
+
+# Everything
+
+everything() {
+    local part failed=()
+    SECONDS=0
+    for part in lint unit coverage; do
+        ./run_tests.sh "$part" || failed+=("$part")
+    done
+    heading "After $SECONDS seconds"
+    if ((${#failed[@]})); then
+        fail "FAILED: ${failed[*]}. One alone: ./run_tests.sh ${failed[0]}"
+    fi
+    say "Everything passed: lint, the tests on SQLite, the tests on PostgreSQL and" \
+        "Redis, and $CORE_COVERAGE % coverage of backend/core."
+}
+
+word=${1-all}
+(($# == 0)) || shift
+case $word in
+    setup)
+        set_up
+        ;;
+    lint | unit)
+        ./run.sh setup
+        "$word" "$@"
+        ;;
+    coverage)
+        set_up
+        coverage
+        ;;
+    performance | load)
+        say "The $word tests come later."
+        ;;
+    all)
+        set_up
+        everything
+        ;;
+    tests-on-servers)
+        tests_on_servers "$@"
+        ;;
+    *)
+        sed -n '2,/^set/s/^# \{0,1\}//p' run_tests.sh >&2
+        exit 2
+        ;;
+esac
