@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-STOP_SECONDS=10
+STOP_SECONDS=15
 START_SECONDS=60
 
 say() { printf '%s\n' "$@"; }
@@ -46,7 +46,8 @@ stop() {
     trap '' INT TERM HUP
     local group tenths
     for group in "${groups[@]}"; do
-        kill -TERM "$group" 2>/dev/null || true
+        # If the leader is dead, what is left is told directly.
+        kill -TERM "$group" 2>/dev/null || kill -TERM -- "-$group" 2>/dev/null || true
     done
     for group in "${groups[@]}"; do
         for ((tenths = STOP_SECONDS * 10; tenths > 0; tenths--)); do
@@ -59,7 +60,7 @@ stop() {
 }
 
 trap stop EXIT
-trap 'say "" "Stopping ..."; stop; say "Stopped."; exit 0' INT TERM HUP
+trap 'say "" "Stopping, which takes some seconds ..."; stop; say "Stopped."; exit 0' INT TERM HUP
 
 # One step of the set-up; what it prints goes to a log, shown if it fails.
 step() {
@@ -118,15 +119,17 @@ set_up() {
 check_port() {
     local python=.venv/bin/python
     recent $python || python=$(find_python)
-    "$python" - <<'END' || fail "Choose another port: PORT=8001 ./run.sh"
+    "$python" - <<'END' || fail "Set PORT to a free one: PORT=8001 ./run.sh"
 import os, socket, sys
 
 host, port = os.environ["HOST"], os.environ["PORT"]
 try:
     socket.create_server((host, int(port))).close()
-except (OSError, OverflowError, ValueError) as error:
-    reason = getattr(error, "strerror", None) or error
+except OSError as error:
+    reason = os.strerror(error.errno) if error.errno else error
     sys.exit(f"MyCRM cannot listen on {host}, port {port}: {reason}.")
+except (OverflowError, ValueError):
+    sys.exit(f"PORT must be a number from 1 to 65535, not {port}.")
 END
 }
 

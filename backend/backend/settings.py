@@ -54,7 +54,14 @@ CORS_ALLOW_HEADERS = [
     "x-request-id",
     "x-session-token",
 ]
-CORS_EXPOSE_HEADERS = ["ETag", "Location", "Retry-After", "X-Request-ID"]
+CORS_EXPOSE_HEADERS = [
+    "dry-run",
+    "etag",
+    "idempotency-replayed",
+    "location",
+    "retry-after",
+    "x-request-id",
+]
 CSRF_TRUSTED_ORIGINS = CORS_ALLOWED_ORIGINS
 
 # Applications
@@ -251,6 +258,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "core.renderers.JSONOnly",
     "DEFAULT_SCHEMA_CLASS": "core.schema.Schema",
     "DEFAULT_PAGINATION_CLASS": None,
+    "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "core.problems.handle",
     "NUM_PROXIES": 1,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

@@ -54,5 +54,5 @@ class ContactAdmin(RecordAdmin):
 
 @admin.register(Tag)
 class TagAdmin(RecordAdmin):
-    list_display = ("name", "color", "description")
+    list_display = ("name", "color")
     search_fields = ("name",)

@@ -97,11 +97,10 @@ class Contact(Record):
 
 
 class Tag(Record):
-    """A name that records are sorted by, with its colour and meaning."""
+    """A name that records are sorted by, with its colour."""
 
     name = models.CharField(max_length=100)
     color = models.CharField(max_length=30, blank=True)
-    description = models.CharField(max_length=500, blank=True)
 
     summary_fields = ("id", "name", "color")
 

@@ -20,5 +20,4 @@ class ContactViewSet(RecordViewSet):
 
 class TagViewSet(RecordViewSet):
     model = Tag
-    fields = ("name", "color", "description")
-    search_fields = ("name", "description")
+    fields = ("name", "color")

@@ -15,6 +15,8 @@ from core.fields import TagsField
 from core.problems import from_django
 
 MAX_CHOICES = 200
+MAX_SEARCH_LENGTH = 200
+MAX_SEARCH_WORDS = 10
 
 
 class MomentField(forms.DateTimeField):
@@ -36,6 +38,21 @@ class MomentFilter(filters.IsoDateTimeFilter):
     field_class = type(
         "IsoMomentField", (MomentField, filters.IsoDateTimeFilter.field_class), {}
     )
+
+
+class YesNoField(forms.Field):
+    def to_python(self, value):
+        if value in ("true", "false"):
+            return value == "true"
+        raise ValidationError("Give true or false.", code="invalid")
+
+
+class YesNoFilter(filters.BooleanFilter):
+    field_class = YesNoField
+
+
+class IntegerFilter(filters.NumberFilter):
+    field_class = forms.IntegerField
 
 
 class LowerCaseFilter(filters.CharFilter):
@@ -85,6 +102,10 @@ class NumberInFilter(InFilter, filters.NumberFilter):
     pass
 
 
+class IntegerInFilter(InFilter, IntegerFilter):
+    pass
+
+
 def filters_of(name: str, field: models.Field) -> dict[str, filters.Filter]:
     """The filters for one model field, by the name of their parameter."""
     if isinstance(field, TagsField):
@@ -94,7 +115,7 @@ def filters_of(name: str, field: models.Field) -> dict[str, filters.Filter]:
         return {
             name: PersonFilter(name) if to_user else filters.UUIDFilter(name),
             f"{name}__in": UUIDInFilter(name),
-            f"{name}__isnull": filters.BooleanFilter(name, "isnull"),
+            f"{name}__isnull": YesNoFilter(name, "isnull"),
         }
     if field.choices:
         return {
@@ -117,13 +138,20 @@ def filters_of(name: str, field: models.Field) -> dict[str, filters.Filter]:
     if isinstance(field, models.UUIDField):
         return {f"{name}__in": UUIDInFilter(name)}
     if isinstance(field, models.BooleanField):
-        return {name: filters.BooleanFilter(name)}
+        return {name: YesNoFilter(name)}
     if isinstance(field, models.DateTimeField):
         return _range(name, MomentFilter)
     if isinstance(field, models.DateField):
         return {name: filters.DateFilter(name), **_range(name, filters.DateFilter)}
-    if isinstance(field, models.IntegerField | models.DecimalField):
+    if isinstance(field, models.IntegerField):
         bounds = {"min_value": -(2**31), "max_value": 2**31 - 1}
+        return {
+            name: IntegerFilter(name, **bounds),
+            f"{name}__in": IntegerInFilter(name, **bounds),
+            **_range(name, IntegerFilter, **bounds),
+        }
+    if isinstance(field, models.DecimalField):
+        bounds = {"max_digits": field.max_digits}
         return {
             name: filters.NumberFilter(name, **bounds),
             f"{name}__in": NumberInFilter(name, **bounds),
@@ -173,9 +201,10 @@ class StrictFilterBackend(DjangoFilterBackend):
             if len(values) > 1:
                 raise bad_parameter(name, "Given more than once.", "repeated")
             if name in filters_of_view:
-                if not values[0].strip():
+                parts = values[0].split(",") if name.endswith("__in") else values
+                if not all(part.strip() for part in parts):
                     raise bad_parameter(name, "Empty.", "blank")
-                if values[0].count(",") >= MAX_CHOICES:
+                if len(parts) > MAX_CHOICES:
                     raise bad_parameter(name, "Too many values.", "max_length")
         names = frozenset(filters_of_view.keys() & request.query_params.keys())
         if not names:
@@ -190,6 +219,18 @@ class StrictFilterBackend(DjangoFilterBackend):
 
 class Search(SearchFilter):
     """Each word of `search` must stand in one of the view's `search_fields`."""
+
+    def get_search_terms(self, request):
+        text = request.query_params.get(self.search_param, "")
+        if "\0" in text:
+            raise bad_parameter(self.search_param, "Holds a NUL character.")
+        terms = super().get_search_terms(request)
+        if len(text) > MAX_SEARCH_LENGTH or len(terms) > MAX_SEARCH_WORDS:
+            detail = (
+                f"At most {MAX_SEARCH_WORDS} words, {MAX_SEARCH_LENGTH} characters."
+            )
+            raise bad_parameter(self.search_param, detail, "max_length")
+        return terms
 
 
 def ordering_of(request, view) -> list[tuple[str, bool]]:

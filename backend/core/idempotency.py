@@ -19,6 +19,7 @@ from core.renderers import dumps
 HEADER = "Idempotency-Key"
 KEPT_HEADERS = ("ETag", "Location")
 KEPT_HOURS = 48
+LOCK_NOT_AVAILABLE = "55P03"  # of PostgreSQL
 VALID = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -53,7 +54,9 @@ def once(request, handler: Callable[[], HttpResponse]) -> HttpResponse:
         if first.fingerprint != mine.fingerprint:
             raise KeyReused() from None
         return replay(first)
-    except OperationalError:
+    except OperationalError as error:
+        if getattr(error.__cause__, "pgcode", None) != LOCK_NOT_AVAILABLE:
+            raise
         # The wait for the first request took longer than a lock may.
         raise InFlight() from None
     response = handler()

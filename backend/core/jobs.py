@@ -57,7 +57,8 @@ class JobHandler:
         """
         raise NotImplementedError
 
-    def clean_up(self, job: Job) -> None:
+    @staticmethod
+    def clean_up(job: Job) -> None:
         """The job has ended, in whatever way: remove what only it needed."""
 
 
@@ -80,6 +81,16 @@ def submit(job: Job) -> Job:
     job.save(force_insert=True)
     transaction.on_commit(lambda: wake(job.pk))
     return job
+
+
+def cancel(job: Job) -> None:
+    """Stop a locked, active job: now, or after the chunk that a worker is at."""
+    job.cancel_requested = True
+    if job.lease_until is None or job.lease_until < timezone.now():
+        job.status = Job.Status.CANCELLED
+        job.finished_at = timezone.now()
+        transaction.on_commit(lambda: HANDLERS[job.kind].clean_up(job))
+    job.save(update_fields=["cancel_requested", "status", "finished_at"])
 
 
 def wake(job_id) -> None:
@@ -196,4 +207,4 @@ def _fail(job_id, lease, error: dict) -> None:
         lease_until=None,
     ):
         job = Job.objects.get(pk=job_id)
-        HANDLERS[job.kind].clean_up(None, job)
+        HANDLERS[job.kind].clean_up(job)

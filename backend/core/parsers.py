@@ -1,13 +1,13 @@
 """JSON in: strict, so that nothing a client sends surprises the code behind it."""
 
 import json
-import math
 
+from django.conf import settings
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-MAX_DEPTH = 32
-MAX_INTEGER = 2**63 - 1
+from core.exceptions import TooLarge
+from core.jsonvalues import MAX_DEPTH, MAX_NUMBER, check
 
 
 class StrictJSONParser(BaseParser):
@@ -16,13 +16,17 @@ class StrictJSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream, media_type=None, parser_context=None):
-        return loads(stream.read())
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise TooLarge()
+        return loads(body)
 
 
 def loads(text: bytes):
     """Parse JSON; ParseError for anything ambiguous, too deep or impossible to store.
 
-    Refused beside bad syntax: duplicate keys, NaN and infinities, integers beyond 64
+    Refused beside bad syntax: duplicate keys, NaN and infinities, numbers beyond 64
     bits, NUL characters, lone surrogates, and nesting deeper than MAX_DEPTH.
     """
     try:
@@ -45,7 +49,10 @@ def loads(text: bytes):
         or b"\0" in text
         or text.count(b"[") + text.count(b"{") > MAX_DEPTH
     ):
-        _check(value)
+        try:
+            check(value)
+        except ValueError as error:
+            raise ParseError(str(error)) from None
     return value
 
 
@@ -64,34 +71,12 @@ def _refuse_constant(text):
 
 def _float(text):
     value = float(text)
-    if not math.isfinite(value):
+    if abs(value) > MAX_NUMBER:
         raise ValueError("a number is too large")
     return value
 
 
 def _integer(text):
-    if len(text) > 20 or abs(int(text)) > MAX_INTEGER:
+    if len(text) > 20 or abs(int(text)) > MAX_NUMBER:
         raise ValueError("a number is too large")
     return int(text)
-
-
-def _check(value, depth=0):
-    if isinstance(value, str):
-        check_text(value)
-    elif isinstance(value, dict | list):
-        if depth == MAX_DEPTH:
-            raise ParseError(f"Nested more than {MAX_DEPTH} deep.")
-        for name in value if isinstance(value, dict) else ():
-            check_text(name)
-        for item in value.values() if isinstance(value, dict) else value:
-            _check(item, depth + 1)
-
-
-def check_text(text: str) -> None:
-    """Refuse what no database and no answer can carry."""
-    if "\0" in text:
-        raise ParseError("A text holds a NUL character.")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ParseError("A text holds half a surrogate pair.") from None

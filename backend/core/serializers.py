@@ -1,6 +1,7 @@
 """Serializers check what comes in; what goes out is core.representation's work."""
 
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from core.fields import ExternalIdsField, LinkField, TagsField
 from core.renderers import dumps
@@ -41,6 +42,12 @@ class VisibleRelatedField(serializers.PrimaryKeyRelatedField):
 
     def __init__(self, **kwargs):
         super().__init__(pk_field=serializers.UUIDField(), **kwargs)
+
+    def run_validation(self, data=empty):
+        # DRF would take an empty text for null, and the record from its owner.
+        if data == "":
+            self.pk_field.run_validation(data)
+        return super().run_validation(data)
 
     def get_queryset(self):
         return self.queryset.model.objects.visible_to(self.context["request"].user)

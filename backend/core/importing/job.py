@@ -8,7 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 
 from core import access
 from core.importing.mapping import BadMapping, ColumnMap
@@ -23,8 +23,8 @@ from core.importing.rows import (
     Mode,
     Outcome,
     RowImport,
-    importable_fields,
     known_headers,
+    targets,
 )
 from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import ChangeSet, Job, JobError
@@ -54,13 +54,12 @@ def start(user, file, model, mapping: dict | None, *, mode, **params) -> Job:
         PermissionDenied: the user may not import this record type.
         ValidationError: of `file` or `mapping`, where it cannot be read.
     """
-    access.require_some(user, model.record_type(), access.Verb.IMPORT)
-    if mode != Mode.UPDATE:
-        access.require_some(user, model.record_type(), access.Verb.CREATE)
+    require_rights(user, model, mode)
     job = Job(organization=user.organization, owner=user, kind=KIND)
     path = file_of(job.pk)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        file.seek(0)  # a repeated transaction has read it before
         with path.open("wb") as copy:
             shutil.copyfileobj(file, copy)
         layout, column_map = read_layout(path, model, mapping)
@@ -78,7 +77,14 @@ def start(user, file, model, mapping: dict | None, *, mode, **params) -> Job:
         raise
 
 
-def read_layout(path, model, mapping: dict | None):
+def require_rights(user, model, mode: str) -> None:
+    """Raise PermissionDenied where the user's role does not let them import."""
+    access.require_some(user, model.record_type(), access.Verb.IMPORT)
+    if mode != Mode.UPDATE:
+        access.require_some(user, model.record_type(), access.Verb.CREATE)
+
+
+def read_layout(path, model, mapping):
     """How a file is written, and where its columns go.
 
     Raises:
@@ -89,12 +95,19 @@ def read_layout(path, model, mapping: dict | None):
     except UnreadableFile as fault:
         raise ValidationError({"file": ErrorDetail(fault.detail, fault.code)}) from None
     headers = known_headers(model)
+    if mapping is not None and not (
+        isinstance(mapping, dict)
+        and all(isinstance(target, str | None) for target in mapping.values())
+    ):
+        detail = ErrorDetail("Give an object of texts.", "not_an_object")
+        raise ValidationError({"mapping": detail})
     try:
         if mapping is None:
             column_map = ColumnMap.suggest(layout.columns, headers)
         else:
-            fields = importable_fields(model)
-            column_map = ColumnMap.given(layout.columns, mapping, fields, headers)
+            column_map = ColumnMap.given(
+                layout.columns, mapping, targets(model), headers
+            )
     except BadMapping as fault:
         raise ValidationError(
             {"mapping": ErrorDetail(fault.detail, fault.code)}
@@ -123,17 +136,24 @@ class ImportHandler(JobHandler):
             record_types()[params["record_type"]],
             ColumnMap(**columns),
             params["mode"],
+            remember=params["dry_run"],
         )
-        self.rows = read_rows(self.path, self.layout, skip=job.done)
+        self.rows = None
 
     def step(self, job):
         try:
+            # Again for each chunk: rights may be lost while the job waits or runs.
+            require_rights(job.owner, self.importer.model, self.importer.mode)
             if job.total is None:
                 job.total = count_rows(self.path, self.layout)
                 return job.total == 0
+            if self.rows is None:
+                self.rows = read_rows(self.path, self.layout, skip=job.done)
             rows = list(islice(self.rows, CHUNK_ROWS))
         except UnreadableFile as fault:
             raise JobFailed(fault.code, fault.detail, fault.line) from fault
+        except PermissionDenied as refusal:
+            raise JobFailed("permission_denied", str(refusal.detail)) from refusal
         except FileNotFoundError:
             raise JobFailed("file_gone", "The uploaded file is gone.") from None
         self._import(job, rows)
@@ -176,12 +196,12 @@ class ImportHandler(JobHandler):
 
 def remove_orphans() -> None:
     """Remove uploads whose job ended, or never came to be, long ago."""
-    folder = file_of("x").parent
-    if not folder.exists():
-        return
+    folder = file_of("any").parent
     limit = time.time() - ORPHAN_SECONDS
-    for path in folder.iterdir():
-        if path.stat().st_mtime < limit and not Job.objects.filter(
-            pk=path.name, status__in=Job.ACTIVE
-        ):
-            path.unlink(missing_ok=True)
+    old = [path for path in folder.glob("*") if path.stat().st_mtime < limit]
+    if old:
+        active = Job.objects.filter(status__in=Job.ACTIVE)
+        waiting = {str(pk) for pk in active.values_list("pk", flat=True)}
+        for path in old:
+            if path.name not in waiting:
+                path.unlink(missing_ok=True)

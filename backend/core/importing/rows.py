@@ -37,7 +37,7 @@ class Outcome(models.TextChoices):
 
 
 def importable_fields(model: type[Record]) -> dict[str, models.Field]:
-    """The fields of a record type that a column can go to, by name."""
+    """The fields of a record type that an import can fill, by name."""
     collections = (TagsField, ExternalIdsField)
     return {
         f.name: f
@@ -48,9 +48,15 @@ def importable_fields(model: type[Record]) -> dict[str, models.Field]:
     }
 
 
+def targets(model: type[Record]) -> list[str]:
+    """Where a column can go by a field's name; an external id names its system too."""
+    fields = importable_fields(model)
+    return [n for n, f in fields.items() if not isinstance(f, ExternalIdsField)]
+
+
 def known_headers(model: type[Record]) -> dict[str, str]:
     """Normalised headers that mean a field: the type's own list, and field names."""
-    names = {name.replace("_", " "): name for name in importable_fields(model)}
+    names = {name.replace("_", " "): name for name in targets(model)}
     return {**names, **model.import_headers}
 
 
@@ -90,8 +96,9 @@ class Result:
 
     def refuse(self, row: Row, given: dict[str, str], error: ValidationError) -> None:
         self.counts[Outcome.FAILED] += 1
-        by_field = getattr(error, "error_dict", {"__all__": error.error_list})
-        for name, errors in by_field.items():
+        if not hasattr(error, "error_dict"):
+            error = ValidationError({"__all__": error})
+        for name, errors in error.error_dict.items():
             for one in errors:
                 self.errors.append(
                     JobError(
@@ -112,7 +119,16 @@ class RowImport:
     record are taken one after the other, wherever they stand in the file.
     """
 
-    def __init__(self, user, model: type[Record], column_map: ColumnMap, mode: str):
+    def __init__(
+        self,
+        user,
+        model: type[Record],
+        column_map: ColumnMap,
+        mode: str,
+        remember: bool = False,
+    ):
+        """`remember` the rows taken, for a trial whose chunks are taken back."""
+        self.tried: set[int] | None = set() if remember else None
         self.user = user
         self.organization = user.organization
         self.model = model
@@ -203,7 +219,7 @@ class RowImport:
 
     def _identity(self, record: Record) -> tuple | None:
         for number, names in enumerate(self.model.import_match):
-            values = tuple(str(getattr(record, name)).casefold() for name in names)
+            values = tuple(getattr(record, name) for name in names)
             if any(values):
                 return (number, values)
         return None
@@ -244,7 +260,10 @@ class RowImport:
                 record = existing[identity]
                 entries[identity] = Entry(record, snapshot(record), record.version)
             entry = entries.get(identity) if identity else None
-            if entry is None and self.mode != Mode.UPDATE:
+            if entry is None and self._was_tried(identity):
+                known = self.mode == Mode.CREATE
+                result.counts[Outcome.SKIPPED if known else Outcome.UPDATED] += 1
+            elif entry is None and self.mode != Mode.UPDATE:
                 if draft.broken_rule:
                     result.refuse(draft.row, draft.given, draft.broken_rule)
                     continue
@@ -257,6 +276,10 @@ class RowImport:
             else:
                 self._apply(draft, entry, done, result)
         return done
+
+    def _was_tried(self, identity: tuple | None) -> bool:
+        """Whether a chunk before this one would have made the record."""
+        return bool(self.tried and identity and hash(identity) in self.tried)
 
     def _apply(self, draft: Draft, entry: Entry, done: list, result: Result) -> None:
         """Change the record of an entry as the draft says."""
@@ -318,6 +341,8 @@ class RowImport:
                 result.refuse(draft.row, draft.given, error)
             else:
                 result.counts[outcome] += 1
+                if self.tried is not None and outcome == Outcome.CREATED:
+                    self.tried.add(hash(self._identity(draft.record)))
 
     def _save(self, changes: Changes, entries: list[Entry]) -> None:
         for entry in entries:

@@ -76,6 +76,9 @@ class Job(models.Model):
     def record_type(cls) -> str:
         return cls._meta.model_name
 
+    def belongs_to(self):
+        return self.owner
+
     @property
     def is_active(self) -> bool:
         return self.status in self.ACTIVE

@@ -80,6 +80,9 @@ class ChangeSet(models.Model):
     def record_type(cls) -> str:
         return cls._meta.model_name
 
+    def belongs_to(self):
+        return self.actor
+
     @classmethod
     @contextmanager
     def open(
@@ -309,8 +312,8 @@ class Changes:
             access.require(self.actor, record, verb)
 
     def _require_assign(self, record: Journaled) -> None:
-        """Check that the actor may make the record's new owner its owner."""
-        if record.belongs_to() not in (None, self.actor):
+        """Check that the actor may make the record's new owner, or nobody, its owner."""
+        if isinstance(record, Record) and record.owner != self.actor:
             self._require(access.Verb.ASSIGN, record)
 
     def _journal(self, changes: Iterable[Change]) -> None:

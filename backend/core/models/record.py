@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from core.access import Verb, owner_filter
 from core.ids import new_id
+from core.jsonvalues import check
 
 MAX_CUSTOM_FIELDS_CHARACTERS = 20_000
 
@@ -166,6 +167,12 @@ class Record(Journaled):
                     )
                 }
             )
+        try:
+            check(self.custom_fields)
+        except ValueError as error:
+            raise ValidationError(
+                {"custom_fields": ValidationError(str(error), code="invalid")}
+            ) from None
         if len(str(self.custom_fields)) > MAX_CUSTOM_FIELDS_CHARACTERS:
             raise ValidationError(
                 {

@@ -45,7 +45,8 @@ class Making(jobs.JobHandler):
     def after(self, job):
         """For a test to interfere."""
 
-    def clean_up(self, job):
+    @staticmethod
+    def clean_up(job):
         Making.cleaned.append((job.pk, job.status))
 
 
@@ -405,9 +406,12 @@ class WakeTests(JobTestCase):
         broken = mock.patch.object(
             tasks.run_job, "apply_async", side_effect=ConnectionError("refused")
         )
-        with broken, self.assertLogs("core.jobs", "WARNING"):
-            with self.captureOnCommitCallbacks(execute=True):
-                job = self.submit()
+        with (
+            broken,
+            self.assertLogs("core.jobs", "WARNING"),
+            self.captureOnCommitCallbacks(execute=True),
+        ):
+            job = self.submit()
         self.assertEqual(jobs.due(), [])
         self.update(job, sent_at=self.ago(jobs.RESEND_SECONDS + 1))
         self.assertEqual(jobs.due(), [job.pk])

@@ -216,6 +216,8 @@ class JournalTests(TestCase):
         self.assertTrue(
             User.objects.get(pk=user.pk).check_password("another-horse-battery")
         )
+        user.save()
+        user.first_name = "Augusta"
         for fields in (["email"], ["password", "email"], None):
             with self.subTest(fields), self.assertRaises(TypeError):
                 user.save(update_fields=fields)

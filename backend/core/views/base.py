@@ -7,7 +7,6 @@ from django.http import Http404, HttpResponse
 from django.utils.cache import patch_vary_headers
 from rest_framework import status
 from rest_framework.permissions import SAFE_METHODS
-from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from core import cache
@@ -37,6 +36,7 @@ class ViewSet(GenericViewSet):
     pagination_class = Pagination
     filter_backends = (StrictFilterBackend,)
     lookup_value_converter = "uuid"
+    http_method_names = ("get", "head", "post", "put", "patch", "delete")
     # Query parameters of the list, besides its filters.
     query_parameters: tuple[str, ...] = ("page", "page_size", "cursor")
     # False where a view gives `dry_run` a meaning of its own.
@@ -117,7 +117,15 @@ class ViewSet(GenericViewSet):
             body = dumps(answer)
             etag = etag_of(body, version)
             cache.store(slot, etag.encode() + b"\n" + body)
-        if not_modified(request, etag):
+        return self._conditional(body, etag)
+
+    def conditional(self, answer) -> HttpResponse:
+        """Answer a GET that is not worth a place in the cache."""
+        body = dumps(answer)
+        return self._conditional(body, etag_of(body))
+
+    def _conditional(self, body: bytes, etag: str) -> HttpResponse:
+        if not_modified(self.request, etag):
             response = HttpResponse(status=status.HTTP_304_NOT_MODIFIED)
             del response["Content-Type"]
         else:
@@ -146,16 +154,16 @@ class ReadOnlyViewSet(ViewSet):
 
     def retrieve(self, request, pk):
         self.refuse_parameters()
-        return Response(self.get_serializer(self.get_object()).data)
+        return self.conditional(self.get_serializer(self.get_object()).data)
 
-    def page_of(self, queryset, ordering, serializer_class) -> Response:
+    def page_of(self, queryset, ordering, serializer_class) -> HttpResponse:
         def select(rows, extra=()):
             return [
                 (serializer_class(row).data, tuple(getattr(row, n) for n in extra))
                 for row in rows
             ]
 
-        return Response(
+        return self.conditional(
             self.paginator.paginate(self.request, queryset, ordering, select)
         )
 

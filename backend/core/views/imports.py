@@ -28,6 +28,7 @@ class ImportRequestSerializer(StrictSerializer):
     record_type = serializers.CharField(help_text="Such as `contact`.")
     mapping = serializers.CharField(
         required=False,
+        allow_blank=True,
         help_text="JSON: the name of a column to the field that it goes to, or null to"
         " leave it out. Suggested from the headers if not given.",
     )
@@ -52,9 +53,7 @@ class ImportRequestSerializer(StrictSerializer):
             mapping = loads(text.encode())
         except ParseError as error:
             raise ValidationError(str(error.detail), "not_json") from None
-        if not isinstance(mapping, dict) or not all(
-            isinstance(target, str | None) for target in mapping.values()
-        ):
+        if mapping is None:
             raise ValidationError("Give an object of texts.", "not_an_object")
         return mapping
 
@@ -101,8 +100,10 @@ class ImportViewSet(JobViewSet):
     """Imports; with the same rights as the API itself, row by row."""
 
     serializer_class = ImportSerializer
-    parser_classes = (MultiPartParser,)
     takes_dry_run_back = False
+
+    def get_parsers(self):
+        return super().get_parsers() if self.detail else [MultiPartParser()]
 
     def get_queryset(self):
         return super().get_queryset().filter(kind=KIND)

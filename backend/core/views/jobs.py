@@ -1,12 +1,11 @@
 """Work in the background: what it does now, and stopping it."""
 
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from core import access
+from core import access, jobs
 from core.exceptions import Conflict
 from core.models import Job, JobError
 from core.views.base import ReadOnlyViewSet
@@ -66,9 +65,5 @@ class JobViewSet(ReadOnlyViewSet):
         access.require(request.user, job, access.Verb.EDIT)
         if not job.is_active:
             raise Conflict(f"The job is {job.status} already.", "not_active")
-        job.cancel_requested = True
-        if job.lease_until is None or job.lease_until < timezone.now():
-            job.status = Job.Status.CANCELLED
-            job.finished_at = timezone.now()
-        job.save(update_fields=["cancel_requested", "status", "finished_at"])
+        jobs.cancel(job)
         return Response(self.get_serializer(job).data)

@@ -2,6 +2,7 @@
 
 from functools import cached_property, partial
 
+from django.db import models
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
@@ -20,7 +21,8 @@ from core.views.base import ViewSet, boolean
 class RecordViewSet(ViewSet):
     """List, create, retrieve, update, delete, restore and history of a record type.
 
-    A declaration names `model` and `fields`; what every record brings is added.
+    A declaration names `model` and `fields`; what every record brings is added. The
+    `search_fields`, if not given, are all texts without choices among them.
     """
 
     model = None
@@ -29,7 +31,6 @@ class RecordViewSet(ViewSet):
     default_ordering = "-created_at"
 
     filter_backends = (StrictFilterBackend, Search)
-    http_method_names = ("get", "head", "options", "post", "put", "patch", "delete")
 
     query_parameters = (
         *ViewSet.query_parameters,
@@ -51,6 +52,11 @@ class RecordViewSet(ViewSet):
         cls.serializer_class = record_serializer(cls.model, cls.all_fields)
         fields = cls.representation.fields
         cls.filterset_class = filter_set(cls.model, fields)
+        cls.search_fields = cls.search_fields or tuple(
+            name
+            for name in cls.fields
+            if isinstance(fields[name], models.CharField) and not fields[name].choices
+        )
         cls.ordering_fields = tuple(
             name
             for name, field in fields.items()
@@ -133,8 +139,8 @@ class RecordViewSet(ViewSet):
             self.representation.relations[r].record_type() for r in self.asked_relations
         }
         keys = [f"{t}: {access.visibility_key(user, t)}" for t in sorted(types)]
-        if any("team" in key for key in keys):
-            types.add(type(user).record_type())
+        # Who is on which team decides what is seen.
+        types.add(user.record_type())
         if "me" in self.request.query_params.values():
             keys.append(f"me: {user.pk}")
         return types, "; ".join(keys)
@@ -236,4 +242,4 @@ class RecordViewSet(ViewSet):
             [("version", True), ("id", True)],
             partial(history.select, record),
         )
-        return Response(page)
+        return self.conditional(page)
