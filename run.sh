@@ -34,6 +34,7 @@ mkdir -p "$logs" || fail "Set MYCRM_DATA to a folder that you may write to."
 # and whatever is left of a group can be ended with it.
 
 groups=()
+stopped=130 # the exit status if somebody stops it; 0 once it serves
 
 start() {
     set -m
@@ -60,7 +61,7 @@ stop() {
 }
 
 trap stop EXIT
-trap 'say "" "Stopping, which takes some seconds ..."; stop; say "Stopped."; exit 0' INT TERM HUP
+trap 'say "" "Stopping, which takes some seconds ..."; stop; say "Stopped."; exit $stopped' INT TERM HUP
 
 # One step of the set-up; what it prints goes to a log, shown if it fails.
 step() {
@@ -193,6 +194,7 @@ serve() {
         "Sign in with the e-mail address and password that the first start showed." \
         "Forgotten? .venv/bin/python backend/manage.py changepassword EMAIL" "" \
         "Ctrl-C stops it."
+    stopped=0
     while true; do
         wait -n "$web" "$worker" || true
         check_alive "$web" "$worker"

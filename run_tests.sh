@@ -84,7 +84,8 @@ lint() {
     fi
 }
 
-# Testing: warnings are errors.
+# Testing: warnings are errors. One process, for of several Django cannot show every
+# failure: what failed does not always go from one to another.
 
 on_sqlite() {
     USE_SQLITE=true REDIS_URL='' "$@"
@@ -92,7 +93,6 @@ on_sqlite() {
 
 unit() {
     heading "Tests on SQLite"
-    (($#)) || set -- --parallel auto
     (cd backend && on_sqlite ../$python -W error manage.py test --no-input "$@")
 }
 
@@ -119,12 +119,9 @@ print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
 
     $python -m coverage combine --quiet
     $python -m coverage report
-    local core
-    core=$($python -m coverage report --include='backend/core/*' --format=total \
-        --precision=1 --fail-under=$CORE_COVERAGE) ||
-        fail "The tests run $core % of the lines of backend/core; it must be" \
-            "$CORE_COVERAGE % or more."
-    say "The tests run $core % of the lines of backend/core."
+    say "" "Of the lines of backend/core the tests run, in %:"
+    $python -m coverage report --include='backend/core/*' --format=total \
+        --precision=1 --fail-under=$CORE_COVERAGE
 }
 
 tests_on_servers() {
@@ -133,7 +130,7 @@ tests_on_servers() {
     : "${DATABASE_URL:=postgres://${PGUSER-}:${PGPASSWORD-}@127.0.0.1:${PGPORT-}/postgres}"
     export DATABASE_URL
     $python -W error -m coverage run backend/manage.py test --no-input \
-        --parallel auto backend || result=$?
+        backend || result=$?
     echo "$result" >"$1"
 }
 

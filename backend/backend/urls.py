@@ -9,7 +9,6 @@ from core.problems import api_aware
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
     path("admin/", admin.site.urls),
-    path("api/auth/", include("allauth.headless.urls")),
     path("api/docs/", SpectacularSwaggerView.as_view(), name="docs"),
     path(
         "api/docs/sign-in/",
@@ -19,6 +18,7 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/", include("core.urls")),
     path("api/", include("user_management.urls")),
+    path("api/auth/", include("allauth.headless.urls")),
     path("api/", include("contact_management.urls")),
 ]
 

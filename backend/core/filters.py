@@ -1,5 +1,6 @@
 """Typed filters, made from a view's fields. Unknown parameters are refused."""
 
+import datetime
 from functools import lru_cache
 
 import django_filters as filters
@@ -25,9 +26,8 @@ class MomentField(forms.DateTimeField):
     def to_python(self, value):
         try:
             moment = super().to_python(value)
-            if moment is not None:
-                moment.utctimetuple()
-            return moment
+            # In UTC, because no database knows all the offsets that Python does.
+            return moment and moment.astimezone(datetime.UTC)
         except OverflowError:
             raise ValidationError(
                 self.error_messages["invalid"], code="invalid"

@@ -99,6 +99,8 @@ def add_problem_answers(result, generator, request, public):
                 codes |= {"422"}
             if path.endswith("/health/"):
                 codes = set()
+            if method == "get" and codes:
+                operation["responses"]["304"] = {"description": "As `If-None-Match`."}
             for code in sorted(codes):
                 operation["responses"].setdefault(
                     code, {"description": ANSWERS[code], "content": content}

@@ -214,17 +214,21 @@ def _write(model, updates: list[Update], changes: Changes, batch: Batch) -> None
 # A whole set, at once or as a job
 
 
-def undo(change_set: ChangeSet, actor, *, partial=False, **attributes) -> dict:
+def undo(
+    change_set: ChangeSet, actor, *, partial=False, trial=False, **attributes
+) -> dict:
     """Undo a change set in this transaction.
 
     Args:
         partial: undo what can be undone, and report the rest.
+        trial: only say what would happen.
         attributes: of the new change set: `reason`, `request_id`.
 
     Raises:
         Conflict: something cannot be undone, and `partial` is false.
     """
-    with _open(change_set, actor, **attributes) as changes:
+    made = _new_change_set(change_set, actor, **attributes)
+    with made.writing(trial) as changes:
         batch = undo_batch(change_set, changes, limit=AT_ONCE)
         if batch.conflicts and not partial:
             raise Conflict(
@@ -232,9 +236,8 @@ def undo(change_set: ChangeSet, actor, *, partial=False, **attributes) -> dict:
                 "undo_conflict",
                 conflicts=[asdict(leftover) for leftover in batch.conflicts],
             )
-    made = changes.change_set
     return {
-        "change_set": None if made._state.adding else made.pk,
+        "change_set": made.pk if changes.touched and not trial else None,
         "undone": batch.undone,
         "conflicts": [asdict(leftover) for leftover in batch.conflicts],
     }
@@ -317,10 +320,8 @@ class UndoHandler(JobHandler):
             reason=job.params.get("reason", ""),
             request_id=job.params.get("request_id", ""),
         )
-        with made.writing() as changes:
+        with made.writing(trial) as changes:
             batch = undo_batch(self.change_set, changes, job.state.get("after"))
-            if trial:
-                transaction.set_rollback(True)
         if changes.touched and not trial:
             job.change_set = made
         return batch
@@ -334,7 +335,3 @@ def _new_change_set(change_set, actor, **attributes) -> ChangeSet:
         undoes=change_set,
         **attributes,
     )
-
-
-def _open(change_set, actor, **attributes):
-    return _new_change_set(change_set, actor, **attributes).writing()

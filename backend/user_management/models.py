@@ -9,7 +9,7 @@ from core.access import Scope, Verb, reaches, scope_of
 from core.models import Journaled, JournaledQuerySet
 from core.models.journal import snapshot
 from core.registry import record_types
-from user_management.roles import ANY_RECORD
+from user_management.roles import ANY_RECORD, SYSTEM_TYPES
 
 
 class OrganizationQuerySet(JournaledQuerySet):
@@ -49,7 +49,10 @@ class Role(Journaled):
         super().clean()
         if not isinstance(self.rights, dict):
             raise ValidationError({"rights": "Give an object."})
+        known = {ANY_RECORD, *SYSTEM_TYPES, *record_types()}
         for record_type, verbs in self.rights.items():
+            if record_type not in known:
+                raise ValidationError({"rights": f"There is no '{record_type}'."})
             if not isinstance(verbs, dict):
                 raise ValidationError(
                     {"rights": f"Give an object for '{record_type}'."}

@@ -19,6 +19,9 @@ def rights(
     return {str(verb): str(scope) for verb, scope in zip(Verb, scopes, strict=True)}
 
 
+# What rights can name besides record types.
+SYSTEM_TYPES = ("changeset", "job", "organization", "role", "team", "user")
+
 NONE, OWN, TEAM, ALL = Scope
 EVERYTHING = rights(*[ALL] * 7)
 

@@ -16,12 +16,14 @@ class MeViewSet(ViewSet):
     serializer_class = MeSerializer
 
     def retrieve(self, request):
+        self.refuse_parameters()
         user = request.user
         return self.cached(
             lambda: (self._answer(user), user.version), {"user", "role"}, str(user.pk)
         )
 
     def partial_update(self, request):
+        self.refuse_parameters("dry_run")
         user = User.objects.select_for_update(of=("self",)).get(pk=request.user.pk)
         access.require(request.user, user, access.Verb.EDIT)
         current = self._answer(user)

@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 
 from django.conf import settings
-from django.db import transaction
 from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 
 from core import access
@@ -168,11 +167,8 @@ class ImportHandler(JobHandler):
             reason=f"Import of {job.params['file_name']}"[:500],
             request_id=job.params.get("request_id", ""),
         )
-        with change_set.writing() as changes:
+        with change_set.writing(trial=job.params["dry_run"]) as changes:
             result = self.importer.take(changes, rows)
-            if job.params["dry_run"]:
-                # All of it was tried for real, and is now taken back.
-                transaction.set_rollback(True)
         if changes.touched and not job.params["dry_run"]:
             job.change_set = change_set
         for outcome, count in result.counts.items():

@@ -86,13 +86,14 @@ class ChangeSet(models.Model):
     @classmethod
     @contextmanager
     def open(
-        cls, *, organization=None, actor=None, **attributes
+        cls, *, organization=None, actor=None, trial=False, **attributes
     ) -> "Iterator[Changes]":
         """A new change set and the transaction that writes it.
 
         Args:
             actor: the user whose rights are checked; None for the system, which may do
                 everything in `organization`.
+            trial: as of `writing`.
             attributes: `source`, and if known `reason`, `request_id`, `undoes`.
         """
         change_set = cls(
@@ -100,16 +101,21 @@ class ChangeSet(models.Model):
             actor=actor,
             **attributes,
         )
-        with change_set.writing() as changes:
+        with change_set.writing(trial) as changes:
             yield changes
 
     @contextmanager
-    def writing(self) -> "Iterator[Changes]":
-        """One transaction that writes under this set; a job has one for each chunk."""
+    def writing(self, trial: bool = False) -> "Iterator[Changes]":
+        """One transaction that writes under this set; a job has one for each chunk.
+
+        A trial does everything for real, and is taken back at its end.
+        """
         with transaction.atomic():
             changes = Changes(self)
             yield changes
-            if changes.touched:
+            if trial:
+                transaction.set_rollback(True)
+            elif changes.touched:
                 mark = cache.mark(self.organization_id, changes.touched)
                 transaction.on_commit(partial(cache.lift, mark))
 
@@ -312,7 +318,7 @@ class Changes:
             access.require(self.actor, record, verb)
 
     def _require_assign(self, record: Journaled) -> None:
-        """Check that the actor may make the record's new owner, or nobody, its owner."""
+        """Check that the actor may make the new owner, or nobody, the owner."""
         if isinstance(record, Record) and record.owner != self.actor:
             self._require(access.Verb.ASSIGN, record)
 

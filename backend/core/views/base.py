@@ -94,6 +94,7 @@ class ViewSet(GenericViewSet):
             source=source,
             reason=self.request.headers.get(REASON_HEADER, "")[:500],
             request_id=self.request._request.id,
+            trial=boolean(self.request, "dry_run"),
             **attributes,
         )
 
@@ -178,5 +179,5 @@ def boolean(request, name: str) -> bool:
 
 def request_key(request, visibility: str) -> str:
     """What an answer depends on besides the records: address, query and reader."""
-    query = sorted(request.query_params.items())
+    query = sorted(request.query_params.lists())
     return f"{request.build_absolute_uri(request.path)} {query} {visibility}"

@@ -1,6 +1,5 @@
 """The journal's change sets: who changed what together, and undo."""
 
-from django.db import transaction
 from django.db.models import Count
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
@@ -114,8 +113,4 @@ class ChangeSetViewSet(ReadOnlyViewSet):
             path = f"/api/jobs/{job.pk}/"
             response["Location"] = request.build_absolute_uri(path)
             return response
-        result = undo.undo(change_set, request.user, **wish)
-        if dry_run:
-            transaction.set_rollback(True)
-            result["change_set"] = None
-        return Response(result)
+        return Response(undo.undo(change_set, request.user, trial=dry_run, **wish))

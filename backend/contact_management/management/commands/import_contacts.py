@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 from rest_framework.exceptions import APIException
 from tqdm import tqdm
@@ -11,7 +12,6 @@ from core.importing.rows import Mode, Outcome
 from core.models import Job
 from core.parsers import loads
 from core.problems import flatten
-from user_management.models import User
 
 SHOWN_ERRORS = 20
 
@@ -29,9 +29,10 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true")
 
     def handle(self, file, user, mode, mapping, dry_run, **options):
+        users = get_user_model().objects
         try:
-            owner = User.objects.get_by_natural_key(user)
-        except User.DoesNotExist:
+            owner = users.get_by_natural_key(user)
+        except users.model.DoesNotExist:
             raise CommandError(f"There is no user {user}.") from None
         try:
             with file.open("rb") as stream:

@@ -23,7 +23,8 @@ class Command(BaseCommand):
         name = os.environ.get("ORGANIZATION") or "My organization"
         call_command("create_organization", name, admin=email)
         if os.environ.get("DEMO", "1") != "0":
-            call_command("seed_demo", password=password)
+            call_command("seed_people", name, password=password)
+            call_command("seed_contacts", name)
         shown = "the ADMIN_PASSWORD you gave" if given else password
         self.stdout.write("")
         self.stdout.write(f"  Sign in as {email}, password: {shown}")

@@ -1,0 +1,380 @@
+import random
+import re
+import time
+import uuid
+
+from django.contrib.auth import get_user_model
+from django.core import mail
+from django.test import Client, TestCase
+
+from core.models import Change
+from core.testing import PASSWORD, Cast, make_user, system_changes
+
+User = get_user_model()
+APP = "/api/auth/app/v1/"
+BROWSER = "/api/auth/browser/v1/"
+ME = "/api/users/me/"
+
+
+class SignInTestCase(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        cls.cast = Cast()
+
+    def setUp(self):
+        # Sign-ins are limited for each user and for each address of a client, and the
+        # limits outlive a test: both are new in each.
+        self.user = make_user(
+            self.cast.organization,
+            f"dora{uuid.uuid4().hex}",
+            self.cast.alice.role,
+            password=PASSWORD,
+            first_name="Dora",
+        )
+        self.address = "10." + ".".join(str(random.randint(1, 254)) for _ in range(3))  # noqa: S311
+        self.client = Client(REMOTE_ADDR=self.address)
+
+    def send(self, method, path, body=None, client=None, **headers):
+        call = getattr(client or self.client, method)
+        if method == "get":
+            return call(path, headers=headers)
+        return call(path, body or "", content_type="application/json", headers=headers)
+
+    def sign_in(self, email=None, password=PASSWORD, client=None):
+        body = {"email": email or self.user.email, "password": password}
+        return self.send("post", f"{APP}auth/login", body, client)
+
+    def tokens(self) -> dict:
+        answer = self.sign_in()
+        self.assertEqual(answer.status_code, 200, answer.content)
+        return answer.json()["meta"]
+
+    def me(self, token, client=None):
+        client = client or Client(REMOTE_ADDR=self.address)
+        return client.get(ME, headers={"Authorization": f"Bearer {token}"})
+
+    def refresh(self, token):
+        body = {"refresh_token": token}
+        return self.send("post", f"{APP}tokens/refresh", body)
+
+    def change(self, **fields):
+        with system_changes(self.cast.organization) as changes:
+            changes.save(User.objects.get(pk=self.user.pk), **fields)
+
+
+class TokenTests(SignInTestCase):
+    def test_an_e_mail_and_its_password_give_a_token_that_works(self):
+        meta = self.tokens()
+        self.assertIs(meta["is_authenticated"], True)
+        answer = self.me(meta["access_token"])
+        self.assertEqual(answer.status_code, 200, answer.content)
+        self.assertEqual(answer.json()["email"], self.user.email)
+
+    def test_the_e_mail_may_be_in_any_case(self):
+        self.assertEqual(self.sign_in(self.user.email.upper()).status_code, 200)
+
+    def test_signing_in_is_remembered_and_not_journalled(self):
+        before = Change.objects.count()
+        self.tokens()
+        user = User.objects.get(pk=self.user.pk)
+        self.assertIsNotNone(user.last_login)
+        self.assertEqual((user.version, Change.objects.count()), (1, before))
+
+    def test_a_wrong_password_is_refused_like_an_unknown_e_mail(self):
+        wrong = self.sign_in(password="wrong-horse-battery")
+        unknown = self.sign_in("nobody@example.com")
+        self.assertEqual((wrong.status_code, unknown.status_code), (400, 400))
+        self.assertEqual(wrong.content, unknown.content)
+        self.assertNotIn("meta", wrong.json())
+        self.assertIsNone(User.objects.get(pk=self.user.pk).last_login)
+
+    def test_a_user_without_a_password_does_not_sign_in(self):
+        self.assertEqual(self.sign_in(self.cast.alice.email, "").status_code, 400)
+        self.assertEqual(self.sign_in(self.cast.alice.email, "!").status_code, 400)
+
+    def test_a_user_who_left_does_not_sign_in(self):
+        self.change(is_active=False)
+        answer = self.sign_in()
+        self.assertIn(answer.status_code, (400, 401))
+        self.assertNotIn("access_token", str(answer.content))
+
+    def test_the_token_of_a_user_who_left_is_refused_at_once(self):
+        meta = self.tokens()
+        self.change(is_active=False)
+        self.assertEqual(self.me(meta["access_token"]).status_code, 401)
+        self.assertNotEqual(self.refresh(meta["refresh_token"]).status_code, 200)
+
+    def test_a_change_of_role_counts_at_once(self):
+        meta = self.tokens()
+        headers = {"Authorization": f"Bearer {meta['access_token']}"}
+        body = {"last_name": "King"}
+        made = self.send("post", "/api/contacts/", body, **headers)
+        self.assertEqual(made.status_code, 201, made.content)
+        self.change(role=self.cast.reader.role)
+        refused = self.send("post", "/api/contacts/", body, **headers)
+        self.assertEqual(refused.status_code, 403)
+
+    def test_tokens_that_are_none_of_ours_are_refused(self):
+        token = self.tokens()["access_token"]
+        head, body, signature = token.split(".")
+        for bad in (
+            "",
+            "x",
+            "x.y.z",
+            f"{head}.{body}.",
+            f"{head}.{body}.{signature[::-1]}",
+            f"{head}.{body[:-4]}AAAA.{signature}",
+            # {"alg": "none"}
+            f"eyJhbGciOiJub25lIn0.{body}.",
+            token + "x",
+            "\0",
+            "é",
+            "x" * 10_000,
+        ):
+            with self.subTest(bad[:20]):
+                answer = self.me(bad)
+                self.assertEqual(answer.status_code, 401, answer.content)
+                self.assertEqual(answer["Content-Type"], "application/problem+json")
+                self.assertIn("WWW-Authenticate", answer)
+
+    def test_a_refresh_token_is_no_access_token_and_the_other_way_round(self):
+        meta = self.tokens()
+        self.assertEqual(self.me(meta["refresh_token"]).status_code, 401)
+        self.assertNotEqual(self.refresh(meta["access_token"]).status_code, 200)
+
+    def test_a_refresh_gives_new_tokens_and_ends_the_old_refresh_token(self):
+        meta = self.tokens()
+        answer = self.refresh(meta["refresh_token"])
+        self.assertEqual(answer.status_code, 200, answer.content)
+        new = answer.json()["data"]
+        self.assertNotEqual(new["refresh_token"], meta["refresh_token"])
+        self.assertEqual(self.me(new["access_token"]).status_code, 200)
+        self.assertIn(self.refresh(meta["refresh_token"]).status_code, (400, 401))
+        self.assertEqual(self.refresh(new["refresh_token"]).status_code, 200)
+
+    def test_bad_refresh_tokens_are_refused(self):
+        for bad in ("", "x", None, 7, [], "x.y.z"):
+            with self.subTest(bad):
+                self.assertIn(self.refresh(bad).status_code, (400, 401))
+
+    def test_signing_out_ends_the_access_token_at_once(self):
+        meta = self.tokens()
+        headers = {"Authorization": f"Bearer {meta['access_token']}"}
+        self.assertEqual(self.me(meta["access_token"]).status_code, 200)
+        out = self.send("delete", f"{APP}auth/session", **headers)
+        self.assertEqual(out.status_code, 401)  # as its specification has it
+        self.assertEqual(self.me(meta["access_token"]).status_code, 401)
+        self.assertIn(self.refresh(meta["refresh_token"]).status_code, (400, 401))
+
+    def test_signing_out_ends_one_session_only(self):
+        first, second = self.tokens(), self.tokens()
+        headers = {"Authorization": f"Bearer {first['access_token']}"}
+        self.send("delete", f"{APP}auth/session", **headers)
+        self.assertEqual(self.me(first["access_token"]).status_code, 401)
+        self.assertEqual(self.me(second["access_token"]).status_code, 200)
+
+    def test_many_wrong_passwords_are_slowed_down(self):
+        codes = {self.sign_in(password=f"wrong-{n}").status_code for n in range(12)}
+        self.assertLessEqual(codes, {400, 429})
+        self.assertNotEqual(self.sign_in().status_code, 200)
+
+    def test_nobody_signs_up(self):
+        users = User.objects.count()
+        for base in (APP, BROWSER):
+            with self.subTest(base):
+                body = {"email": "new@example.com", "password": PASSWORD}
+                answer = self.send("post", f"{base}auth/signup", body)
+                self.assertIn(answer.status_code, (403, 409))
+        self.assertEqual(User.objects.count(), users)
+
+    def test_odd_bodies_are_refused(self):
+        for body in (
+            "",
+            "{",
+            "null",
+            "[]",
+            "1",
+            '{"email": 7}',
+            '{"email": "\\u0000"}',
+        ):
+            with self.subTest(body):
+                answer = self.client.post(
+                    f"{APP}auth/login", body, content_type="application/json"
+                )
+                self.assertEqual(answer.status_code, 400, answer.content)
+
+
+class PasswordTests(SignInTestCase):
+    NEW = "another-horse-battery"
+
+    def test_a_password_is_changed_with_the_old_one(self):
+        token = self.tokens()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        path = f"{APP}account/password/change"
+        for body in (
+            {"current_password": "wrong", "new_password": self.NEW},
+            {"current_password": PASSWORD, "new_password": "short"},
+            {"current_password": PASSWORD, "new_password": "password1234"},
+            {"new_password": self.NEW},
+        ):
+            with self.subTest(body):
+                self.assertEqual(
+                    self.send("post", path, body, **headers).status_code, 400
+                )
+                user = User.objects.get(pk=self.user.pk)
+                self.assertTrue(user.check_password(PASSWORD))
+        body = {"current_password": PASSWORD, "new_password": self.NEW}
+        answer = self.send("post", path, body, **headers)
+        self.assertEqual(answer.status_code, 200, answer.content)
+        self.assertTrue(User.objects.get(pk=self.user.pk).check_password(self.NEW))
+        self.assertEqual(self.sign_in().status_code, 400)
+
+    def test_a_forgotten_password_is_set_anew_by_mail(self):
+        body = {"email": self.user.email}
+        asked = self.send("post", f"{APP}auth/password/request", body)
+        self.assertEqual(asked.status_code, 200, asked.content)
+        [message] = mail.outbox
+        self.assertEqual(message.to, [self.user.email])
+        key = re.search(r"[0-9a-zA-Z]+-[0-9a-zA-Z]+-[0-9a-f]{20,}", message.body)
+        self.assertIsNotNone(key, message.body)
+        body = {"key": key[0], "password": self.NEW}
+        answer = self.send("post", f"{APP}auth/password/reset", body)
+        self.assertIn(answer.status_code, (200, 401), answer.content)
+        self.assertTrue(User.objects.get(pk=self.user.pk).check_password(self.NEW))
+        again = self.send("post", f"{APP}auth/password/reset", body)
+        self.assertEqual(again.status_code, 400)
+
+    def test_asking_for_an_unknown_e_mail_is_answered_alike(self):
+        known, unknown = (
+            self.send("post", f"{APP}auth/password/request", {"email": email})
+            for email in (self.user.email, "nobody@example.com")
+        )
+        self.assertEqual(known.status_code, 200, known.content)
+        self.assertEqual(
+            (unknown.status_code, unknown.content), (known.status_code, known.content)
+        )
+
+    def test_a_made_up_key_sets_no_password(self):
+        body = {"key": "1-2-3", "password": self.NEW}
+        answer = self.send("post", f"{APP}auth/password/reset", body)
+        self.assertEqual(answer.status_code, 400)
+
+
+class AccountTests(SignInTestCase):
+    """What the sign-in offers besides: nothing of it may get round the journal."""
+
+    def test_the_e_mail_cannot_be_changed_by_its_owner_alone(self):
+        headers = {"Authorization": f"Bearer {self.tokens()['access_token']}"}
+        client = Client(REMOTE_ADDR=self.address, raise_request_exception=False)
+        path = f"{APP}account/email"
+        for method, body in (
+            ("get", None),
+            ("post", {"email": "new@example.com"}),
+            ("patch", {"email": "new@example.com", "primary": True}),
+            ("put", {"email": "new@example.com"}),
+            ("delete", {"email": self.user.email}),
+        ):
+            with self.subTest(method):
+                answer = self.send(method, path, body, client, **headers)
+                self.assertLess(answer.status_code, 500, answer.content)
+                user = User.objects.get(pk=self.user.pk)
+                self.assertEqual((user.email, user.version), (self.user.email, 1))
+
+    def test_no_address_of_the_sign_in_breaks(self):
+        headers = {"Authorization": f"Bearer {self.tokens()['access_token']}"}
+        client = Client(REMOTE_ADDR=self.address, raise_request_exception=False)
+        for path in (
+            "config",
+            "auth/session",
+            "auth/reauthenticate",
+            "auth/code/confirm",
+            "auth/password/request",
+            "auth/password/reset",
+            "auth/login",
+            "auth/signup",
+            "auth/email/verify",
+            "auth/email/verify/resend",
+            "auth/phone/verify",
+            "auth/phone/verify/resend",
+            "account/password/change",
+            "account/phone",
+            "tokens/refresh",
+        ):
+            for method in ("get", "post", "put", "patch"):
+                for sent in ({}, headers):
+                    with self.subTest(f"{method} {path} {'Bearer' if sent else ''}"):
+                        body = None if method == "get" else {"phone": "+14155552671"}
+                        answer = self.send(method, APP + path, body, client, **sent)
+                        self.assertLess(answer.status_code, 500, answer.content[:200])
+
+
+class BrowserTests(SignInTestCase):
+    """A page of ours in a browser: a session cookie, and CSRF for what writes."""
+
+    def setUp(self):
+        super().setUp()
+        self.client = Client(REMOTE_ADDR=self.address, enforce_csrf_checks=True)
+
+    def csrf(self) -> dict:
+        self.client.get(f"{BROWSER}config")
+        return {"X-CSRFToken": self.client.cookies["csrftoken"].value}
+
+    def log_in(self):
+        body = {"email": self.user.email, "password": PASSWORD}
+        return self.send("post", f"{BROWSER}auth/login", body, **self.csrf())
+
+    def test_a_session_cookie_signs_in(self):
+        answer = self.log_in()
+        self.assertEqual(answer.status_code, 200, answer.content)
+        self.assertNotIn("access_token", answer.json()["meta"])
+        cookie = self.client.cookies["sessionid"]
+        self.assertTrue(cookie["httponly"])
+        self.assertEqual(cookie["samesite"], "Lax")
+        self.assertEqual(self.client.get(ME).json()["email"], self.user.email)
+
+    def test_without_the_csrf_token_nobody_signs_in(self):
+        body = {"email": self.user.email, "password": PASSWORD}
+        answer = self.send("post", f"{BROWSER}auth/login", body)
+        self.assertEqual(answer.status_code, 403)
+        self.assertNotIn("sessionid", self.client.cookies)
+
+    def test_a_write_needs_the_csrf_token(self):
+        self.log_in()
+        refused = self.send("patch", ME, {"first_name": "Theodora"})
+        self.assertEqual(refused.status_code, 403)
+        self.assertEqual(refused["Content-Type"], "application/problem+json")
+        self.assertEqual(User.objects.get(pk=self.user.pk).first_name, "Dora")
+        token = self.csrf()
+        done = self.send("patch", ME, {"first_name": "Theodora"}, **token)
+        self.assertEqual(done.status_code, 200, done.content)
+        self.assertEqual(User.objects.get(pk=self.user.pk).first_name, "Theodora")
+
+    def test_signing_out_ends_the_session(self):
+        self.log_in()
+        out = self.send("delete", f"{BROWSER}auth/session", **self.csrf())
+        self.assertEqual(out.status_code, 401, out.content)
+        self.assertEqual(self.client.get(ME).status_code, 401)
+
+    def test_an_old_cookie_is_of_no_use_after_signing_out(self):
+        self.log_in()
+        old = self.client.cookies["sessionid"].value
+        self.send("delete", f"{BROWSER}auth/session", **self.csrf())
+        thief = Client(REMOTE_ADDR=self.address)
+        thief.cookies["sessionid"] = old
+        self.assertEqual(thief.get(ME).status_code, 401)
+
+    def test_a_user_who_left_is_out_at_once(self):
+        self.log_in()
+        self.change(is_active=False)
+        self.assertEqual(self.client.get(ME).status_code, 401)
+
+
+class TimeTests(SignInTestCase):
+    def test_an_access_token_ends_after_a_quarter_of_an_hour(self):
+        import jwt
+
+        token = self.tokens()["access_token"]
+        claims = jwt.decode(token, options={"verify_signature": False})
+        self.assertAlmostEqual(claims["exp"] - time.time(), 15 * 60, delta=60)
+        self.assertEqual(claims["sub"], str(self.user.pk))
+        self.assertNotIn("email", claims)
