@@ -1,6 +1,8 @@
 # MyCRM: the web server by default; a worker or the scheduler by another command.
 
 FROM python:3.13-slim AS packages
+# gunicorn_h1c comes as source only.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 RUN python -m venv /opt/venv
 COPY requirements.txt .
 RUN /opt/venv/bin/pip install --no-cache-dir --requirement requirements.txt

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import environ
 
-env = environ.Env()
-env.read_env(Path(__file__).resolve().parent.parent / ".env")
+environ.Env.read_env(Path(__file__).resolve().parent.parent / ".env")
+env = os.environ.get
 
-bind = f"{env.str('HOST', '127.0.0.1')}:{env.int('PORT', 8000)}"
+bind = f"{env('HOST') or '127.0.0.1'}:{env('PORT') or 8000}"
 
 # More processes than this would only take memory from everything else on a laptop.
-workers = env.int("WEB_CONCURRENCY", min(os.cpu_count() or 1, 4))
+workers = int(env("WEB_CONCURRENCY") or min(os.cpu_count() or 1, 4))
 worker_class = "gthread"
 threads = 4
 
@@ -26,6 +26,6 @@ max_requests_jitter = 2_000
 # Heartbeats of the workers on a disk can block; in memory they do not.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 
-accesslog = env.str("ACCESS_LOG", "") or None
+accesslog = env("ACCESS_LOG") or None
 # Its place is shared by everything of one user: two installations would collide.
 control_socket_disable = True

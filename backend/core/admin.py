@@ -39,24 +39,45 @@ class JournaledForm(forms.ModelForm):
             )
         return super().clean()
 
-    def validate_constraints(self):
-        """Check unique values too, though the organization is no field of the form."""
-        try:
-            self.instance.validate_constraints()
-        except forms.ValidationError as error:
-            self._update_errors(error)
+    def _get_validation_exclusions(self):
+        """Unique values stand on these two, though they are no fields of the form."""
+        return super()._get_validation_exclusions() - {"organization", "deleted_at"}
 
 
-class JournaledAdmin(ModelAdmin):
-    """What is written here is a change set with the source "admin"."""
+class ScopedAdmin(ModelAdmin):
+    """Shows what the user's role lets them see, and allows what it allows."""
 
-    form = JournaledForm
     list_per_page = 50
     show_full_result_count = False
-    object_history_template = "core/admin/history.html"
 
     def get_queryset(self, request):
         return self.model.objects.visible_to(request.user)
+
+    def has_module_permission(self, request):
+        return self._may(request, "view")
+
+    def has_view_permission(self, request, obj=None):
+        return self._may(request, "view", obj)
+
+    def has_add_permission(self, request):
+        return self._may(request, "add")
+
+    def has_change_permission(self, request, obj=None):
+        return self._may(request, "change", obj)
+
+    def has_delete_permission(self, request, obj=None):
+        return self._may(request, "delete", obj)
+
+    def _may(self, request, action, obj=None):
+        permission = f"{self.opts.app_label}.{action}_{self.opts.model_name}"
+        return request.user.has_perm(permission, obj)
+
+
+class JournaledAdmin(ScopedAdmin):
+    """What is written here is a change set with the source "admin"."""
+
+    form = JournaledForm
+    object_history_template = "core/admin/history.html"
 
     def get_form(self, request, obj=None, change=False, **kwargs):
         form = super().get_form(request, obj, change=change, **kwargs)
@@ -78,27 +99,6 @@ class JournaledAdmin(ModelAdmin):
     def formfield_for_foreignkey(self, db_field, request, **kwargs):
         kwargs["queryset"] = db_field.related_model.objects.visible_to(request.user)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
-
-    # Rights
-
-    def has_module_permission(self, request):
-        return self._may(request, "view")
-
-    def has_view_permission(self, request, obj=None):
-        return self._may(request, "view", obj)
-
-    def has_add_permission(self, request):
-        return self._may(request, "add")
-
-    def has_change_permission(self, request, obj=None):
-        return self._may(request, "change", obj)
-
-    def has_delete_permission(self, request, obj=None):
-        return self._may(request, "delete", obj)
-
-    def _may(self, request, action, obj=None):
-        permission = f"{self.opts.app_label}.{action}_{self.opts.model_name}"
-        return request.user.has_perm(permission, obj)
 
     # Writing
 
@@ -171,6 +171,16 @@ class RecordAdmin(JournaledAdmin):
     def get_list_filter(self, request):
         return (*super().get_list_filter(request), DeletedFilter)
 
+    def has_change_permission(self, request, obj=None):
+        return self._is_live(obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request, obj=None):
+        return self._is_live(obj) and super().has_delete_permission(request, obj)
+
+    @staticmethod
+    def _is_live(obj):
+        return obj is None or obj.deleted_at is None
+
     def delete_model(self, request, obj):
         with self.change_set(request) as changes:
             changes.delete(self._stored(obj))
@@ -209,7 +219,7 @@ class RecordAdmin(JournaledAdmin):
         return self.model.objects.select_for_update(of=("self",)).get(pk=obj.pk)
 
 
-class ReadOnlyAdmin(JournaledAdmin):
+class ReadOnlyAdmin(ScopedAdmin):
     """What only the program writes."""
 
     def has_add_permission(self, request):

@@ -38,6 +38,8 @@ class TagsField(models.JSONField):
     Look-up: `tags__has="vip"`.
     """
 
+    empty_values = [[]]  # an empty object is not an empty list
+
     def __init__(self, *args, **kwargs):
         kwargs.setdefault("default", list)
         kwargs.setdefault("blank", True)
@@ -92,6 +94,8 @@ class Has(Lookup):
 
 class ExternalIdsField(models.JSONField):
     """Ids of a record in other systems: `{"hubspot": "4711"}`."""
+
+    empty_values = [{}]  # an empty list is not an empty object
 
     def __init__(self, *args, **kwargs):
         kwargs.setdefault("default", dict)

@@ -3,6 +3,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
+from core.access import Scope, Verb
 from core.admin import JournaledAdmin, JournaledForm
 from user_management.models import Role, Team, User
 
@@ -28,6 +29,8 @@ class UserAdmin(JournaledAdmin, DjangoUserAdmin):
     ordering = ("email",)
     filter_horizontal = ()
     readonly_fields = ("last_login",)
+    # What nobody may change of themselves: it would raise their own rights.
+    granted_fields = ("email", "role", "team", "is_active", "is_staff")
     fieldsets = (
         (None, {"fields": (("email",), ("first_name", "last_name"))}),
         ("Rights", {"fields": (("role", "team"), ("is_active", "is_staff"))}),
@@ -38,6 +41,12 @@ class UserAdmin(JournaledAdmin, DjangoUserAdmin):
         ("Rights", {"fields": (("role", "team"), ("is_staff",))}),
         ("Password", {"fields": ("usable_password", "password1", "password2")}),
     )
+
+    def get_readonly_fields(self, request, obj=None):
+        fields = super().get_readonly_fields(request, obj)
+        if request.user.scope("user", Verb.EDIT) == Scope.ALL:
+            return fields
+        return (*fields, *self.granted_fields)
 
 
 @admin.register(Role)

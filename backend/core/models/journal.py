@@ -223,6 +223,8 @@ class Changes:
 
     def _set_deleted(self, record: Record, verb: str, moment) -> None:
         self._require(access.Verb.DELETE, record)
+        if bool(record.deleted_at) == bool(moment):
+            return
         before = snapshot(record)
         record.deleted_at = moment
         self._update(record, verb, ["deleted_at"], before, snapshot(record))

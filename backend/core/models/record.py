@@ -193,5 +193,9 @@ def unique_among_live(*fields: str, name: str) -> models.UniqueConstraint:
     for field in fields:
         condition &= ~models.Q((field, ""))
     return models.UniqueConstraint(
-        fields=["organization", *fields], condition=condition, name=name
+        fields=["organization", *fields],
+        condition=condition,
+        name=name,
+        violation_error_code="unique",
+        violation_error_message=f"Another record has this {' and '.join(fields)}.",
     )

@@ -242,8 +242,8 @@ class WriteTests(AdminTestCase):
         for field, value in (
             ("email", "nonsense"),
             ("status", "asleep"),
-            ("tags", "{"),
-            ("tags", '{"a": 1}'),
+            ("tags", "x" * 101),
+            ("tags", ", ".join(str(n) for n in range(51))),
             ("external_ids", "[]"),
             ("custom_fields", "[]"),
             ("custom_fields", "NaN"),
@@ -251,11 +251,12 @@ class WriteTests(AdminTestCase):
             ("owner", str(self.elsewhere.carol.pk)),
             ("last_name", "x" * 101),
         ):
+            version = self.stored(contact).version
             with self.subTest(f"{field}={value[:20]}"):
                 response = self.send(path, **{field: value})
                 self.assertEqual(response.status_code, 200)
                 self.assertIn(field, response.context["adminform"].form.errors)
-                self.assertEqual(self.stored(contact).version, 1)
+                self.assertEqual(self.stored(contact).version, version)
         response = self.send(path, last_name="")
         self.assertFormError(response, "__all__", "at least one of")
 
