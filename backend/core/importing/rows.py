@@ -16,6 +16,7 @@ from core.models import Changes, JobError, Record
 from core.models.journal import snapshot, validate
 
 EXTERNAL_ID = "external_ids."
+MAX_COLUMN = 200
 MAX_MESSAGE = 500
 
 
@@ -103,7 +104,7 @@ class Result:
                 self.errors.append(
                     JobError(
                         line=row.line,
-                        column=given.get(name, ""),
+                        column=given.get(name, "")[:MAX_COLUMN],
                         code=one.code or "invalid",
                         message=" ".join(one.messages)[:MAX_MESSAGE],
                         row=row.cells,

@@ -23,6 +23,7 @@ class Command(BaseCommand):
         name = os.environ.get("ORGANIZATION") or "My organization"
         call_command("create_organization", name, admin=email)
         if os.environ.get("DEMO", "1") != "0":
+            self.stdout.write("People to try it with, with the same password:")
             call_command("seed_people", name, password=password)
             call_command("seed_contacts", name)
         shown = "the ADMIN_PASSWORD you gave" if given else password

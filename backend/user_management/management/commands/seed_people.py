@@ -36,12 +36,13 @@ class Command(BaseCommand):
             raise CommandError(
                 f"There is no one organization {organization}."
             ) from None
-        password = password or secrets.token_urlsafe(12)
+        if not password:
+            password = secrets.token_urlsafe(12)
+            self.stdout.write(f"Everybody's password: {password}")
         teams = self.make_teams(organization)
         roles = {r.name: r for r in Role.objects.filter(organization=organization)}
         fake = Faker("en_US")
         fake.seed_instance(2026)
-        self.stdout.write(f"Everybody's password: {password}")
         for role, team in PEOPLE:
             first, last = fake.unique.first_name(), fake.unique.last_name()
             email = f"{first}.{last}@example.com".lower()
