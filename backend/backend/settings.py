@@ -55,12 +55,12 @@ CORS_ALLOW_HEADERS = [
     "x-session-token",
 ]
 CORS_EXPOSE_HEADERS = [
-    "dry-run",
-    "etag",
-    "idempotency-replayed",
-    "location",
-    "retry-after",
-    "x-request-id",
+    "Dry-Run",
+    "ETag",
+    "Idempotency-Replayed",
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
 ]
 CSRF_TRUSTED_ORIGINS = CORS_ALLOWED_ORIGINS
 

@@ -14,6 +14,9 @@ MAX_LENGTH = 100
 class LinkField(models.URLField):
     """A web address; `https://` is put before one that has no scheme."""
 
+    def formfield(self, **kwargs):
+        return super().formfield(**{"assume_scheme": "https", **kwargs})
+
     def to_python(self, value):
         value = super().to_python(value)
         return f"https://{value}" if value and "://" not in value else value

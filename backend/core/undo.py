@@ -16,7 +16,7 @@ from django.utils import timezone
 from core import access
 from core.exceptions import Conflict
 from core.jobs import JobHandler, handles, submit
-from core.models import Change, Changes, ChangeSet, Job, JobError, Journaled
+from core.models import Change, Changes, ChangeSet, Job, JobError, Journaled, Record
 from core.models.journal import Update, from_json, snapshot, to_json
 from core.registry import journaled_types
 
@@ -86,7 +86,11 @@ def undo_batch(
         by_type[net.record_type][record_id] = net
     for record_type, nets in by_type.items():
         model = journaled_types()[record_type]
-        records = model._base_manager.select_for_update(of=("self",)).in_bulk(nets)
+        records = model._base_manager.select_for_update(of=("self",))
+        if issubclass(model, Record):
+            # Whose it is decides who may change it.
+            records = records.select_related("owner")
+        records = records.in_bulk(nets)
         edits = _other_edits(records, nets, change_set)
         updates = [
             update

@@ -175,10 +175,19 @@ class SharedCacheTests(CacheTestCase):
         self.assertEqual(self.names(bob), [])
         self.edit(self.cast.alice, team=self.cast.team)
         self.assertEqual(self.names(bob), ["a"])
+
+    def test_teams_do_not_share_their_answers(self):
+        self.make("a", owner=self.cast.alice)
         other = make_team(self.cast.organization, "Other")
         role = self.cast.bob.role
         dave = make_user(self.cast.organization, "dave", role, other)
+        solo = make_user(self.cast.organization, "solo", role)
+        ned = make_user(self.cast.organization, "ned", role)
+        self.make("s", owner=solo)
+        self.assertEqual(self.names(client_of(self.cast.bob)), ["a"])
         self.assertEqual(self.names(client_of(dave)), [])
+        self.assertEqual(self.names(client_of(solo)), ["s"])
+        self.assertEqual(self.names(client_of(ned)), [])
 
     def test_a_role_that_changes_changes_what_its_holders_see(self):
         self.make("a")
@@ -283,6 +292,12 @@ class ProtocolTests(CacheTestCase):
         slow = self.find()
         cache.store(slow, b"from before the commit")
         cache.lift(mark)
+        self.assertIsNone(self.find().answer)
+
+    def test_a_writer_that_died_after_its_commit_leaves_no_old_answer(self):
+        cache.store(self.find(), b"from before the commit")
+        mark = self.mark()
+        self.redis.delete(*(f"{key}:marks" for key in mark.keys))
         self.assertIsNone(self.find().answer)
 
     def test_a_mark_whose_writer_died_lapses(self):

@@ -2,7 +2,7 @@ import threading
 from unittest import skipUnless
 
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
+from django.db import connection, transaction
 from django.test import TestCase, TransactionTestCase
 
 from contact_management.models import Contact
@@ -70,6 +70,9 @@ class KeyTests(TestCase):
         other = self.post(client=client_of(self.cast.stranger))
         self.assertEqual(other.status_code, 201)
         self.assertNotEqual(other.json()["id"], first.json()["id"])
+        self.assertEqual(self.post().content, first.content)
+        again = self.post(client=client_of(self.cast.stranger))
+        self.assertEqual(again.content, other.content)
         self.assertEqual(Contact.objects.count(), 2)
 
     def test_a_key_is_bound_to_its_address(self):
@@ -192,3 +195,40 @@ class ConcurrencyTests(TransactionTestCase):
             thread.join()
         self.assertEqual(sorted(a.status_code for a in answers), [201] * 4 + [422] * 4)
         self.assertEqual(Contact.objects.count(), 1)
+
+    def test_while_the_first_takes_long_the_second_is_told_to_wait(self):
+        """The second waits for the lock no longer than a statement may."""
+        cast = Cast()
+        held, done = threading.Event(), threading.Event()
+
+        def hold():
+            try:
+                with transaction.atomic():
+                    IdempotencyKey.objects.create(
+                        user=cast.alice, key="k", fingerprint="of the first"
+                    )
+                    held.set()
+                    done.wait()
+                    transaction.set_rollback(True)
+            finally:
+                connection.close()
+
+        first = threading.Thread(target=hold)
+        first.start()
+        held.wait()
+        try:
+            answer = client_of(cast.alice).post(
+                PATH, {"last_name": "King"}, HTTP_IDEMPOTENCY_KEY="k"
+            )
+        finally:
+            done.set()
+            first.join()
+        self.assertEqual(
+            (answer.status_code, answer.json()["code"]), (409, "in_flight")
+        )
+        self.assertEqual(answer["Retry-After"], "2")
+        self.assertFalse(Contact.objects.exists())
+        again = client_of(cast.alice).post(
+            PATH, {"last_name": "King"}, HTTP_IDEMPOTENCY_KEY="k"
+        )
+        self.assertEqual(again.status_code, 201)

@@ -9,7 +9,9 @@ from unittest import mock
 from django.contrib.auth import get_user_model
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import TestCase, override_settings
+from django.test.utils import CaptureQueriesContext
 
 from contact_management.models import Contact
 from core import jobs
@@ -792,6 +794,31 @@ class TroubleTests(ImportTestCase):
         other = post(self.TEXT.replace("a0", "b0"))
         self.assertEqual(other.status_code, 422)
         self.assertEqual(Job.objects.count(), 1)
+
+
+class CostTests(ImportTestCase):
+    def test_a_chunk_takes_the_same_queries_for_few_rows_and_many(self):
+        for mode in ("create", "upsert"):
+            counts = []
+            for rows in (2, 40):
+                text = "email,last name,city\n" + "".join(
+                    f"{mode}{rows}{n}@example.com,King,London\n,Boole {mode} {rows} {n},Cork\n"
+                    for n in range(rows)
+                )
+                if mode == "upsert":
+                    self.run_import(text.replace("London", "").replace("Cork", ""))
+                job = self.submit(text, mode=mode)
+                jobs.run(job.pk, seconds=-1)  # counts the rows
+                with CaptureQueriesContext(connection) as queries:
+                    jobs.run(job.pk)
+                job.refresh_from_db()
+                outcome = "created" if mode == "create" else "updated"
+                self.assertEqual(job.counts[outcome], 2 * rows)
+                # SQLite takes wide rows in several statements.
+                reads = [q for q in queries if q["sql"].startswith("SELECT")]
+                counts.append(len(reads))
+            with self.subTest(mode):
+                self.assertEqual(counts[0], counts[1])
 
 
 class CommandTests(ImportTestCase):

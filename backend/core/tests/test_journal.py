@@ -359,6 +359,12 @@ class JournalTests(TestCase):
             changes.save(contact, owner=self.cast.bob)
         self.assertEqual(self.stored(contact).owner, self.cast.alice)
 
+    def test_whoever_may_not_assign_does_not_give_a_record_up_either(self):
+        contact = self.make()
+        with self.assertRaises(PermissionDenied), self.open() as changes:
+            changes.save(contact, owner=None)
+        self.assertEqual(self.stored(contact).owner, self.cast.alice)
+
     def test_an_inactive_actor_may_nothing(self):
         role = make_role(self.cast.organization, "left", OWN)
         dave = make_user(self.cast.organization, "dave", role, is_active=False)

@@ -1,13 +1,13 @@
 import threading
 from collections import Counter
-from unittest import skipUnless
+from unittest import mock, skipUnless
 
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.test import TransactionTestCase
 
 from contact_management.models import Contact
 from core import jobs
-from core.models import Change, ChangeSet, Job
+from core.models import Change, Changes, ChangeSet, Job
 from core.testing import Cast, client_of
 
 PATH = "/api/contacts/"
@@ -40,14 +40,6 @@ def at_once(*actions) -> list:
         if isinstance(result, Exception):
             raise result
     return results
-
-
-def persistent(send):
-    """A client that asks again when it is told that the service is busy."""
-    while True:
-        answer = send()
-        if answer.status_code != 503:
-            return answer
 
 
 # The tests of SQLite live in memory, in one database that all threads share and whose
@@ -180,19 +172,49 @@ class RaceTests(TransactionTestCase):
         self.assertIn(job.lease, leases)
         self.assertEqual(job.attempts, 1)
 
-    def test_writes_of_the_same_records_in_another_order_end(self):
-        """Deadlocks are solved by the database and tried again, not shown."""
-        addresses = [self.make(last_name=f"King {n}") for n in range(2)]
-        ids = [a.split("/")[-2] for a in addresses]
-        answers = at_once(
-            *(
-                lambda n=n, a=a: persistent(
-                    lambda: self.patch(a, job_title=f"Title {n}")
-                )
-                for n in range(4)
-                for a in addresses
-            )
-        )
-        self.assertEqual({a.status_code for a in answers}, {200})
-        for pk in ids:
-            self.assertEqual(Contact.objects.get(pk=pk).version, 5)
+
+class RetryTests(TransactionTestCase):
+    """What the database gave up may work when it is tried again."""
+
+    def setUp(self):
+        self.client = client_of(Cast().alice)
+        self.client.raise_request_exception = False
+
+    def post(self, pgcode: str, times: int, **headers):
+        """Create a contact whose first tries end, after writing, in this error."""
+        save = Changes.save
+        failures = iter(range(times))
+
+        def fail_first(changes, record, **values):
+            saved = save(changes, record, **values)
+            if next(failures, None) is not None:
+                cause = Exception("deadlock detected")
+                cause.pgcode = pgcode
+                raise OperationalError("deadlock detected") from cause
+            return saved
+
+        with mock.patch.object(Changes, "save", fail_first):
+            return self.client.post(PATH, {"last_name": "King"}, **headers)
+
+    def test_a_deadlock_is_tried_again_and_not_shown(self):
+        for pgcode in ("40P01", "40001"):
+            with self.subTest(pgcode):
+                before = Contact.objects.count()
+                answer = self.post(pgcode, 2, HTTP_IDEMPOTENCY_KEY=pgcode)
+                self.assertEqual(answer.status_code, 201, answer.content)
+                self.assertEqual(Contact.objects.count(), before + 1)
+                changes = Change.objects.filter(record_id=answer.json()["id"])
+                self.assertEqual(changes.count(), 1)
+
+    def test_deadlock_after_deadlock_is_said_to_be_busy(self):
+        with self.assertLogs("core.problems", "WARNING"):
+            answer = self.post("40P01", 100)
+        self.assertEqual((answer.status_code, answer["Retry-After"]), (503, "2"))
+        self.assertEqual(answer.json()["code"], "unavailable")
+        self.assertFalse(Contact.objects.exists())
+
+    def test_other_errors_of_the_database_are_not_tried_again(self):
+        with self.assertLogs("core.problems", "WARNING"):
+            answer = self.post("55P03", 1)
+        self.assertEqual(answer.status_code, 503)
+        self.assertFalse(Contact.objects.exists())

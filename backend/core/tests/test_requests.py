@@ -4,7 +4,7 @@ import json
 import uuid
 from urllib.parse import quote, unquote
 
-from django.test import TestCase
+from django.test import TestCase, override_settings
 
 from contact_management.models import Contact
 from core.models import Change, ChangeSet, IdempotencyKey
@@ -848,6 +848,42 @@ class HeaderTests(RequestTestCase):
                     (answer.status_code, answer["Content-Type"]),
                     (200, "application/json"),
                 )
+
+
+class CorsTests(RequestTestCase):
+    """Pages of other origins: those that are named may ask, with our headers."""
+
+    ORIGIN = "https://app.example.com"
+
+    def preflight(self, origin, path=PATH):
+        return self.alice.options(
+            path,
+            HTTP_ORIGIN=origin,
+            HTTP_ACCESS_CONTROL_REQUEST_METHOD="PATCH",
+            HTTP_ACCESS_CONTROL_REQUEST_HEADERS="if-match,idempotency-key",
+        )
+
+    def test_a_page_of_an_origin_that_is_named_may_ask(self):
+        with override_settings(CORS_ALLOWED_ORIGINS=[self.ORIGIN]):
+            answer = self.preflight(self.ORIGIN)
+            self.assertEqual(answer.status_code, 200)
+            self.assertEqual(answer["Access-Control-Allow-Origin"], self.ORIGIN)
+            self.assertIn("PATCH", answer["Access-Control-Allow-Methods"])
+            allowed = answer["Access-Control-Allow-Headers"]
+            for name in ("authorization", "if-match", "idempotency-key"):
+                self.assertIn(name, allowed)
+            read = self.alice.get(PATH, HTTP_ORIGIN=self.ORIGIN)
+            self.assertEqual(read["Access-Control-Allow-Origin"], self.ORIGIN)
+            self.assertIn("etag", read["Access-Control-Expose-Headers"].lower())
+
+    def test_pages_of_other_origins_may_not(self):
+        with override_settings(CORS_ALLOWED_ORIGINS=[self.ORIGIN]):
+            for origin in ("https://evil.example.com", "null", f"{self.ORIGIN}.evil"):
+                with self.subTest(origin):
+                    answer = self.preflight(origin)
+                    self.assertNotIn("Access-Control-Allow-Origin", answer)
+            outside = self.preflight(self.ORIGIN, "/admin/")
+            self.assertNotIn("Access-Control-Allow-Origin", outside)
 
 
 class AddressTests(RequestTestCase):

@@ -1,6 +1,8 @@
 from unittest import mock
 
+from django.db import connection
 from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
 
 from contact_management.models import Contact
 from core import jobs, undo
@@ -375,6 +377,22 @@ class UndoTests(UndoTestCase):
         )
         response = self.post_undo(creation, client_of(self.cast.manager))
         self.assertRefused(response, (None, "not_deletable"))
+
+    # Cost
+
+    def test_many_records_take_the_queries_of_few(self):
+        counts = []
+        for total in (2, 40):
+            contacts = [self.make(last_name=f"King {n}") for n in range(total)]
+            with self.open() as changes:
+                for contact in contacts:
+                    changes.save(contact, city="London")
+            with CaptureQueriesContext(connection) as queries:
+                self.assertUndone(self.post_undo(changes.change_set), total)
+            # SQLite takes wide rows in several statements.
+            reads = [q for q in queries if q["sql"].startswith("SELECT")]
+            counts.append(len(reads))
+        self.assertEqual(counts[0], counts[1])
 
     # Reading
 
