@@ -21,11 +21,11 @@ class Command(BaseCommand):
         password = given or secrets.token_urlsafe(12)
         os.environ["ADMIN_PASSWORD"] = password
         name = os.environ.get("ORGANIZATION") or "My organization"
-        call_command("create_organization", name, admin=email)
+        call_command("create_organization", name, admin=email, stdout=self.stdout)
         if os.environ.get("DEMO", "1") != "0":
             self.stdout.write("People to try it with, with the same password:")
-            call_command("seed_people", name, password=password)
-            call_command("seed_contacts", name)
+            call_command("seed_people", name, password=password, stdout=self.stdout)
+            call_command("seed_contacts", name, stdout=self.stdout)
         shown = "the ADMIN_PASSWORD you gave" if given else password
         self.stdout.write("")
         self.stdout.write(f"  Sign in as {email}, password: {shown}")
