@@ -15,5 +15,3 @@ atexit.register(shutil.rmtree, data, ignore_errors=True)
 from .settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-# WhiteNoise warns of a folder that is not there.
-STATIC_ROOT = data

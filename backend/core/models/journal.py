@@ -370,7 +370,7 @@ def snapshot(record: Journaled) -> dict:
 def to_json(value):
     """A field's value as the journal keeps it: exact, so that undo can compare it."""
     if isinstance(value, datetime.datetime):
-        return value.astimezone(datetime.UTC).isoformat()
+        return value.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, datetime.date):
         return value.isoformat()
     if isinstance(value, uuid.UUID | decimal.Decimal):
