@@ -4,6 +4,7 @@ Without any setting this is the embedded default: SQLite, no cache server, Celer
 a file-system broker. `.env.example` lists every setting with its default.
 """
 
+import contextlib
 import os
 import secrets
 from datetime import timedelta
@@ -27,13 +28,15 @@ DEBUG = env.bool("DEBUG", False)
 def installation_secret():
     """The secret key of this installation, made once and kept in DATA_DIR."""
     path = DATA_DIR / "secret_key"
-    try:
-        # Exclusive creation: of two processes that start together one writes the key.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text()
-    with open(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(50))
+    if not path.exists():
+        draft = DATA_DIR / f"secret_key.{os.getpid()}"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(50))
+        # A link is made whole or not at all: of two that start together one wins.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
     return path.read_text()
 
 

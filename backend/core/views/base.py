@@ -130,7 +130,10 @@ class ViewSet(GenericViewSet):
             response = HttpResponse(status=status.HTTP_304_NOT_MODIFIED)
             del response["Content-Type"]
         else:
-            response = HttpResponse(body, content_type="application/json")
+            head = self.request.method == "HEAD"
+            content = b"" if head else body
+            response = HttpResponse(content, content_type="application/json")
+            response["Content-Length"] = len(body)
         response["ETag"] = etag
         response["Cache-Control"] = "private, no-cache"
         patch_vary_headers(response, ("Authorization", "Cookie"))
