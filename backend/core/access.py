@@ -1,7 +1,8 @@
 """Who may do what: verbs, scopes, and the questions that the other blocks ask.
 
-A user answers `scope(record_type, verb)` with a `Scope`, from their role. Everything
-that depends on rights asks here or through `RecordQuerySet.visible_to`.
+A user answers `scope(record_type, verb)` with a `Scope`, from their role, and
+`team_ids` with their own team and those below it. Everything that depends on rights
+asks here or through `RecordQuerySet.visible_to`.
 """
 
 from django.db import models
@@ -46,7 +47,7 @@ def owner_filter(user, record_type: str, verb: str, owner: str = "owner") -> mod
     if scope == Scope.ALL:
         return models.Q()
     if scope == Scope.TEAM and user.team_id:
-        return models.Q((owner, user)) | models.Q((f"{owner}__team", user.team_id))
+        return models.Q((owner, user)) | models.Q((f"{owner}__team__in", user.team_ids))
     if scope in (Scope.OWN, Scope.TEAM):
         return models.Q((owner, user))
     return models.Q(pk__in=[])
@@ -64,7 +65,21 @@ def reaches(user, record, verb: str) -> bool:
         return False
     if owner.pk == user.pk:
         return True
-    return scope == Scope.TEAM and user.team_id and owner.team_id == user.team_id
+    return scope == Scope.TEAM and bool(user.team_id) and owner.team_id in user.team_ids
+
+
+def explain(user, record) -> dict[str, dict]:
+    """For each verb whether the user may, and the rule that says so."""
+    answer = {}
+    for verb in Verb:
+        scope = scope_of(user, record.record_type(), verb)
+        rule = f"The role '{user.role.name}' gives '{verb}' on '{record.record_type()}'"
+        answer[verb.value] = {
+            "allowed": reaches(user, record, verb),
+            "scope": scope.value,
+            "rule": f"{rule} the scope '{scope}'.",
+        }
+    return answer
 
 
 def require(user, record, verb: str) -> None:

@@ -67,10 +67,14 @@ class Schema(AutoSchema):
             ]
         if hasattr(self.view, "representation") and self._is_list_view():
             names = ", ".join(f"`{name}`" for name in self.view.ordering_fields)
-            parameters += [
-                query("ordering", f"Any of {names}; `-` before it for descending."),
-                query("deleted", "Deleted records instead of live ones.", bool),
-            ]
+            parameters.append(
+                query("ordering", f"Any of {names}; `-` before it for descending.")
+            )
+        known = getattr(self.view, "query_parameters", ())
+        if "deleted" in known and self._is_list_view():
+            parameters.append(
+                query("deleted", "Deleted records instead of live ones.", bool)
+            )
         return [*super().get_override_parameters(), *parameters]
 
 

@@ -29,8 +29,6 @@ class UserAdmin(JournaledAdmin, DjangoUserAdmin):
     ordering = ("email",)
     filter_horizontal = ()
     readonly_fields = ("last_login",)
-    # What nobody may change of themselves: it would raise their own rights.
-    granted_fields = ("email", "role", "team", "is_active", "is_staff")
     fieldsets = (
         (None, {"fields": (("email",), ("first_name", "last_name"))}),
         ("Rights", {"fields": (("role", "team"), ("is_active", "is_staff"))}),
@@ -46,7 +44,7 @@ class UserAdmin(JournaledAdmin, DjangoUserAdmin):
         fields = super().get_readonly_fields(request, obj)
         if request.user.scope("user", Verb.EDIT) == Scope.ALL:
             return fields
-        return (*fields, *self.granted_fields)
+        return (*fields, *User.granted_fields)
 
 
 @admin.register(Role)
@@ -62,5 +60,6 @@ class RoleAdmin(JournaledAdmin):
 
 @admin.register(Team)
 class TeamAdmin(JournaledAdmin):
-    list_display = ("name",)
-    fields = ("name",)
+    list_display = ("name", "parent")
+    list_select_related = ("parent",)
+    fields = ("name", "parent")

@@ -1,11 +1,15 @@
+from collections import defaultdict
+from functools import cached_property
 from zoneinfo import available_timezones
 
 from django.apps import apps
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.core.exceptions import ValidationError
 from django.db import models
+from rest_framework.exceptions import PermissionDenied
 
 from core.access import Scope, Verb, reaches, scope_of
+from core.exceptions import Conflict
 from core.models import Journaled, JournaledQuerySet
 from core.models.journal import snapshot
 from core.registry import record_types
@@ -27,6 +31,7 @@ class Role(Journaled):
     name = models.CharField(max_length=100)
     rights = models.JSONField(
         default=dict,
+        blank=True,
         help_text='{record type, or "*" for any other: {verb: none, own, team, all}}',
     )
     built_in = models.BooleanField(default=False, editable=False)
@@ -63,6 +68,22 @@ class Role(Journaled):
                         {"rights": f"'{record_type}': no such right: {verb}, {scope}."}
                     )
 
+    def guard(self, actor, changed):
+        """Nobody gives more rights than they have; built-in roles stay as they are."""
+        if self.built_in:
+            raise Conflict("Built-in roles cannot be changed: copy it.", "built_in")
+        if "rights" in changed and not self.is_within(actor.role):
+            raise PermissionDenied("These rights are more than your own.")
+
+    def is_within(self, other: "Role") -> bool:
+        """Whether this role allows nothing that the other does not."""
+        reach = list(Scope)
+        return all(
+            reach.index(self.scope(name, verb)) <= reach.index(other.scope(name, verb))
+            for name in (*SYSTEM_TYPES, *record_types())
+            for verb in Verb
+        )
+
     def scope(self, record_type: str, verb: str) -> Scope:
         """Whose records of this type the verb covers."""
         verbs = self.rights.get(record_type)
@@ -75,6 +96,14 @@ class Team(Journaled):
     """People who work together; with the scope "team" they see each other's records."""
 
     name = models.CharField(max_length=100)
+    parent = models.ForeignKey(
+        "self",
+        models.PROTECT,
+        related_name="children",
+        null=True,
+        blank=True,
+        help_text="The team above. The scope 'team' covers the teams below one's own.",
+    )
 
     objects = OrganizationQuerySet.as_manager()
     summary_fields = ("id", "name")
@@ -90,6 +119,32 @@ class Team(Journaled):
     def __str__(self):
         return self.name
 
+    def clean(self):
+        super().clean()
+        if self.parent_id in self.ids_below():
+            raise ValidationError(
+                {
+                    "parent": ValidationError(
+                        "A team cannot be below itself.", "circular"
+                    )
+                }
+            )
+
+    def ids_below(self) -> set:
+        """The ids of this team and of all teams below it."""
+        children = defaultdict(list)
+        teams = Team.objects.filter(organization=self.organization_id)
+        for pk, parent in teams.values_list("pk", "parent"):
+            children[parent].append(pk)
+        found = set()
+        waiting = [self.pk]
+        while waiting:
+            pk = waiting.pop()
+            if pk not in found:
+                found.add(pk)
+                waiting += children[pk]
+        return found
+
 
 class UserManager(BaseUserManager.from_queryset(OrganizationQuerySet)):
     def get_by_natural_key(self, email):
@@ -99,9 +154,7 @@ class UserManager(BaseUserManager.from_queryset(OrganizationQuerySet)):
 class User(AbstractBaseUser, Journaled):
     """Somebody who signs in. The e-mail address is the login, unique everywhere."""
 
-    email = models.EmailField(
-        unique=True, error_messages={"unique": "A user with this e-mail exists."}
-    )
+    email = models.EmailField()
     first_name = models.CharField(max_length=100, blank=True)
     last_name = models.CharField(max_length=100, blank=True)
     role = models.ForeignKey(Role, models.PROTECT, related_name="users")
@@ -125,8 +178,19 @@ class User(AbstractBaseUser, Journaled):
     # Whoever may do everything has a role that says so.
     is_superuser = False
 
+    # What nobody changes of themselves: it decides who they are and what they may do.
+    granted_fields = frozenset(("email", "role", "team", "is_active", "is_staff"))
+
     class Meta:
         ordering = ["email"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["email"],
+                name="user_email_unique",
+                violation_error_code="unique",
+                violation_error_message="A user with this e-mail exists.",
+            )
+        ]
 
     def __str__(self):
         return self.get_full_name() or self.email
@@ -154,6 +218,45 @@ class User(AbstractBaseUser, Journaled):
 
     def belongs_to(self):
         return self
+
+    def guard(self, actor, changed):
+        """Nobody raises rights, their own or others', beyond what they have.
+
+        And the last administrator of an organization stays one.
+        """
+        if not changed & self.granted_fields:
+            return
+        if actor.scope("user", Verb.EDIT) != Scope.ALL:
+            raise PermissionDenied("Only an administrator may change this.")
+        if "role" in changed and not self.role.is_within(actor.role):
+            raise PermissionDenied("This role may do more than your own.")
+        if not self._leaves_an_administrator():
+            raise Conflict(
+                "The organization needs an active administrator.", "last_administrator"
+            )
+
+    def _leaves_an_administrator(self) -> bool:
+        """Whether somebody may manage people once this user is as they are here.
+
+        Locks the administrators, so that two cannot send each other away.
+        """
+        others = (
+            type(self)
+            .objects.select_for_update(of=("self",))
+            .filter(
+                organization=self.organization_id,
+                is_active=True,
+                role__rights__user__edit=Scope.ALL,
+            )
+        )
+        manages = self.is_active and self.role.scope("user", Verb.EDIT) == Scope.ALL
+        ids = list(others.order_by("pk").values_list("pk", flat=True))
+        return manages or any(pk != self.pk for pk in ids)
+
+    @cached_property
+    def team_ids(self) -> set:
+        """The ids of one's own team and of those below it."""
+        return self.team.ids_below() if self.team_id else set()
 
     def get_full_name(self) -> str:
         return f"{self.first_name} {self.last_name}".strip()

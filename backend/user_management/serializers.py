@@ -1,7 +1,7 @@
 from rest_framework import serializers
 
 from core.models import Organization
-from core.serializers import StrictSerializer
+from core.serializers import StrictSerializer, VisibleRelatedField
 from user_management.models import Role, Team, User
 
 
@@ -21,6 +21,15 @@ class NamedTeamSerializer(serializers.ModelSerializer):
     class Meta:
         model = Team
         fields = ("id", "name")
+
+
+class HandOverSerializer(StrictSerializer):
+    to = VisibleRelatedField(
+        queryset=User.objects.all(), help_text="Who gets the records."
+    )
+    deactivate = serializers.BooleanField(
+        default=False, help_text="The person leaves and may not sign in any more."
+    )
 
 
 class MeSerializer(StrictSerializer, serializers.ModelSerializer):

@@ -3,7 +3,11 @@
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
-from core.models import ChangeSet, Organization
+from core import access
+from core.jobs import JobFailed, JobHandler, handles, submit
+from core.models import ChangeSet, Job, Organization
+from core.models.journal import snapshot
+from core.registry import record_types
 from user_management.models import Role, User
 from user_management.roles import BUILT_IN
 
@@ -50,3 +54,100 @@ def create_user(organization, email: str, password: str, actor=None, **fields) -
     ) as changes:
         changes.save(user, email=email, **fields)
     return user
+
+
+HAND_OVER = "hand_over"
+CHUNK_RECORDS = 1000
+
+
+def hand_over(actor, user: User, heir: User, *, deactivate: bool, **params) -> Job:
+    """Submit a job that gives all that a user owns to another, as one change set.
+
+    Args:
+        deactivate: the user leaves, and may not sign in any more.
+        params: `reason`, `request_id`.
+
+    Raises:
+        PermissionDenied: the actor may not edit and assign everybody's records.
+    """
+    require_hand_over(actor, deactivate)
+    return submit(
+        Job(
+            organization=actor.organization,
+            owner=actor,
+            kind=HAND_OVER,
+            params={
+                "user": str(user.pk),
+                "heir": str(heir.pk),
+                "deactivate": deactivate,
+                **params,
+            },
+            counts=dict.fromkeys(record_types(), 0),
+        )
+    )
+
+
+def require_hand_over(actor, deactivate: bool) -> None:
+    needed = [
+        (name, verb)
+        for name in record_types()
+        for verb in (access.Verb.EDIT, access.Verb.ASSIGN)
+    ]
+    if deactivate:
+        needed.append(("user", access.Verb.EDIT))
+    for record_type, verb in needed:
+        if access.scope_of(actor, record_type, verb) != access.Scope.ALL:
+            raise access.refusal(actor, record_type, verb)
+
+
+@handles(HAND_OVER)
+class HandOverHandler(JobHandler):
+    """One record type after the other, deleted records too: nothing stays behind."""
+
+    def step(self, job):
+        user, heir = (
+            User.objects.select_related("role").get(pk=job.params[name])
+            for name in ("user", "heir")
+        )
+        try:
+            require_hand_over(job.owner, job.params["deactivate"])
+        except access.PermissionDenied as refusal:
+            raise JobFailed("permission_denied", str(refusal.detail)) from refusal
+        if not heir.is_active:
+            raise JobFailed("inactive", "Who should get the records has left.")
+        if job.total is None:
+            job.total = sum(
+                model.objects.filter(owner=user).count()
+                for model in record_types().values()
+            )
+        change_set = job.change_set or ChangeSet(
+            organization=job.organization,
+            actor=job.owner,
+            source=ChangeSet.Source.API,
+            reason=job.params.get("reason") or f"{user} hands over to {heir}",
+            request_id=job.params.get("request_id", ""),
+        )
+        with change_set.writing() as changes:
+            if job.params["deactivate"] and user.is_active:
+                changes.save(user, is_active=False)
+            moved = self._move(job, changes, user, heir)
+        if changes.touched:
+            job.change_set = change_set
+        job.done += moved
+        return moved == 0
+
+    @staticmethod
+    def _move(job: Job, changes, user: User, heir: User) -> int:
+        """Give the next records away; 0 where there are none left."""
+        for name, model in record_types().items():
+            owned = model.objects.filter(owner=user).select_for_update(of=("self",))
+            updates = []
+            for record in owned.order_by("pk")[:CHUNK_RECORDS]:
+                before = snapshot(record)
+                record.owner = heir
+                updates.append((record, before))
+            if updates:
+                changes.bulk_update(model, updates)
+                job.counts[name] += len(updates)
+                return len(updates)
+        return 0

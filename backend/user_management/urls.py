@@ -1,7 +1,8 @@
 from django.http import Http404
 from django.urls import path
 
-from user_management.views import MeViewSet
+from core.routers import Router
+from user_management.views import MeViewSet, RoleViewSet, TeamViewSet, UserViewSet
 
 
 def closed(request, **kwargs):
@@ -16,6 +17,11 @@ CLOSED = (
     "auth/password/reset",
 )
 
+router = Router()
+router.register("users", UserViewSet)
+router.register("teams", TeamViewSet)
+router.register("roles", RoleViewSet)
+
 urlpatterns = [
     *(path(f"auth/<str:client>/v1/{address}", closed) for address in CLOSED),
     path(
@@ -23,4 +29,5 @@ urlpatterns = [
         MeViewSet.as_view({"get": "retrieve", "patch": "partial_update"}),
         name="me",
     ),
+    *router.urls,
 ]

@@ -1,12 +1,82 @@
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.response import Response
 
 from core import access
 from core.conditional import etag_of, matches
-from core.exceptions import PreconditionFailed
+from core.exceptions import PreconditionFailed, bad_parameter
 from core.renderers import dumps
-from core.views import ViewSet
-from user_management.models import User
-from user_management.serializers import MeSerializer
+from core.views import JournaledViewSet, ViewSet
+from core.views.base import REASON_HEADER
+from core.views.jobs import JobSerializer
+from user_management import services
+from user_management.models import Role, Team, User
+from user_management.serializers import HandOverSerializer, MeSerializer
+
+
+class UserViewSet(JournaledViewSet):
+    """Colleagues. Everybody sees them; administrators change what they may do."""
+
+    model = User
+    fields = (
+        *("email", "first_name", "last_name", "role", "team"),
+        *("timezone", "language", "is_active", "is_staff"),
+    )
+    search_fields = ("email", "first_name", "last_name")
+    default_ordering = "email"
+    # Somebody who leaves is deactivated; their changes keep their name.
+    http_method_names = ("get", "head", "put", "patch", "post")
+
+    @extend_schema(exclude=True)
+    def create(self, request):
+        """People are made by the admin until they can be invited."""
+        raise MethodNotAllowed(request.method)
+
+    @extend_schema(
+        operation_id="users_hand_over",
+        request=HandOverSerializer,
+        responses={202: JobSerializer},
+    )
+    @action(detail=True, methods=["post"], url_path="hand-over", filter_backends=())
+    def hand_over(self, request, pk):
+        """Give all that somebody owns to a colleague, as one undoable job."""
+        self.refuse_parameters()
+        user = self.get_object()
+        serializer = HandOverSerializer(
+            data=request.data, context=self.get_serializer_context()
+        )
+        serializer.is_valid(raise_exception=True)
+        heir = serializer.validated_data["to"]
+        if heir == user or not heir.is_active:
+            raise bad_parameter("to", "Give an active colleague.")
+        job = services.hand_over(
+            request.user,
+            user,
+            heir,
+            deactivate=serializer.validated_data["deactivate"],
+            reason=request.headers.get(REASON_HEADER, "")[:500],
+            request_id=request._request.id,
+        )
+        response = Response(JobSerializer(job).data, status.HTTP_202_ACCEPTED)
+        path = f"/api/jobs/{job.pk}/"
+        response["Location"] = request.build_absolute_uri(path)
+        return response
+
+
+class TeamViewSet(JournaledViewSet):
+    model = Team
+    fields = ("name", "parent")
+    default_ordering = "name"
+
+
+class RoleViewSet(JournaledViewSet):
+    """What people may do. Built-in roles can be copied, not changed."""
+
+    model = Role
+    fields = ("name", "rights", "built_in")
+    default_ordering = "name"
 
 
 class MeViewSet(ViewSet):

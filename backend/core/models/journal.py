@@ -197,6 +197,8 @@ class Changes:
             return False
         if "owner" in changed:
             self._require_assign(record)
+        if self.actor:
+            record.guard(self.actor, set(changed))
         self._update(record, Change.Verb.UPDATE, changed, before, after)
         return True
 
@@ -218,6 +220,8 @@ class Changes:
             access.require_some(self.actor, record.record_type(), access.Verb.CREATE)
             self._require_assign(record)
         validate(record)
+        if self.actor:
+            record.guard(self.actor, set(record.journaled_fields()))
         self.bulk_create(type(record), [record])
         return True
 

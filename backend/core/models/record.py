@@ -60,6 +60,12 @@ class Journaled(models.Model):
         """The user whose scope decides about this row; None where it is nobody's."""
         return None
 
+    def guard(self, actor, changed: set[str]) -> None:
+        """Raise where the actor may change this row, but not in this way.
+
+        Asked before a row is written whose fields in `changed` are new.
+        """
+
 
 class ScopedQuerySet(models.QuerySet):
     """Rows of an organization that people see by their role's scope."""

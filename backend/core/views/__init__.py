@@ -1,4 +1,4 @@
 from .base import ViewSet
-from .records import RecordViewSet
+from .records import JournaledViewSet, RecordViewSet
 
-__all__ = ["RecordViewSet", "ViewSet"]
+__all__ = ["JournaledViewSet", "RecordViewSet", "ViewSet"]

@@ -2,9 +2,11 @@
 
 from functools import cached_property, partial
 
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import models
-from drf_spectacular.utils import extend_schema
-from rest_framework import status
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
@@ -18,10 +20,21 @@ from core.serializers import record_serializer
 from core.views.base import ViewSet, boolean
 
 
-class RecordViewSet(ViewSet):
-    """List, create, retrieve, update, delete, restore and history of a record type.
+class VerbAccessSerializer(serializers.Serializer):
+    allowed = serializers.BooleanField()
+    scope = serializers.ChoiceField(access.Scope.choices)
+    rule = serializers.CharField()
 
-    A declaration names `model` and `fields`; what every record brings is added. The
+
+class AccessSerializer(serializers.Serializer):
+    user = serializers.UUIDField()
+    verbs = serializers.DictField(child=VerbAccessSerializer())
+
+
+class JournaledViewSet(ViewSet):
+    """List, create, retrieve, update and history of what the journal follows.
+
+    A declaration names `model` and `fields`; what every row brings is added. The
     `search_fields`, if not given, are all texts without choices among them.
     """
 
@@ -34,20 +47,17 @@ class RecordViewSet(ViewSet):
 
     query_parameters = (
         *ViewSet.query_parameters,
-        *("search", "ordering", "fields", "expand", "deleted"),
+        *("search", "ordering", "fields", "expand"),
     )
+    # What every row brings, after the declared fields.
+    common_fields = ("version", "created_at", "updated_at")
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if cls.model is None:
             return
         cls.queryset = cls.model.objects.all()
-        cls.all_fields = (
-            "id",
-            *cls.fields,
-            *("owner", "custom_fields", "version"),
-            *("created_at", "updated_at", "deleted_at"),
-        )
+        cls.all_fields = ("id", *cls.fields, *cls.common_fields)
         cls.representation = Representation(cls.model, cls.all_fields)
         cls.serializer_class = record_serializer(cls.model, cls.all_fields)
         fields = cls.representation.fields
@@ -110,13 +120,17 @@ class RecordViewSet(ViewSet):
         self.representation.expand(answers, self.asked_relations, self.request.user)
         return rows
 
+    def get_listed(self):
+        """The rows that the list is about."""
+        return self.get_queryset()
+
+    def get_everything(self):
+        """What the user may see the past of."""
+        return self.get_queryset()
+
     def list(self, request):
         def build():
-            queryset = self.get_queryset()
-            if boolean(request, "deleted"):
-                queryset = self.model.objects.within(request.user, access.Verb.VIEW)
-                queryset = queryset.deleted()
-            queryset = self.filter_queryset(queryset)
+            queryset = self.filter_queryset(self.get_listed())
             ordering = ordering_of(request, self)
             page = self.paginator.paginate(request, queryset, ordering, self.select)
             return page, None
@@ -139,8 +153,8 @@ class RecordViewSet(ViewSet):
             self.representation.relations[r].record_type() for r in self.asked_relations
         }
         keys = [f"{t}: {access.visibility_key(user, t)}" for t in sorted(types)]
-        # Who is on which team decides what is seen.
-        types.add(user.record_type())
+        # Who is on which team, and which team is below which, decides what is seen.
+        types |= {user.record_type(), "team"}
         if "me" in self.request.query_params.values():
             keys.append(f"me: {user.pk}")
         return types, "; ".join(keys)
@@ -192,26 +206,6 @@ class RecordViewSet(ViewSet):
             if not field.read_only and name != "owner"
         }
 
-    def destroy(self, request, pk):
-        self.refuse_parameters("dry_run")
-        record = self._locked(access.Verb.DELETE, self.get_queryset())
-        with self.change_set() as changes:
-            changes.delete(record)
-        return Response(status=status.HTTP_204_NO_CONTENT)
-
-    @extend_schema(request=None)
-    @action(detail=True, methods=["post"])
-    def restore(self, request, pk):
-        """Bring a deleted record back."""
-        self.refuse_parameters("fields", "expand", "dry_run")
-        everything = self.model.objects.within(request.user, access.Verb.VIEW)
-        record = self._locked(access.Verb.DELETE, everything)
-        if record.deleted_at is None:
-            raise Conflict("This record is not deleted.", "not_deleted")
-        with self.change_set() as changes:
-            changes.restore(record)
-        return self._answer(record)
-
     def _locked(self, verb, queryset):
         """The record, locked until the end of the transaction, if it may be written."""
         record = self.get_object(queryset.select_for_update(of=("self",)))
@@ -227,15 +221,37 @@ class RecordViewSet(ViewSet):
         response["ETag"] = etag_of(dumps(answer), record.version)
         return response
 
+    @extend_schema(
+        parameters=[OpenApiParameter("user", OpenApiTypes.UUID)],
+        responses=AccessSerializer,
+    )
+    @action(detail=True, filter_backends=(), pagination_class=None)
+    def access(self, request, pk):
+        """What somebody, if not said oneself, may do with this, and by which rule."""
+        self.refuse_parameters("user")
+        record = self.get_object()
+        asked = request.query_params.get("user", "me")
+        user = request.user
+        if asked != "me":
+            try:
+                colleagues = type(user).objects.visible_to(user)
+                user = colleagues.select_related("role").get(pk=asked)
+            except (ObjectDoesNotExist, ValidationError):
+                raise bad_parameter(
+                    "user", "There is no such user.", "does_not_exist"
+                ) from None
+        return self.conditional(
+            {"user": user.pk, "verbs": access.explain(user, record)}
+        )
+
     # The past
 
     @extend_schema(responses=history.EntrySerializer(many=True))
     @action(detail=True, filter_backends=())
     def history(self, request, pk):
-        """Each change of the record, the newest first; of a deleted record too."""
+        """Each change, the newest first; of a deleted record too."""
         self.refuse_parameters("page", "page_size", "cursor")
-        everything = self.model.objects.within(request.user, access.Verb.VIEW)
-        record = self.get_object(everything)
+        record = self.get_object(self.get_everything())
         page = self.paginator.paginate(
             request,
             history.changes_of(record),
@@ -243,3 +259,41 @@ class RecordViewSet(ViewSet):
             partial(history.select, record),
         )
         return self.conditional(page)
+
+
+class RecordViewSet(JournaledViewSet):
+    """What a record type adds: owner, custom fields, deletion and restoration."""
+
+    query_parameters = (*JournaledViewSet.query_parameters, "deleted")
+    common_fields = (
+        *("owner", "custom_fields", "version"),
+        *("created_at", "updated_at", "deleted_at"),
+    )
+
+    def get_listed(self):
+        if boolean(self.request, "deleted"):
+            return self.get_everything().deleted()
+        return self.get_queryset()
+
+    def get_everything(self):
+        """Deleted records too."""
+        return self.model.objects.within(self.request.user, access.Verb.VIEW)
+
+    def destroy(self, request, pk):
+        self.refuse_parameters("dry_run")
+        record = self._locked(access.Verb.DELETE, self.get_queryset())
+        with self.change_set() as changes:
+            changes.delete(record)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(request=None)
+    @action(detail=True, methods=["post"])
+    def restore(self, request, pk):
+        """Bring a deleted record back."""
+        self.refuse_parameters("fields", "expand", "dry_run")
+        record = self._locked(access.Verb.DELETE, self.get_everything())
+        if record.deleted_at is None:
+            raise Conflict("This record is not deleted.", "not_deleted")
+        with self.change_set() as changes:
+            changes.restore(record)
+        return self._answer(record)
