@@ -156,7 +156,7 @@ def _taken_back(
     if net.created:
         wanted = _uncreated(before, net, edits, batch)
     else:
-        wanted = _unchanged(before, net, batch)
+        wanted = _unchanged(record, before, net, batch)
     if not wanted:
         return None
     verb = access.Verb.DELETE if "deleted_at" in wanted else access.Verb.EDIT
@@ -181,8 +181,9 @@ def _uncreated(current: dict, net: NetChange, edits: dict, batch: Batch) -> dict
     return {}
 
 
-def _unchanged(current: dict, net: NetChange, batch: Batch) -> dict:
-    if current.get("deleted_at") and "deleted_at" not in net.before:
+def _unchanged(record, current: dict, net: NetChange, batch: Batch) -> dict:
+    edited = record.version > net.last
+    if edited and current.get("deleted_at") and "deleted_at" not in net.before:
         batch.report(net, "deleted_since", "The record was deleted since.")
         return {}
     wanted = {}
