@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from rest_framework.exceptions import APIException
 
 from core import access
 from core.exceptions import Conflict
@@ -166,6 +167,11 @@ def _taken_back(
     for name, value in wanted.items():
         model_field = record._meta.get_field(name)
         setattr(record, model_field.attname, from_json(model_field, value))
+    try:
+        changes.require_change(record, set(wanted))
+    except APIException as refusal:
+        batch.report(net, refusal.detail.code, str(refusal.detail))
+        return None
     return record, before
 
 

@@ -195,10 +195,7 @@ class Changes:
         changed = [name for name, value in after.items() if value != before[name]]
         if not changed:
             return False
-        if "owner" in changed:
-            self._require_assign(record)
-        if self.actor:
-            record.guard(self.actor, set(changed))
+        self.require_change(record, set(changed))
         self._update(record, Change.Verb.UPDATE, changed, before, after)
         return True
 
@@ -218,10 +215,8 @@ class Changes:
             record.owner = self.actor
         if self.actor:
             access.require_some(self.actor, record.record_type(), access.Verb.CREATE)
-            self._require_assign(record)
         validate(record)
-        if self.actor:
-            record.guard(self.actor, set(record.journaled_fields()))
+        self.require_change(record, set(record.journaled_fields()))
         self.bulk_create(type(record), [record])
         return True
 
@@ -323,10 +318,16 @@ class Changes:
         if self.actor:
             access.require(self.actor, record, verb)
 
-    def _require_assign(self, record: Journaled) -> None:
-        """Check that the actor may make the new owner, or nobody, the owner."""
-        if isinstance(record, Record) and record.owner != self.actor:
+    def require_change(self, record: Journaled, changed: set[str]) -> None:
+        """Raise where the actor may edit the record, but not to these new values.
+
+        A new owner, or none, takes the right to assign; more is the model's to say.
+        """
+        if self.actor is None:
+            return
+        if "owner" in changed and record.owner_id != self.actor.pk:
             self._require(access.Verb.ASSIGN, record)
+        record.guard(self.actor, changed)
 
     def _journal(self, changes: Iterable[Change]) -> None:
         if self.change_set._state.adding:

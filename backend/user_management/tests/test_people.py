@@ -103,6 +103,27 @@ class UserTests(PeopleTestCase):
         smaller = clerk.post(ROLES, {"name": "smaller", "rights": {"*": rights["*"]}})
         self.assertEqual(smaller.status_code, 201, smaller.content)
 
+    def test_undo_gives_nobody_more_than_an_edit_could(self):
+        address = self.address(self.cast.bob)
+        self.client.patch(address, {"role": str(self.role.pk), "is_staff": True})
+        own = str(self.cast.bob.role.pk)
+        back = self.client.patch(address, {"role": own, "is_staff": False})
+        self.assertEqual(back.status_code, 200, back.content)
+        role = make_role(
+            self.cast.organization, "sees sets", OWN, changeset={"view": "all"}
+        )
+        with system(self.cast.organization) as changes:
+            changes.save(User.objects.get(pk=self.cast.bob.pk), role=role)
+        demotion = Change.objects.filter(record_id=self.cast.bob.pk, version=3).get()
+        bob = User.objects.get(pk=self.cast.bob.pk)
+        response = client_of(bob).post(
+            f"/api/change-sets/{demotion.change_set_id}/undo/", {"partial": True}
+        )
+        self.assertEqual(response.json()["undone"], 0, response.content)
+        codes = {c["code"] for c in response.json()["conflicts"]}
+        self.assertEqual(codes, {"permission_denied", "edited_since"})
+        self.assertFalse(User.objects.get(pk=bob.pk).is_staff)
+
     def test_the_last_administrator_stays_one(self):
         address = self.address(self.admin)
         for change in ({"is_active": False}, {"role": str(self.cast.alice.role.pk)}):
