@@ -276,6 +276,9 @@ class ChangeSetAdmin(ReadOnlyAdmin):
         for change_set in ChangeSet.objects.filter(
             pk__in=queryset.values("pk")
         ).order_by("-created_at"):
+            if change_set.is_undone():
+                messages.error(request, f"{change_set} is undone already.")
+                continue
             try:
                 undo.require_undoable(change_set)
                 undo.start(

@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from rest_framework.exceptions import APIException
@@ -19,6 +20,7 @@ from core.exceptions import Conflict
 from core.jobs import JobHandler, handles, submit
 from core.models import Change, Changes, ChangeSet, Job, JobError, Journaled, Record
 from core.models.journal import Update, from_json, snapshot, to_json
+from core.problems import violated_constraint
 from core.registry import journaled_types
 
 KIND = "undo"
@@ -153,6 +155,7 @@ def _taken_back(
     if record is None:
         batch.report(net, "gone", "The record is not there any more.")
         return None
+    record.organization = changes.change_set.organization
     before = snapshot(record)
     if net.created:
         wanted = _uncreated(before, net, edits, batch)
@@ -169,8 +172,12 @@ def _taken_back(
         setattr(record, model_field.attname, from_json(model_field, value))
     try:
         changes.require_change(record, set(wanted))
+        record.clean()
     except APIException as refusal:
         batch.report(net, refusal.detail.code, str(refusal.detail))
+        return None
+    except ValidationError as error:
+        batch.report(net, "invalid", " ".join(error.messages))
         return None
     return record, before
 
@@ -195,13 +202,18 @@ def _unchanged(record, current: dict, net: NetChange, batch: Batch) -> dict:
     wanted = {}
     for name, value in net.before.items():
         now = current.get(name)
-        if now == value:
+        if now == value or _is_derived(record, name):
             continue
         if now == net.after[name]:
             wanted[name] = value
         else:
             batch.report(net, "edited_since", "Changed by somebody since.", name)
     return wanted
+
+
+def _is_derived(record: Journaled, name: str) -> bool:
+    """Whether the model works the field out from others, which `clean` does anew."""
+    return name != "deleted_at" and not record._meta.get_field(name).editable
 
 
 def _write(model, updates: list[Update], changes: Changes, batch: Batch) -> None:
@@ -217,9 +229,13 @@ def _write(model, updates: list[Update], changes: Changes, batch: Batch) -> None
                 with transaction.atomic():
                     changes.bulk_update(model, [(record, before)])
                 batch.undone += 1
-            except IntegrityError:
+            except IntegrityError as error:
                 net = NetChange(model.record_type(), record.pk)
-                batch.report(net, "unique", "Another record has its unique value now.")
+                if violated_constraint(error, model):
+                    detail = "Another record has its unique value now."
+                    batch.report(net, "unique", detail)
+                else:
+                    batch.report(net, "conflict", "The database does not allow it.")
 
 
 # A whole set, at once or as a job
@@ -247,6 +263,8 @@ def undo(
                 "undo_conflict",
                 conflicts=[asdict(leftover) for leftover in batch.conflicts],
             )
+        if not changes.touched and change_set.is_undone():
+            raise Conflict("This change set is undone already.", "already_undone")
     return {
         "change_set": made.pk if changes.touched and not trial else None,
         "undone": batch.undone,
@@ -255,9 +273,7 @@ def undo(
 
 
 def require_undoable(change_set: ChangeSet) -> None:
-    """Raise Conflict where a set is undone already, or being written or undone."""
-    if change_set.is_undone():
-        raise Conflict("This change set is undone already.", "already_undone")
+    """Raise Conflict where a set is being written or undone."""
     if change_set.jobs.filter(status__in=Job.ACTIVE).exists():
         raise Conflict("The job that writes this change set still runs.", "running")
     undos = Job.objects.filter(kind=KIND, params__change_set=str(change_set.pk))

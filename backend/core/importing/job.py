@@ -173,6 +173,9 @@ class ImportHandler(JobHandler):
             job.change_set = change_set
         for outcome, count in result.counts.items():
             job.counts[outcome] += count
+        noted = job.state.setdefault("skipped_because", {})
+        for reason, count in result.skips.items():
+            noted[reason] = noted.get(reason, 0) + count
         self._note_owners(job, result.unknown_owners)
         for error in result.errors:
             error.job = job

@@ -329,7 +329,7 @@ def _is_mostly_utf8(path: str | os.PathLike[str]) -> bool:
             undecodable = block.count(_UNDECODABLE)
             bad += undecodable
             good += len(block) - len(block.encode("ascii", "ignore")) - undecodable
-    return good > bad
+    return good > 0 and good >= bad
 
 
 def _delimiter(path: str | os.PathLike[str], encoding: str) -> str:

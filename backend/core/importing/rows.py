@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 from django.contrib.auth import get_user_model
@@ -35,6 +36,15 @@ class Outcome(models.TextChoices):
     UPDATED = "updated"
     SKIPPED = "skipped"
     FAILED = "failed"
+
+
+class Skip(models.TextChoices):
+    """Why a row was skipped."""
+
+    BLANK = "blank", "it says nothing"
+    EXISTS = "exists", "its record is there, and only new ones were to be made"
+    NOT_FOUND = "not_found", "its record is not there, and none was to be made"
+    UNCHANGED = "unchanged", "its record is so already"
 
 
 def importable_fields(model: type[Record]) -> dict[str, models.Field]:
@@ -93,7 +103,12 @@ class Result:
 
     counts: Counter = field(default_factory=Counter)
     errors: list[JobError] = field(default_factory=list)
+    skips: Counter = field(default_factory=Counter)
     unknown_owners: Counter = field(default_factory=Counter)
+
+    def skip(self, reason: Skip) -> None:
+        self.counts[Outcome.SKIPPED] += 1
+        self.skips[reason] += 1
 
     def refuse(self, row: Row, given: dict[str, str], error: ValidationError) -> None:
         self.counts[Outcome.FAILED] += 1
@@ -163,9 +178,20 @@ class RowImport:
                 result.refuse(row, {}, error)
             elif draft := self._draft(row, result):
                 drafts.append(draft)
-        done = self._settle(drafts, result)
-        self._write(changes, done, result)
-        return result
+        for retry in (True, False):
+            settled = deepcopy(result)
+            done = self._settle(drafts, settled)
+            try:
+                self._save(changes, done)
+            except IntegrityError:
+                # Another request took a unique value just now. Its record is there to
+                # be met the second time; if not, find out whose row it hit.
+                if retry:
+                    continue
+                self._save_each(changes, done, settled)
+            else:
+                self._count(done, settled)
+            return settled
 
     # From a row to a record
 
@@ -189,7 +215,7 @@ class RowImport:
                 setattr(record, name, choices.get(text.casefold(), text))
             given[name] = column
         if not given:
-            result.counts[Outcome.SKIPPED] += 1
+            result.skip(Skip.BLANK)
             return None
         draft = Draft(row, record, given)
         try:
@@ -234,19 +260,31 @@ class RowImport:
                 if lead:
                     wanted[number, lead].add(getattr(draft.record, lead))
                     break
-        records = self.model.objects.filter(organization=self.organization).live()
-        if self.mode != Mode.CREATE:
-            records = records.select_for_update(of=("self",)).select_related("owner")
         found = {}
         for (number, lead), values in wanted.items():
             names = self.model.import_match[number]
             before = [n for names in self.model.import_match[:number] for n in names]
             before += names[: names.index(lead)]
             blank = dict.fromkeys(before, "")
-            for record in records.filter(**{f"{lead}__in": values}, **blank):
+            records = self._candidates(names).filter(**{f"{lead}__in": values}, **blank)
+            for record in records:
                 record.organization = self.organization
                 found.setdefault(self._identity(record), record)
         return found
+
+    def _candidates(self, names: tuple[str, ...]) -> models.QuerySet:
+        """Records that a row can mean: those seen; for unique values, all there are."""
+        unique = any(
+            set(names) == set(getattr(c, "fields", ())) - {"organization"}
+            for c in self.model._meta.constraints
+        )
+        if unique:
+            records = self.model.objects.filter(organization=self.organization).live()
+        else:
+            records = self.model.objects.visible_to(self.user)
+        if self.mode != Mode.CREATE:
+            records = records.select_for_update(of=("self",))
+        return records.select_related("owner")
 
     # What becomes of it
 
@@ -261,9 +299,15 @@ class RowImport:
                 record = existing[identity]
                 entries[identity] = Entry(record, snapshot(record), record.version)
             entry = entries.get(identity) if identity else None
-            if entry is None and self._was_tried(identity):
-                known = self.mode == Mode.CREATE
-                result.counts[Outcome.SKIPPED if known else Outcome.UPDATED] += 1
+            if entry and entry.before and not self._may(access.Verb.VIEW, entry):
+                # As the API says it: no word about whose or what it is.
+                error = ValidationError("Another record has this.", code="unique")
+                result.refuse(draft.row, draft.given, error)
+            elif entry is None and self._was_tried(identity):
+                if self.mode == Mode.CREATE:
+                    result.skip(Skip.EXISTS)
+                else:
+                    result.counts[Outcome.UPDATED] += 1
             elif entry is None and self.mode != Mode.UPDATE:
                 if draft.broken_rule:
                     result.refuse(draft.row, draft.given, draft.broken_rule)
@@ -273,7 +317,7 @@ class RowImport:
                     entries[identity] = entry
                 done.append((draft, entry, Outcome.CREATED))
             elif entry is None or self.mode == Mode.CREATE:
-                result.counts[Outcome.SKIPPED] += 1
+                result.skip(Skip.EXISTS if entry else Skip.NOT_FOUND)
             else:
                 self._apply(draft, entry, done, result)
         return done
@@ -285,7 +329,7 @@ class RowImport:
     def _apply(self, draft: Draft, entry: Entry, done: list, result: Result) -> None:
         """Change the record of an entry as the draft says."""
         record = entry.record
-        if entry.before is not None and not self._may_edit(record):
+        if entry.before is not None and not self._may(access.Verb.EDIT, entry):
             error = ValidationError(
                 "The record that this row means is not yours to change.",
                 code="permission_denied",
@@ -305,12 +349,12 @@ class RowImport:
             result.refuse(draft.row, draft.given, error)
             return
         if snapshot(record) == before:
-            result.counts[Outcome.SKIPPED] += 1
+            result.skip(Skip.UNCHANGED)
         else:
             done.append((draft, entry, Outcome.UPDATED))
 
-    def _may_edit(self, record: Record) -> bool:
-        return access.reaches(self.user, record, access.Verb.EDIT)
+    def _may(self, verb: str, entry: Entry) -> bool:
+        return access.reaches(self.user, entry.record, verb)
 
     def _merged(self, name: str, old, new_record: Record):
         """Tags and external ids add to what is there; other values replace it."""
@@ -323,29 +367,9 @@ class RowImport:
 
     # Writing
 
-    def _write(self, changes: Changes, done: list, result: Result) -> None:
-        entries = {id(entry): entry for _, entry, _ in done}
-        lost = {}
-        try:
-            self._save(changes, list(entries.values()))
-        except IntegrityError:
-            # Another request took a unique value just now: find out whose row it hit.
-            for key, entry in entries.items():
-                try:
-                    self._save(changes, [entry])
-                except IntegrityError:
-                    lost[key] = ValidationError(
-                        "Another record has the same unique value.", code="unique"
-                    )
-        for draft, entry, outcome in done:
-            if error := lost.get(id(entry)):
-                result.refuse(draft.row, draft.given, error)
-            else:
-                result.counts[outcome] += 1
-                if self.tried is not None and outcome == Outcome.CREATED:
-                    self.tried.add(hash(self._identity(draft.record)))
-
-    def _save(self, changes: Changes, entries: list[Entry]) -> None:
+    def _save(self, changes: Changes, done: list) -> None:
+        """Write the records of some settled drafts, all or none."""
+        entries = list({id(entry): entry for _, entry, _ in done}.values())
         for entry in entries:
             entry.record.version = entry.version
         with transaction.atomic():
@@ -353,3 +377,24 @@ class RowImport:
             changes.bulk_create(self.model, new)
             old = [(e.record, e.before) for e in entries if e.before and e.changed]
             changes.bulk_update(self.model, old)
+
+    def _save_each(self, changes: Changes, done: list, result: Result) -> None:
+        """Write record by record; rows of one that cannot be written are refused."""
+        by_record = defaultdict(list)
+        for one in done:
+            by_record[id(one[1])].append(one)
+        for rows in by_record.values():
+            try:
+                self._save(changes, rows)
+            except IntegrityError:
+                error = ValidationError("Another record has this.", code="unique")
+                for draft, _, _ in rows:
+                    result.refuse(draft.row, draft.given, error)
+            else:
+                self._count(rows, result)
+
+    def _count(self, done: list, result: Result) -> None:
+        for draft, _, outcome in done:
+            result.counts[outcome] += 1
+            if self.tried is not None and outcome == Outcome.CREATED:
+                self.tried.add(hash(self._identity(draft.record)))

@@ -113,6 +113,10 @@ class EncodingTests(FileCase):
     def test_a_damaged_utf_8_file_is_not_garbled_as_windows_text(self) -> None:
         content = "Name,City\nZoë,Łódź\nJosé,León\n".encode() + b"Ren\xe9,Rome\n"
         self.assert_refused(content, "wrong_encoding", 4)
+        # One good letter weighs as much as one stray byte: it is hardly an accident.
+        self.assert_refused(
+            "Name\nMüller\n".encode() + b"K\xc3,\n", "wrong_encoding", 3
+        )
 
     def test_broken_text_after_a_byte_order_mark_is_refused_with_the_line(self) -> None:
         self.assert_refused(b"\xef\xbb\xbfName,City\nAda,\xff\n", "wrong_encoding", 2)

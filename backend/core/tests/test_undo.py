@@ -307,6 +307,35 @@ class UndoTests(UndoTestCase):
         stored = self.stored(contact)
         self.assertEqual((stored.deleted_at, stored.tags), (None, ["vip"]))
 
+    def test_derived_values_follow_what_they_are_derived_from(self):
+        contact = self.make()
+        phone = self.edit(contact, phone="(415) 555-2671")
+        self.edit(contact, country="DE")
+        self.assertUndone(self.post_undo(phone), 1)
+        stored = self.stored(contact)
+        self.assertEqual((stored.phone, stored.phone_e164), ("", ""))
+        self.assertEqual(stored.country, "DE")
+
+    def test_what_would_break_a_rule_is_left_and_says_which(self):
+        contact = self.make(last_name="", email="ada@example.com")
+        named = self.edit(contact, last_name="King")
+        self.edit(contact, email="")
+        response = self.post_undo(named)
+        (conflict,) = response.json()["conflicts"]
+        self.assertEqual((response.status_code, conflict["code"]), (409, "invalid"))
+        self.assertIn("last name", conflict["detail"])
+        self.assertEqual(self.stored(contact).last_name, "King")
+
+    def test_what_a_partial_undo_left_can_be_undone_later(self):
+        contact = self.make()
+        edit = self.edit(contact, job_title="Countess", city="London")
+        self.edit(contact, city="Paris")
+        self.assertEqual(self.post_undo(edit, partial=True).json()["undone"], 1)
+        self.assertEqual(self.stored(contact).city, "Paris")
+        self.edit(contact, city="London")
+        self.assertUndone(self.post_undo(edit), 1)
+        self.assertEqual(self.stored(contact).city, "")
+
     def test_what_is_undone_is_not_undone_again(self):
         contact = self.make()
         edit = self.edit(contact, job_title="Countess")

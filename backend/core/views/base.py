@@ -120,10 +120,10 @@ class ViewSet(GenericViewSet):
             cache.store(slot, etag.encode() + b"\n" + body)
         return self._conditional(body, etag)
 
-    def conditional(self, answer) -> HttpResponse:
+    def conditional(self, answer, version: int | None = None) -> HttpResponse:
         """Answer a GET that is not worth a place in the cache."""
         body = dumps(answer)
-        return self._conditional(body, etag_of(body))
+        return self._conditional(body, etag_of(body, version))
 
     def _conditional(self, body: bytes, etag: str) -> HttpResponse:
         if not_modified(self.request, etag):

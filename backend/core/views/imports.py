@@ -70,6 +70,7 @@ class ImportSerializer(JobSerializer):
     updated = serializers.IntegerField(source="counts.updated")
     skipped = serializers.IntegerField(source="counts.skipped")
     failed = serializers.IntegerField(source="counts.failed")
+    skipped_because = serializers.SerializerMethodField()
     unknown_owners = serializers.SerializerMethodField()
     errors = serializers.SerializerMethodField()
 
@@ -78,7 +79,7 @@ class ImportSerializer(JobSerializer):
         fields = (
             *("id", "status", "file_name", "record_type", "mode", "dry_run"),
             *("mapping", "total", "done", "created", "updated", "skipped", "failed"),
-            *("unknown_owners", "error", "errors", "change_set"),
+            *("skipped_because", "unknown_owners", "error", "errors", "change_set"),
             *("cancel_requested", "owner", "created_at", "started_at", "finished_at"),
         )
 
@@ -86,6 +87,10 @@ class ImportSerializer(JobSerializer):
         """Each column of the file and the field that it goes to."""
         columns = job.params["columns"]
         return dict(zip(columns["columns"], columns["targets"], strict=True))
+
+    def get_skipped_because(self, job) -> dict[str, int]:
+        """How many rows were skipped as blank, exists, not_found or unchanged."""
+        return job.state.get("skipped_because", {})
 
     def get_unknown_owners(self, job) -> dict[str, int]:
         """Owners in the file who are no users here; the importer owns their rows."""
