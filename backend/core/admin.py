@@ -16,6 +16,7 @@ from core import history, undo
 from core.access import Verb
 from core.fields import TagsField
 from core.models import Change, ChangeSet, Job, JobError, Organization, Record
+from core.origin import origin
 
 HISTORY_ENTRIES = 200
 
@@ -103,7 +104,7 @@ class JournaledAdmin(ScopedAdmin):
     # Writing
 
     def change_set(self, request, source=ChangeSet.Source.ADMIN):
-        return ChangeSet.open(actor=request.user, source=source, request_id=request.id)
+        return ChangeSet.open(actor=request.user, source=source, **origin(request))
 
     def save_model(self, request, obj, form, change):
         names = [n for n in form.changed_data if n in obj.journaled_fields()]
@@ -259,7 +260,10 @@ class ChangeSetAdmin(ReadOnlyAdmin):
     list_filter = ("source", "created_at")
     search_fields = ("reason", "request_id", "actor__email")
     list_select_related = ("actor", "undoes")
-    fields = ("created_at", "source", "actor", "reason", "request_id", "undoes")
+    fields = (
+        *("created_at", "source", "actor", "reason", "request_id", "undoes"),
+        *("address", "user_agent"),
+    )
     inlines = (ChangeInline,)
     actions = ("undo_selected",)
 
@@ -283,7 +287,7 @@ class ChangeSetAdmin(ReadOnlyAdmin):
                     request.user,
                     partial=True,
                     dry_run=False,
-                    request_id=request.id,
+                    **origin(request),
                 )
             except APIException as error:
                 messages.error(request, f"{change_set}: {error.detail}")

@@ -18,6 +18,7 @@ from core.exceptions import Conflict
 from core.jobs import JobHandler, handles, submit
 from core.models import Change, Changes, ChangeSet, Job, JobError, Journaled, Record
 from core.models.journal import Update, from_json, snapshot, to_json
+from core.origin import kept_origin
 from core.registry import journaled_types
 
 KIND = "undo"
@@ -226,7 +227,7 @@ def undo(
     Args:
         partial: undo what can be undone, and report the rest.
         trial: only say what would happen.
-        attributes: of the new change set: `reason`, `request_id`.
+        attributes: of the new change set: `reason` and its origin.
 
     Raises:
         Conflict: something cannot be undone, and `partial` is false.
@@ -259,7 +260,7 @@ def require_undoable(change_set: ChangeSet) -> None:
 
 
 def start(change_set: ChangeSet, actor, **params) -> Job:
-    """Submit an undo as a job; `params`: partial, dry_run, reason, request_id."""
+    """Submit an undo as a job; `params`: partial, dry_run, reason, origin."""
     return submit(
         Job(
             organization=change_set.organization,
@@ -322,7 +323,7 @@ class UndoHandler(JobHandler):
             self.change_set,
             job.owner,
             reason=job.params.get("reason", ""),
-            request_id=job.params.get("request_id", ""),
+            **kept_origin(job.params),
         )
         with made.writing(trial) as changes:
             batch = undo_batch(self.change_set, changes, job.state.get("after"))

@@ -15,6 +15,7 @@ from core.exceptions import bad_parameter
 from core.filters import StrictFilterBackend, filter_set
 from core.idempotency import once
 from core.models import ChangeSet
+from core.origin import origin
 from core.pagination import Pagination
 from core.renderers import dumps
 
@@ -93,7 +94,7 @@ class ViewSet(GenericViewSet):
             actor=self.request.user,
             source=source,
             reason=self.request.headers.get(REASON_HEADER, "")[:500],
-            request_id=self.request._request.id,
+            **origin(self.request),
             trial=boolean(self.request, "dry_run"),
             **attributes,
         )
