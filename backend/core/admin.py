@@ -12,10 +12,18 @@ from rest_framework.exceptions import APIException
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from core import history, undo
-from core.access import Verb
+from core import audit, history, undo
+from core.access import Scope, Verb, scope_of
 from core.fields import TagsField
-from core.models import Change, ChangeSet, Job, JobError, Organization, Record
+from core.models import (
+    Change,
+    ChangeSet,
+    Job,
+    JobError,
+    Organization,
+    Record,
+    SecurityEvent,
+)
 from core.origin import origin
 
 HISTORY_ENTRIES = 200
@@ -293,6 +301,31 @@ class ChangeSetAdmin(ReadOnlyAdmin):
                 messages.error(request, f"{change_set}: {error.detail}")
             else:
                 messages.success(request, f"{change_set} is being undone: see jobs.")
+
+
+@admin.register(SecurityEvent)
+class SecurityEventAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "kind", "user", "record_type", "address", "detail")
+    list_filter = ("kind", "created_at")
+    search_fields = ("user__email", "address", "request_id", "user_agent")
+    search_help_text = "E-mail, address, request id or program"
+    list_select_related = ("user",)
+    fields = (
+        *("created_at", "kind", "user", "record_type", "record_id", "detail"),
+        *("address", "user_agent", "request_id"),
+    )
+
+    def get_queryset(self, request):
+        [log] = [log for log in audit.LOGS if log.model is SecurityEvent]
+        return log.visible_to(request.user, Verb.VIEW)
+
+    def _may(self, request, action, obj=None):
+        if (
+            action != "view"
+            or scope_of(request.user, audit.RIGHT, action) == Scope.NONE
+        ):
+            return False
+        return obj is None or self.get_queryset(request).filter(pk=obj.pk).exists()
 
 
 class JobErrorInline(ReadOnlyInline):

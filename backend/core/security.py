@@ -45,12 +45,11 @@ def note_refusal(request, view, detail: str) -> None:
     """Write down that somebody who is signed in may not do what they asked for."""
     if not request.user.is_authenticated:
         return
-    model = getattr(view, "model", None)
     note(
         request,
         SecurityEvent.Kind.REFUSED,
         request.user,
-        record_type=model.record_type() if model else "",
+        record_type=getattr(view, "record_type", ""),
         record_id=view.kwargs.get("pk"),
         method=request.method,
         path=request.path,

@@ -70,6 +70,11 @@ class ViewSet(GenericViewSet):
                 if code not in RETRIABLE or attempt == WRITE_ATTEMPTS:
                     raise
 
+    @property
+    def record_type(self) -> str:
+        """The name of what the view shows, in rights and in the journal."""
+        return self.model.record_type()
+
     def get_queryset(self):
         """Where everything starts: what the user may see."""
         return self.model.objects.visible_to(self.request.user)
