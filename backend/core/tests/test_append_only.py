@@ -7,6 +7,7 @@ from django.test import TestCase, TransactionTestCase
 
 from core.append_only import erasing
 from core.models import Change, ChangeSet, SecurityEvent
+from core.models.append_only import AppendOnly
 from core.testing import Cast, system_changes
 
 MODELS = (ChangeSet, Change, SecurityEvent)
@@ -33,6 +34,10 @@ class AppendOnlyTests(TestCase):
     def setUp(self):
         self.before = rows()
         self.addCleanup(lambda: self.assertEqual(rows(), self.before))
+
+    def test_these_are_all_the_tables_that_are_only_added_to(self):
+        found = [m for m in apps.get_models() if issubclass(m, AppendOnly)]
+        self.assertEqual(set(found), set(MODELS))
 
     def test_our_own_code_cannot_change_or_delete_rows(self):
         for model in MODELS:

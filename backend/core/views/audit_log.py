@@ -64,7 +64,7 @@ class AuditLogViewSet(ViewSet):
         rows = self._rows(access.Verb.VIEW)
         return self.conditional(audit.page(request, rows))
 
-    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
+    @extend_schema(filters=True, responses={(200, "text/csv"): OpenApiTypes.STR})
     @action(detail=False, pagination_class=None)
     def export(self, request):
         """All that the filters find, as CSV; that it was asked for is an event too."""

@@ -62,6 +62,17 @@ class SignInEventTests(TestCase):
         self.sign_in("nobody@example.com")
         self.assertOnlyEvent("sign_in_failed", None, {"email": "nobody@example.com"})
 
+    def test_signing_in_to_the_admin_is_told_too(self):
+        form = {"username": self.admin.email, "password": "wrong-wrong-wrong"}
+        self.client.post("/admin/login/", form, **FROM)
+        self.client.post("/admin/login/", {**form, "password": PASSWORD}, **FROM)
+        events = SecurityEvent.objects.order_by("pk")
+        self.assertEqual(
+            [(event.kind, event.user) for event in events],
+            [("sign_in_failed", self.admin), ("sign_in", self.admin)],
+        )
+        self.assertEqual([origin_of(event) for event in events], [ORIGIN, ORIGIN])
+
     def test_no_password_is_ever_written_down(self):
         self.sign_in(password="wrong-wrong-wrong")
         self.sign_in()
