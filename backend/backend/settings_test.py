@@ -15,3 +15,4 @@ atexit.register(shutil.rmtree, data, ignore_errors=True)
 from .settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+TEST_RUNNER = "core.testing.Runner"

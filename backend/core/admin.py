@@ -12,10 +12,19 @@ from rest_framework.exceptions import APIException
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from core import history, undo
-from core.access import Verb
+from core import audit, history, undo
+from core.access import Scope, Verb, scope_of
 from core.fields import TagsField
-from core.models import Change, ChangeSet, Job, JobError, Organization, Record
+from core.models import (
+    Change,
+    ChangeSet,
+    Job,
+    JobError,
+    Organization,
+    Record,
+    SecurityEvent,
+)
+from core.origin import origin
 
 HISTORY_ENTRIES = 200
 
@@ -103,7 +112,7 @@ class JournaledAdmin(ScopedAdmin):
     # Writing
 
     def change_set(self, request, source=ChangeSet.Source.ADMIN):
-        return ChangeSet.open(actor=request.user, source=source, request_id=request.id)
+        return ChangeSet.open(actor=request.user, source=source, **origin(request))
 
     def save_model(self, request, obj, form, change):
         names = [n for n in form.changed_data if n in obj.journaled_fields()]
@@ -259,7 +268,10 @@ class ChangeSetAdmin(ReadOnlyAdmin):
     list_filter = ("source", "created_at")
     search_fields = ("reason", "request_id", "actor__email")
     list_select_related = ("actor", "undoes")
-    fields = ("created_at", "source", "actor", "reason", "request_id", "undoes")
+    fields = (
+        *("created_at", "source", "actor", "reason", "request_id", "undoes"),
+        *("address", "user_agent"),
+    )
     inlines = (ChangeInline,)
     actions = ("undo_selected",)
 
@@ -286,12 +298,37 @@ class ChangeSetAdmin(ReadOnlyAdmin):
                     request.user,
                     partial=True,
                     dry_run=False,
-                    request_id=request.id,
+                    **origin(request),
                 )
             except APIException as error:
                 messages.error(request, f"{change_set}: {error.detail}")
             else:
                 messages.success(request, f"{change_set} is being undone: see jobs.")
+
+
+@admin.register(SecurityEvent)
+class SecurityEventAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "kind", "user", "record_type", "address", "detail")
+    list_filter = ("kind", "created_at")
+    search_fields = ("user__email", "address", "request_id", "user_agent")
+    search_help_text = "E-mail, address, request id or program"
+    list_select_related = ("user",)
+    fields = (
+        *("created_at", "kind", "user", "record_type", "record_id", "detail"),
+        *("address", "user_agent", "request_id"),
+    )
+
+    def get_queryset(self, request):
+        [log] = [log for log in audit.LOGS if log.model is SecurityEvent]
+        return log.visible_to(request.user, Verb.VIEW)
+
+    def _may(self, request, action, obj=None):
+        if (
+            action != "view"
+            or scope_of(request.user, audit.RIGHT, action) == Scope.NONE
+        ):
+            return False
+        return obj is None or self.get_queryset(request).filter(pk=obj.pk).exists()
 
 
 class JobErrorInline(ReadOnlyInline):

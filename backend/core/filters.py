@@ -62,6 +62,12 @@ class LowerCaseFilter(filters.CharFilter):
         return super().filter(queryset, value.lower() if value else value)
 
 
+class AddressFilter(filters.CharFilter):
+    """An IPv4 or IPv6 address, however it is written."""
+
+    field_class = forms.GenericIPAddressField
+
+
 class PersonField(forms.UUIDField):
     """A user's id, or `me`."""
 

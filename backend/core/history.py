@@ -66,11 +66,14 @@ def entry(change: Change, record: Journaled) -> dict:
     }
 
 
+def summary_of(actor) -> dict | None:
+    return actor and {name: getattr(actor, name) for name in actor.summary_fields}
+
+
 def reference(change_set: ChangeSet) -> dict:
-    actor = change_set.actor
     return {
         "id": change_set.pk,
-        "actor": actor and {n: getattr(actor, n) for n in actor.summary_fields},
+        "actor": summary_of(change_set.actor),
         "source": change_set.source,
         "reason": change_set.reason,
         "request_id": change_set.request_id,

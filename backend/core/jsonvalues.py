@@ -31,3 +31,9 @@ def _check_text(text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise ValueError("A text holds half a surrogate pair.") from None
+
+
+def storable(text: str, length: int) -> str:
+    """What a database and an answer can carry of a text from anywhere."""
+    text = text.replace("\0", "").encode(errors="replace").decode()
+    return text[:length]

@@ -109,11 +109,17 @@ def sorted_by(queryset: QuerySet, ordering: Ordering, reverse=False) -> QuerySet
 
 def number_page(request, queryset, ordering, select, size) -> dict:
     number = whole_number(request, "page", 1)
-    count = queryset.count()
+    links = number_links(request, number, size, queryset.count())
+    first = (number - 1) * size
+    rows = select(sorted_by(queryset, ordering)[first : first + size], ())
+    return {**links, "results": [answer for answer, _ in rows]}
+
+
+def number_links(request, number: int, size: int, count: int) -> dict:
+    """What a numbered page says beside its results; NotFound if there is none."""
     first = (number - 1) * size
     if number > 1 and first >= count:
         raise NotFound("There is no such page.", code="page_not_found")
-    rows = select(sorted_by(queryset, ordering)[first : first + size], ())
     url = request.build_absolute_uri()
     return {
         "count": count,
@@ -125,7 +131,6 @@ def number_page(request, queryset, ordering, select, size) -> dict:
         else remove_query_param(url, "page")
         if number == 2
         else replace_query_param(url, "page", number - 1),
-        "results": [answer for answer, _ in rows],
     }
 
 
@@ -185,17 +190,31 @@ def cursor_page(request, queryset, ordering, select, size) -> dict:
     if backwards:
         rows.reverse()
 
-    def link(row, backwards):
-        place = Cursor([to_json(value) for value in row[1]], backwards)
+    return {
+        **cursor_links(request, cursor, [values for _, values in rows], more),
+        "results": [answer for answer, _ in rows],
+    }
+
+
+def cursor_links(request, cursor: Cursor | None, places: list, more: bool) -> dict:
+    """What a page says beside its results.
+
+    Args:
+        places: of each row, the values that the rows are ordered by.
+        more: whether rows follow in the direction of reading.
+    """
+    backwards = cursor is not None and cursor.backwards
+
+    def link(values, backwards):
+        place = Cursor([to_json(value) for value in values], backwards)
         url = request.build_absolute_uri()
         return replace_query_param(url, "cursor", place.encode(request))
 
-    has_next = rows and (more or backwards)
-    has_previous = rows and (more if backwards else cursor is not None)
+    has_next = places and (more or backwards)
+    has_previous = places and (more if backwards else cursor is not None)
     return {
-        "next": link(rows[-1], False) if has_next else None,
-        "previous": link(rows[0], True) if has_previous else None,
-        "results": [answer for answer, _ in rows],
+        "next": link(places[-1], False) if has_next else None,
+        "previous": link(places[0], True) if has_previous else None,
     }
 
 

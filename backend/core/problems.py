@@ -24,6 +24,7 @@ from rest_framework.response import Response
 
 from core.exceptions import Busy, Conflict, TooLarge
 from core.renderers import dumps
+from core.security import note_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,9 @@ def handle(exc: Exception, context: dict) -> Response:
     error = _as_api_exception(exc, context)
     if error is None:
         return None
+    if error.status_code == HTTPStatus.FORBIDDEN:
+        # By now the request's transaction is over.
+        note_refusal(context["request"], context["view"], str(error.detail))
     headers = dict(getattr(error, "headers", {}))
     if getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = error.auth_header

@@ -5,18 +5,38 @@ may do everything; reader may only look; carol is in another organization.
 """
 
 import uuid
+from unittest import mock
 
 from django.contrib.auth import get_user_model
+from django.test import TransactionTestCase
+from django.test.runner import DiscoverRunner
 from django.urls import resolve
 from rest_framework.test import APIClient
 
 from core.access import Scope, Verb
+from core.append_only import erasing
 from core.models import Change, ChangeSet, Organization
 
 PASSWORD = "correct-horse-battery"
 
 OWN = dict.fromkeys(Verb.values, Scope.OWN)
 ALL = dict.fromkeys(Verb.values, Scope.ALL)
+
+
+class Runner(DiscoverRunner):
+    """Lets the tear-down of a TransactionTestCase empty the journal."""
+
+    def run_suite(self, suite, **kwargs):
+        tear_down = TransactionTestCase._fixture_teardown
+
+        def erasing_tear_down(test):
+            with erasing():
+                tear_down(test)
+
+        with mock.patch.object(
+            TransactionTestCase, "_fixture_teardown", erasing_tear_down
+        ):
+            return super().run_suite(suite, **kwargs)
 
 
 def make_organization(name: str = "Analytical Engines", **fields) -> Organization:

@@ -20,6 +20,7 @@ from core.exceptions import Conflict
 from core.jobs import JobHandler, handles, submit
 from core.models import Change, Changes, ChangeSet, Job, JobError, Journaled, Record
 from core.models.journal import Update, from_json, snapshot, to_json
+from core.origin import kept_origin
 from core.problems import violated_constraint
 from core.registry import journaled_types
 
@@ -249,7 +250,7 @@ def undo(
     Args:
         partial: undo what can be undone, and report the rest.
         trial: only say what would happen.
-        attributes: of the new change set: `reason`, `request_id`.
+        attributes: of the new change set: `reason` and its origin.
 
     Raises:
         Conflict: something cannot be undone, and `partial` is false.
@@ -282,7 +283,7 @@ def require_undoable(change_set: ChangeSet) -> None:
 
 
 def start(change_set: ChangeSet, actor, **params) -> Job:
-    """Submit an undo as a job; `params`: partial, dry_run, reason, request_id."""
+    """Submit an undo as a job; `params`: partial, dry_run, reason, origin."""
     return submit(
         Job(
             organization=change_set.organization,
@@ -345,7 +346,7 @@ class UndoHandler(JobHandler):
             self.change_set,
             job.owner,
             reason=job.params.get("reason", ""),
-            request_id=job.params.get("request_id", ""),
+            **kept_origin(job.params),
         )
         with made.writing(trial) as changes:
             batch = undo_batch(self.change_set, changes, job.state.get("after"))

@@ -1,12 +1,14 @@
 from django.urls import path
 
 from core.routers import Router
+from core.views.audit_log import AuditLogViewSet
 from core.views.change_sets import ChangeSetViewSet
 from core.views.health import HealthView
 from core.views.imports import ImportViewSet
 from core.views.jobs import JobViewSet
 
 router = Router()
+router.register("audit-log", AuditLogViewSet, basename="audit-log")
 router.register("change-sets", ChangeSetViewSet)
 router.register("imports", ImportViewSet, basename="import")
 router.register("jobs", JobViewSet)

@@ -201,7 +201,13 @@ class User(AbstractBaseUser, Journaled):
             stored = type(self).objects.get(pk=self.pk)
             if snapshot(stored) == snapshot(self):
                 update_fields = self.unjournaled
+        # Django keeps the new password here until it is saved.
+        password_changed = self._password and "password" in (update_fields or ())
         super().save(*args, update_fields=update_fields, **kwargs)
+        if password_changed:
+            from user_management.security import note_password
+
+            note_password(self)
 
     def clean(self):
         self.email = self.email.lower()

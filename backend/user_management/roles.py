@@ -20,7 +20,9 @@ def rights(
 
 
 # What rights can name besides record types.
-SYSTEM_TYPES = ("changeset", "job", "organization", "role", "team", "user")
+SYSTEM_TYPES = (
+    *("auditlog", "changeset", "job", "organization", "role", "team", "user"),
+)
 
 NONE, OWN, TEAM, ALL = Scope
 EVERYTHING = rights(*[ALL] * 7)
@@ -42,6 +44,7 @@ BUILT_IN = {
         "team": rights(view=ALL, create=ALL, edit=ALL),
         "organization": rights(view=ALL, edit=ALL),
         "changeset": rights(view=ALL),
+        "auditlog": rights(view=ALL, export=ALL),
         "job": rights(view=ALL, edit=ALL),
     },
     "manager": {

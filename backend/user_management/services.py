@@ -7,6 +7,7 @@ from core import access
 from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import ChangeSet, Job, Organization
 from core.models.journal import snapshot
+from core.origin import kept_origin
 from core.registry import record_types
 from user_management.models import Role, User
 from user_management.roles import BUILT_IN
@@ -65,7 +66,7 @@ def hand_over(actor, user: User, heir: User, *, deactivate: bool, **params) -> J
 
     Args:
         deactivate: the user leaves, and may not sign in any more.
-        params: `reason`, `request_id`.
+        params: `reason` and the origin of the request.
 
     Raises:
         PermissionDenied: the actor may not edit and assign everybody's records.
@@ -125,7 +126,7 @@ class HandOverHandler(JobHandler):
             actor=job.owner,
             source=ChangeSet.Source.API,
             reason=job.params.get("reason") or f"{user} hands over to {heir}",
-            request_id=job.params.get("request_id", ""),
+            **kept_origin(job.params),
         )
         with change_set.writing() as changes:
             if job.params["deactivate"] and user.is_active:

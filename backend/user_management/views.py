@@ -7,6 +7,7 @@ from rest_framework.response import Response
 from core import access
 from core.conditional import etag_of, matches
 from core.exceptions import PreconditionFailed, bad_parameter
+from core.origin import origin
 from core.renderers import dumps
 from core.views import JournaledViewSet, ViewSet
 from core.views.base import REASON_HEADER
@@ -57,7 +58,7 @@ class UserViewSet(JournaledViewSet):
             heir,
             deactivate=serializer.validated_data["deactivate"],
             reason=request.headers.get(REASON_HEADER, "")[:500],
-            request_id=request._request.id,
+            **origin(request),
         )
         response = Response(JobSerializer(job).data, status.HTTP_202_ACCEPTED)
         path = f"/api/jobs/{job.pk}/"

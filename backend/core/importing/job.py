@@ -27,6 +27,7 @@ from core.importing.rows import (
 )
 from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import ChangeSet, Job, JobError
+from core.origin import kept_origin
 from core.registry import record_types
 
 KIND = "import"
@@ -47,7 +48,7 @@ def start(user, file, model, mapping: dict | None, *, mode, **params) -> Job:
         user: who imports, whose rights count for each row.
         file: open for reading in binary.
         mapping: column name to field; None to have it suggested.
-        params: `dry_run`, `file_name`, and if known `request_id`.
+        params: `dry_run`, `file_name`, and if known the request's origin.
 
     Raises:
         PermissionDenied: the user may not import this record type.
@@ -165,7 +166,7 @@ class ImportHandler(JobHandler):
             actor=job.owner,
             source=ChangeSet.Source.IMPORT,
             reason=f"Import of {job.params['file_name']}"[:500],
-            request_id=job.params.get("request_id", ""),
+            **kept_origin(job.params),
         )
         with change_set.writing(trial=job.params["dry_run"]) as changes:
             result = self.importer.take(changes, rows)

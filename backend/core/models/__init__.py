@@ -10,6 +10,7 @@ from .record import (
     ScopedQuerySet,
     unique_among_live,
 )
+from .security import SecurityEvent
 
 __all__ = [
     "Change",
@@ -25,5 +26,6 @@ __all__ = [
     "Record",
     "RecordQuerySet",
     "ScopedQuerySet",
+    "SecurityEvent",
     "unique_among_live",
 ]

@@ -13,16 +13,18 @@ ALLOWED = {
     "lead_management": {"core", "contact_management"},
     "backend": {"core", "user_management", "contact_management", "lead_management"},
 }
+FOR_TESTS = {"core/testing.py", "backend/settings_test.py"}
 
 
 def modules(app: str) -> list[Path]:
-    """The modules of an app, but for its tests and what all tests share."""
-    folder = Path(settings.BACKEND_DIR) / app
+    """The modules of an app, but for its tests and what is for tests alone."""
+    backend = Path(settings.BACKEND_DIR)
+    folder = backend / app
     return [
         path
         for path in sorted(folder.rglob("*.py"))
         if "tests" not in path.relative_to(folder).parts
-        and path != Path(settings.BACKEND_DIR) / "core" / "testing.py"
+        and str(path.relative_to(backend)) not in FOR_TESTS
     ]
 
 

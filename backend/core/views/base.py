@@ -15,6 +15,7 @@ from core.exceptions import bad_parameter
 from core.filters import StrictFilterBackend, filter_set
 from core.idempotency import once
 from core.models import ChangeSet
+from core.origin import origin
 from core.pagination import Pagination
 from core.renderers import dumps
 
@@ -69,6 +70,11 @@ class ViewSet(GenericViewSet):
                 if code not in RETRIABLE or attempt == WRITE_ATTEMPTS:
                     raise
 
+    @property
+    def record_type(self) -> str:
+        """The name of what the view shows, in rights and in the journal."""
+        return self.model.record_type()
+
     def get_queryset(self):
         """Where everything starts: what the user may see."""
         return self.model.objects.visible_to(self.request.user)
@@ -93,7 +99,7 @@ class ViewSet(GenericViewSet):
             actor=self.request.user,
             source=source,
             reason=self.request.headers.get(REASON_HEADER, "")[:500],
-            request_id=self.request._request.id,
+            **origin(self.request),
             trial=boolean(self.request, "dry_run"),
             **attributes,
         )

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 from core import undo
 from core.history import ActorSerializer
 from core.models import ChangeSet
+from core.origin import origin
 from core.serializers import StrictSerializer
 from core.views.base import REASON_HEADER, ReadOnlyViewSet, boolean
 from core.views.jobs import JobSerializer
@@ -104,7 +105,7 @@ class ChangeSetViewSet(ReadOnlyViewSet):
         wish = {
             "partial": serializer.validated_data["partial"],
             "reason": request.headers.get(REASON_HEADER, "")[:500],
-            "request_id": request._request.id,
+            **origin(request),
         }
         dry_run = boolean(request, "dry_run")
         if change_set.changes.all()[: undo.AT_ONCE + 1].count() > undo.AT_ONCE:

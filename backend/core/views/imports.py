@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from core.importing.job import KIND, start
 from core.importing.rows import Mode
 from core.models import Job
+from core.origin import origin
 from core.parsers import loads
 from core.registry import record_types
 from core.serializers import StrictSerializer
@@ -128,7 +129,7 @@ class ImportViewSet(JobViewSet):
             mode=wish["mode"],
             dry_run=wish["dry_run"] or boolean(request, "dry_run"),
             file_name=wish["file"].name,
-            request_id=request._request.id,
+            **origin(request),
         )
         response = Response(self.get_serializer(job).data, status.HTTP_202_ACCEPTED)
         response["Location"] = request.build_absolute_uri(f"{request.path}{job.pk}/")

@@ -75,10 +75,6 @@ class JournaledViewSet(ViewSet):
 
     # Reading
 
-    @property
-    def record_type(self) -> str:
-        return self.model.record_type()
-
     @cached_property
     def asked_fields(self) -> tuple[str, ...]:
         """The fields of the answer: those of `fields`, or all."""
