@@ -51,8 +51,8 @@ class UserAdmin(JournaledAdmin, DjangoUserAdmin):
 
 @admin.register(Role)
 class RoleAdmin(JournaledAdmin):
-    list_display = ("name", "built_in")
-    fields = ("name", "rights")
+    list_display = ("name", "requires_two_factor", "built_in")
+    fields = ("name", "requires_two_factor", "rights")
 
     def has_change_permission(self, request, obj=None):
         return super().has_change_permission(request, obj) and not (

@@ -5,6 +5,8 @@ from allauth.account.auth_backends import AuthenticationBackend
 from allauth.headless.contrib.rest_framework.authentication import (
     JWTTokenAuthentication,
 )
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
+from django.core.exceptions import ImproperlyConfigured
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 from user_management.models import User
@@ -12,6 +14,19 @@ from user_management.models import User
 
 class Backend(AuthenticationBackend):
     """Signs in by e-mail and password, and loads a user with all that rights need."""
+
+    def authenticate(self, request, **credentials):
+        # Imported here: limits need allauth's adapter, which needs the settings' hooks.
+        from user_management.limits import Try
+
+        name = credentials.get("email") or credentials.get("username") or ""
+        tried = Try(request, "password", name)
+        user = super().authenticate(request, **credentials)
+        # With the right password allauth would call an account inactive.
+        self.unstash_authenticated_user()
+        if user:
+            tried.give_back()
+        return user
 
     def get_user(self, user_id):
         user = (
@@ -26,6 +41,20 @@ class AccountAdapter(DefaultAccountAdapter):
     def is_open_for_signup(self, request):
         """Nobody signs up: organizations are made by a command, people by them."""
         return False
+
+    def get_client_ip(self, request):
+        """The address of the connection, or what the last trusted proxy saw."""
+        try:
+            return super().get_client_ip(request)
+        except ImproperlyConfigured:
+            # Fewer addresses than proxies: this request did not come through them.
+            return request.META["REMOTE_ADDR"]
+
+
+class ResetTokenGenerator(PasswordResetTokenGenerator):
+    def _make_hash_value(self, user, timestamp):
+        """A link sent before somebody left does not work when they have."""
+        return f"{super()._make_hash_value(user, timestamp)}{user.is_active}"
 
 
 class TokenAuthentication(JWTTokenAuthentication):

@@ -29,6 +29,10 @@ class Role(Journaled):
         default=dict,
         help_text='{record type, or "*" for any other: {verb: none, own, team, all}}',
     )
+    requires_two_factor = models.BooleanField(
+        default=False,
+        help_text="Until its holders have set up 2FA they can do nothing else.",
+    )
     built_in = models.BooleanField(default=False, editable=False)
 
     objects = OrganizationQuerySet.as_manager()
@@ -183,3 +187,14 @@ class User(AbstractBaseUser, Journaled):
             scope_of(self, model._meta.model_name, Verb.VIEW) != Scope.NONE
             for model in apps.get_app_config(app_label).get_models()
         )
+
+
+class Attempts(models.Model):
+    """How often something was tried in a window of time (user_management.limits)."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    count = models.PositiveIntegerField(default=0)
+    ends_at = models.DateTimeField(db_index=True)
+
+    def __str__(self):
+        return f"{self.count} until {self.ends_at}"

@@ -1,6 +1,9 @@
+from allauth.headless.account import views as account
+from allauth.headless.constants import Client
 from django.http import Http404
 from django.urls import path
 
+from user_management import forms
 from user_management.views import MeViewSet
 
 
@@ -8,16 +11,30 @@ def closed(request, **kwargs):
     raise Http404
 
 
-# What sign-in could do, but is not offered: these addresses come before its own.
+# These addresses come before sign-in's own. Closed is what it could do, but is not
+# offered; the others differ in their rules.
 CLOSED = (
     "account/email",
     "account/phone",
-    "auth/password/request",
-    "auth/password/reset",
 )
+CHANGED = {
+    "account/password/change": (account.ChangePasswordView, forms.PasswordChangeInput),
+    "auth/password/request": (
+        account.RequestPasswordResetView,
+        forms.PasswordResetInput,
+    ),
+}
 
 urlpatterns = [
     *(path(f"auth/<str:client>/v1/{address}", closed) for address in CLOSED),
+    *(
+        path(
+            f"auth/{client.value}/v1/{address}",
+            view.as_api_view(client=client, input_class=form),
+        )
+        for client in Client
+        for address, (view, form) in CHANGED.items()
+    ),
     path(
         "users/me/",
         MeViewSet.as_view({"get": "retrieve", "patch": "partial_update"}),

@@ -1,0 +1,15 @@
+"""What Celery runs for people. A message that was lost is asked for once more."""
+
+from celery import shared_task
+
+from user_management import limits, services
+
+
+@shared_task
+def send_password_reset(email: str, link: str) -> None:
+    services.send_password_reset(email, link)
+
+
+@shared_task
+def forget_attempts() -> None:
+    limits.forget()
