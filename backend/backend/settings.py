@@ -74,6 +74,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    # Before allauth, whose pages it dresses.
+    "user_management",
     "allauth",
     "allauth.account",
     "allauth.headless",
@@ -86,7 +88,6 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "rest_framework",
     "core",
-    "user_management",
     "contact_management",
 ]
 
@@ -254,6 +255,14 @@ HEADLESS_FRONTEND_URLS = {"account_reset_password_from_key": FRONTEND_URL + RESE
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 
+MFA_FORMS = {
+    "authenticate": "user_management.forms.CodeForm",
+    "reauthenticate": "user_management.forms.CodeAgainForm",
+}
+ACCOUNT_FORMS = {
+    "change_password": "user_management.forms.PasswordChangeForm",
+    "reset_password": "user_management.forms.PasswordResetForm",
+}
 MFA_TOTP_ISSUER = "MyCRM"
 # Browsers know localhost as a safe origin; allauth must be told.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEBUG
@@ -267,7 +276,9 @@ HEADLESS_JWT_REFRESH_TOKEN_EXPIRES_IN = 14 * 24 * 3600
 # Sign-in documents itself at /api/auth/openapi.json; /api/docs/sign-in/ shows it.
 HEADLESS_SERVE_SPECIFICATION = True
 HEADLESS_SPECIFICATION_TEMPLATE_NAME = None
-LOGIN_URL = "admin:login"
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "admin:index"
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 
 if "EMAIL_URL" in env:
     vars().update(env.email_url("EMAIL_URL"))
@@ -282,7 +293,7 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "MyCRM <mycrm@localhost>")
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "user_management.auth.TokenAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
+        "user_management.auth.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["core.parsers.StrictJSONParser"],

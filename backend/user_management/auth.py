@@ -5,9 +5,13 @@ from allauth.account.auth_backends import AuthenticationBackend
 from allauth.headless.contrib.rest_framework.authentication import (
     JWTTokenAuthentication,
 )
+from allauth.mfa.models import Authenticator
+from allauth.mfa.utils import is_mfa_enabled
+from django.conf import settings
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.core.exceptions import ImproperlyConfigured
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework import authentication, exceptions
 
 from user_management.models import User
 
@@ -57,8 +61,32 @@ class ResetTokenGenerator(PasswordResetTokenGenerator):
         return f"{super()._make_hash_value(user, timestamp)}{user.is_active}"
 
 
-class TokenAuthentication(JWTTokenAuthentication):
+def lacks_two_factor(user) -> bool:
+    """Whether the role asks for 2FA that the user has not set up yet."""
+    return user.role.requires_two_factor and not is_mfa_enabled(
+        user, (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+    )
+
+
+class TwoFactorGate:
+    """Refuses everything in the API to a session that is to set up 2FA first."""
+
+    def authenticate(self, request):
+        found = super().authenticate(request)
+        if found and lacks_two_factor(found[0]):
+            raise exceptions.PermissionDenied(
+                "Your role requires two-factor authentication. Set it up first.",
+                "two_factor_required",
+            )
+        return found
+
+
+class TokenAuthentication(TwoFactorGate, JWTTokenAuthentication):
     """`Authorization: Bearer <access token>`, as the sign-in gave it."""
+
+
+class SessionAuthentication(TwoFactorGate, authentication.SessionAuthentication):
+    """The session cookie of a page in a browser."""
 
 
 class TokenScheme(OpenApiAuthenticationExtension):
@@ -67,3 +95,11 @@ class TokenScheme(OpenApiAuthenticationExtension):
 
     def get_security_definition(self, auto_schema):
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+
+
+class SessionScheme(OpenApiAuthenticationExtension):
+    target_class = SessionAuthentication
+    name = "cookieAuth"
+
+    def get_security_definition(self, auto_schema):
+        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME}

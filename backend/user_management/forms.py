@@ -1,13 +1,20 @@
 """The forms of allauth in which MyCRM has rules of its own: for the API and pages."""
 
 import logging
+import time
 
 from allauth.account.adapter import get_adapter
-from allauth.account.forms import ResetPasswordForm
+from allauth.account.forms import ChangePasswordForm, ResetPasswordForm
+from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.core.internal.httpkit import get_frontend_url
 from allauth.headless.account.inputs import ChangePasswordInput
 from allauth.headless.internal.restkit.inputs import Input
+from allauth.headless.mfa import inputs as mfa_inputs
+from allauth.mfa import app_settings as mfa_settings
+from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
+from allauth.mfa.models import Authenticator
+from django.db import transaction
 
 from core.exceptions import RETRY_SECONDS
 from core.problems import problem_response
@@ -49,10 +56,58 @@ class PasswordResetInput(PasswordResetForm, Input):
     pass
 
 
+def check(user, password: str) -> str:
+    """The password, if it is the user's, counted as for a sign-in."""
+    if not get_adapter().reauthenticate(user, password):
+        raise get_adapter().validation_error("enter_current_password")
+    return password
+
+
+class PasswordChangeForm(ChangePasswordForm):
+    def clean_oldpassword(self):
+        return check(self.user, self.cleaned_data["oldpassword"])
+
+
 class PasswordChangeInput(ChangePasswordInput):
     def clean_current_password(self):
-        """Check it as a sign-in would: counted, and taking as long."""
         password = self.cleaned_data["current_password"]
-        if password and not get_adapter().reauthenticate(self.user, password):
-            raise get_adapter().validation_error("enter_current_password")
-        return password
+        return password and check(self.user, password)
+
+
+class CodeOnce:
+    """Counts a code like a password, and takes each one once however often it comes."""
+
+    def clean_code(self):
+        tried = Try(context.request, "code", str(self.user.pk))
+        with transaction.atomic():
+            # Whoever sends a code of the same person waits here for the other.
+            mine = Authenticator.objects.select_for_update().filter(user=self.user)
+            list(mine.order_by("pk"))
+            code = super().clean_code()
+            if self.authenticator.type == Authenticator.Type.TOTP:
+                self._use_up(mine.get(pk=self.authenticator.pk))
+        tried.give_back()
+        return code
+
+    def _use_up(self, totp) -> None:
+        step = int(time.time()) // mfa_settings.TOTP_PERIOD
+        if totp.data.get("used_step", 0) >= step:
+            raise get_adapter().validation_error("incorrect_code")
+        totp.data["used_step"] = step
+        totp.save(update_fields=["data"])
+
+
+class CodeForm(CodeOnce, AuthenticateForm):
+    pass
+
+
+class CodeAgainForm(CodeOnce, ReauthenticateForm):
+    pass
+
+
+class CodeInput(CodeOnce, mfa_inputs.AuthenticateInput):
+    pass
+
+
+class CodeAgainInput(CodeOnce, mfa_inputs.ReauthenticateInput):
+    pass

@@ -1,5 +1,6 @@
 from zoneinfo import available_timezones
 
+from allauth.usersessions.models import UserSession
 from django.apps import apps
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.core.exceptions import ValidationError
@@ -155,6 +156,12 @@ class User(AbstractBaseUser, Journaled):
                 raise ValidationError(
                     {name: ValidationError("Unknown.", code="does_not_exist")}
                 )
+
+    def after_write(self, changed):
+        """End the sessions of who leaves: coming back must not bring them back."""
+        if "is_active" in changed and not self.is_active:
+            for session in UserSession.objects.filter(user=self.pk):
+                session.end()
 
     def belongs_to(self):
         return self

@@ -1,5 +1,6 @@
 from allauth.headless.account import views as account
 from allauth.headless.constants import Client
+from allauth.headless.mfa import views as mfa
 from django.http import Http404
 from django.urls import path
 
@@ -23,6 +24,8 @@ CHANGED = {
         account.RequestPasswordResetView,
         forms.PasswordResetInput,
     ),
+    "auth/2fa/authenticate": (mfa.AuthenticateView, forms.CodeInput),
+    "auth/2fa/reauthenticate": (mfa.ReauthenticateView, forms.CodeAgainInput),
 }
 
 urlpatterns = [
