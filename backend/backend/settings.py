@@ -264,8 +264,6 @@ ACCOUNT_FORMS = {
     "reset_password": "user_management.forms.PasswordResetForm",
 }
 MFA_TOTP_ISSUER = "MyCRM"
-# Browsers know localhost as a safe origin; allauth must be told.
-MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEBUG
 HEADLESS_ONLY = False
 HEADLESS_TOKEN_STRATEGY = "allauth.headless.tokens.strategies.jwt.JWTTokenStrategy"  # noqa: S105
 HEADLESS_JWT_ALGORITHM = "HS256"

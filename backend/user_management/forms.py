@@ -111,3 +111,30 @@ class CodeInput(CodeOnce, mfa_inputs.AuthenticateInput):
 
 class CodeAgainInput(CodeOnce, mfa_inputs.ReauthenticateInput):
     pass
+
+
+class Passkey:
+    """Refuses a malformed passkey, over which its library raises this or that."""
+
+    def full_clean(self):
+        try:
+            super().full_clean()
+        except (AttributeError, LookupError, TypeError, ValueError):
+            error = get_adapter().validation_error("incorrect_code")
+            self.add_error("credential", error)
+
+
+class AddPasskeyInput(Passkey, mfa_inputs.AddWebAuthnInput):
+    pass
+
+
+class PasskeyInput(Passkey, mfa_inputs.AuthenticateWebAuthnInput):
+    pass
+
+
+class PasskeyAgainInput(Passkey, mfa_inputs.ReauthenticateWebAuthnInput):
+    pass
+
+
+class PasskeyLoginInput(Passkey, mfa_inputs.LoginWebAuthnInput):
+    pass

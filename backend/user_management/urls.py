@@ -26,6 +26,19 @@ CHANGED = {
     ),
     "auth/2fa/authenticate": (mfa.AuthenticateView, forms.CodeInput),
     "auth/2fa/reauthenticate": (mfa.ReauthenticateView, forms.CodeAgainInput),
+    "auth/webauthn/authenticate": (
+        mfa.AuthenticateWebAuthnView,
+        {"POST": forms.PasskeyInput},
+    ),
+    "auth/webauthn/login": (mfa.LoginWebAuthnView, {"POST": forms.PasskeyLoginInput}),
+    "auth/webauthn/reauthenticate": (
+        mfa.ReauthenticateWebAuthnView,
+        {"POST": forms.PasskeyAgainInput},
+    ),
+    "account/authenticators/webauthn": (
+        mfa.ManageWebAuthnView,
+        {**mfa.ManageWebAuthnView.input_class, "POST": forms.AddPasskeyInput},
+    ),
 }
 
 urlpatterns = [

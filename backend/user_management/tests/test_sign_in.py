@@ -265,6 +265,18 @@ class AccountTests(SignInTestCase):
             "auth/phone/verify/resend",
             "account/password/change",
             "tokens/refresh",
+            "auth/password/request",
+            "auth/password/reset",
+            "auth/sessions",
+            "auth/2fa/authenticate",
+            "auth/2fa/reauthenticate",
+            "auth/webauthn/authenticate",
+            "auth/webauthn/login",
+            "auth/webauthn/reauthenticate",
+            "account/authenticators",
+            "account/authenticators/recovery-codes",
+            "account/authenticators/totp",
+            "account/authenticators/webauthn",
         ):
             for method in ("get", "post", "put", "patch"):
                 for sent in ({}, headers):
@@ -272,6 +284,37 @@ class AccountTests(SignInTestCase):
                         body = None if method == "get" else {"phone": "+14155552671"}
                         answer = self.send(method, APP + path, body, client, **sent)
                         self.assertLess(answer.status_code, 500, answer.content[:200])
+
+    def test_a_passkey_that_is_none_is_refused(self):
+        headers = {"Authorization": f"Bearer {self.tokens()['access_token']}"}
+        client = Client(REMOTE_ADDR=self.address, raise_request_exception=False)
+        whole = {"id": "AAAA", "rawId": "AAAA", "type": "public-key"}
+        for path, sent in (
+            ("auth/webauthn/login", {}),
+            ("auth/webauthn/reauthenticate", headers),
+            ("account/authenticators/webauthn", headers),
+        ):
+            begun = self.send("get", APP + path, None, client, **sent).json()
+            sent = sent or {"X-Session-Token": begun["meta"]["session_token"]}
+            for credential in (
+                None,
+                "",
+                "x",
+                7,
+                [],
+                {},
+                {"id": 7},
+                whole,
+                {**whole, "response": 7},
+                {**whole, "response": {}},
+                {**whole, "response": {"clientDataJSON": "é", "userHandle": "AA"}},
+                {**whole, "id": "\0", "response": {"clientDataJSON": "AAAA"}},
+            ):
+                with self.subTest(f"{path} {credential}"):
+                    body = {"name": "Key", "credential": credential}
+                    self.send("get", APP + path, None, client, **sent)
+                    answer = self.send("post", APP + path, body, client, **sent)
+                    self.assertEqual(answer.status_code, 400, answer.content[:200])
 
 
 class BrowserTests(SignInTestCase):

@@ -153,24 +153,26 @@ class CommittedTests(TransactionTestCase):
     first_step = TwoFactorTestCase.first_step
     second_step = TwoFactorTestCase.second_step
 
-    def used_at_once(self, code) -> list[int]:
-        clients = [Client(REMOTE_ADDR=self.address) for _ in range(5)]
+    def used_at_once(self, code) -> int:
+        clients = [Client(REMOTE_ADDR=self.address) for _ in range(10)]
         steps = [self.first_step(client) for client in clients]
         codes = in_threads(
-            lambda n: self.second_step(code, steps[n], clients[n]).status_code, 5, 5
+            lambda n: self.second_step(code, steps[n], clients[n]).status_code, 10, 10
         )
-        return sorted(codes)
+        # Beyond five at a time they are too many attempts, and not even looked at.
+        self.assertLessEqual(set(codes), {200, 400, 429})
+        return codes.count(200)
 
-    def test_a_code_sent_five_times_at_once_works_once(self):
+    def test_a_code_sent_ten_times_at_once_works_once(self):
         TOTP.activate(self.user, SECRET)
-        self.assertEqual(self.used_at_once(code_now()), [200] + [400] * 4)
+        self.assertEqual(self.used_at_once(code_now()), 1)
 
-    def test_a_recovery_code_sent_five_times_at_once_works_once(self):
+    def test_a_recovery_code_sent_ten_times_at_once_works_once(self):
         from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 
         TOTP.activate(self.user, SECRET)
         codes = RecoveryCodes.activate(self.user).generate_codes()
-        self.assertEqual(self.used_at_once(codes[0]), [200] + [400] * 4)
+        self.assertEqual(self.used_at_once(codes[0]), 1)
 
     def test_setting_up_ends_the_sessions_of_a_password_alone(self):
         before, headers = self.tokens(), self.bearer(self.tokens())
