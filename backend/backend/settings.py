@@ -77,16 +77,20 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    # Before allauth, whose pages it dresses.
+    "user_management",
     "allauth",
     "allauth.account",
     "allauth.headless",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "django.contrib.humanize",
     "corsheaders",
     "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "rest_framework",
     "core",
-    "user_management",
     "contact_management",
 ]
 
@@ -211,6 +215,10 @@ CELERY_BEAT_SCHEDULE = {
         # A sweep that waited longer than this is of no more use than the next one.
         "options": {"expires": 30},
     },
+    "forget_attempts": {
+        "task": "user_management.tasks.forget_attempts",
+        "schedule": timedelta(hours=1),
+    },
 }
 
 # People
@@ -228,12 +236,38 @@ AUTH_PASSWORD_VALIDATORS = [
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# Proxies in front of the server that each add an address to X-Forwarded-For. Without
+# any, the header is the client's own invention and is not read.
+NUM_PROXIES = env.int("NUM_PROXIES", 0)
+ALLAUTH_TRUSTED_PROXY_COUNT = NUM_PROXIES
+# user_management.limits counts, atomically; allauth would count in a cache.
+ACCOUNT_RATE_LIMITS = False
+MFA_RATE_LIMITS = False
 ACCOUNT_ADAPTER = "user_management.auth.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
-HEADLESS_ONLY = True
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "user_management.auth.ResetTokenGenerator"  # noqa: S105
+PASSWORD_RESET_TIMEOUT = 3600
+# Where the links in e-mails lead: a frontend's address, or "" for this server's pages.
+FRONTEND_URL = env.str("FRONTEND_URL", "").rstrip("/")
+RESET_PATH = "/account/password/reset/key/{key}/"
+HEADLESS_FRONTEND_URLS = {"account_reset_password_from_key": FRONTEND_URL + RESET_PATH}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+
+MFA_FORMS = {
+    "authenticate": "user_management.forms.CodeForm",
+    "reauthenticate": "user_management.forms.CodeAgainForm",
+}
+ACCOUNT_FORMS = {
+    "change_password": "user_management.forms.PasswordChangeForm",
+    "reset_password": "user_management.forms.PasswordResetForm",
+}
+MFA_TOTP_ISSUER = "MyCRM"
+HEADLESS_ONLY = False
 HEADLESS_TOKEN_STRATEGY = "allauth.headless.tokens.strategies.jwt.JWTTokenStrategy"  # noqa: S105
 HEADLESS_JWT_ALGORITHM = "HS256"
 # The session behind a token is looked up on each request: signing out ends it at once.
@@ -243,17 +277,24 @@ HEADLESS_JWT_REFRESH_TOKEN_EXPIRES_IN = 14 * 24 * 3600
 # Sign-in documents itself at /api/auth/openapi.json; /api/docs/sign-in/ shows it.
 HEADLESS_SERVE_SPECIFICATION = True
 HEADLESS_SPECIFICATION_TEMPLATE_NAME = None
-LOGIN_URL = "admin:login"
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "admin:index"
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 
-EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-EMAIL_FILE_PATH = DATA_DIR / "mail"
+if "EMAIL_URL" in env:
+    vars().update(env.email_url("EMAIL_URL"))
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = DATA_DIR / "mail"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "MyCRM <mycrm@localhost>")
 
 # The API
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "user_management.auth.TokenAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
+        "user_management.auth.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["core.parsers.StrictJSONParser"],
@@ -263,7 +304,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": None,
     "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "core.problems.handle",
-    "NUM_PROXIES": 1,
+    "NUM_PROXIES": NUM_PROXIES,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {

@@ -13,6 +13,13 @@ os.environ["MYCRM_DATA"] = data = tempfile.mkdtemp(prefix="mycrm-test-")
 atexit.register(shutil.rmtree, data, ignore_errors=True)
 
 from .settings import *  # noqa: E402, F403
+from .settings import DATA_DIR, DATABASES  # noqa: E402
+
+# A file: SQLite in memory refuses threads that the one of an installation makes wait.
+DATABASES["default"].setdefault("TEST", {}).setdefault(
+    "NAME",
+    DATA_DIR / "test.sqlite3" if "sqlite3" in DATABASES["default"]["ENGINE"] else None,
+)
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 TEST_RUNNER = "core.testing.Runner"

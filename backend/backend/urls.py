@@ -8,7 +8,12 @@ from core.problems import api_aware
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
+    path(
+        "admin/password_change/",
+        RedirectView.as_view(pattern_name="account_change_password"),
+    ),
     path("admin/", admin.site.urls),
+    path("account/", include("user_management.pages")),
     path("api/docs/", SpectacularSwaggerView.as_view(), name="docs"),
     path(
         "api/docs/sign-in/",

@@ -1,13 +1,35 @@
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.shortcuts import redirect
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
 from core.access import Scope, Verb
 from core.admin import JournaledAdmin, JournaledForm
+from user_management.auth import lacks_two_factor
 from user_management.models import Role, Team, User
 
 admin.site.unregister(Group)
+
+
+own_sign_in = admin.site.login
+
+
+def may_enter(request):
+    user = request.user
+    return user.is_active and user.is_staff and not lacks_two_factor(user)
+
+
+def sign_in(request, **kwargs):
+    """The page of the sign-in, with its limits and 2FA; then the way to set that up."""
+    if request.user.is_authenticated and lacks_two_factor(request.user):
+        return redirect("mfa_index")
+    return secure_admin_login(own_sign_in)(request, **kwargs)
+
+
+admin.site.has_permission = may_enter
+admin.site.login = sign_in
 
 
 class NewUserForm(UserCreationForm):
@@ -49,8 +71,8 @@ class UserAdmin(JournaledAdmin, DjangoUserAdmin):
 
 @admin.register(Role)
 class RoleAdmin(JournaledAdmin):
-    list_display = ("name", "built_in")
-    fields = ("name", "rights")
+    list_display = ("name", "requires_two_factor", "built_in")
+    fields = ("name", "requires_two_factor", "rights")
 
     def has_change_permission(self, request, obj=None):
         return super().has_change_permission(request, obj) and not (

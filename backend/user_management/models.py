@@ -2,6 +2,7 @@ from collections import defaultdict
 from functools import cached_property
 from zoneinfo import available_timezones
 
+from allauth.usersessions.models import UserSession
 from django.apps import apps
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.core.exceptions import ValidationError
@@ -33,6 +34,10 @@ class Role(Journaled):
         default=dict,
         blank=True,
         help_text='{record type, or "*" for any other: {verb: none, own, team, all}}',
+    )
+    requires_two_factor = models.BooleanField(
+        default=False,
+        help_text="Until its holders have set up 2FA they can do nothing else.",
     )
     built_in = models.BooleanField(default=False, editable=False)
 
@@ -222,6 +227,12 @@ class User(AbstractBaseUser, Journaled):
                     {name: ValidationError("Unknown.", code="does_not_exist")}
                 )
 
+    def after_write(self, changed):
+        """End the sessions of who leaves: coming back must not bring them back."""
+        if "is_active" in changed and not self.is_active:
+            for session in UserSession.objects.filter(user=self.pk):
+                session.end()
+
     def belongs_to(self):
         return self
 
@@ -292,3 +303,14 @@ class User(AbstractBaseUser, Journaled):
             scope_of(self, model._meta.model_name, Verb.VIEW) != Scope.NONE
             for model in apps.get_app_config(app_label).get_models()
         )
+
+
+class Attempts(models.Model):
+    """How often something was tried in a window of time (user_management.limits)."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    count = models.PositiveIntegerField(default=0)
+    ends_at = models.DateTimeField(db_index=True)
+
+    def __str__(self):
+        return f"{self.count} until {self.ends_at}"

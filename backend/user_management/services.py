@@ -1,7 +1,12 @@
 """What is done with people and spans several records."""
 
+from allauth.account.forms import default_token_generator
+from allauth.account.utils import user_pk_to_url_str
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+from django.core.mail import send_mail
+from django.template.loader import render_to_string
 
 from core import access
 from core.jobs import JobFailed, JobHandler, handles, submit
@@ -11,6 +16,8 @@ from core.origin import kept_origin
 from core.registry import record_types
 from user_management.models import Role, User
 from user_management.roles import BUILT_IN
+
+KEY = "__key__"
 
 
 def create_organization(name: str, email: str, password: str, **attributes) -> User:
@@ -152,3 +159,24 @@ class HandOverHandler(JobHandler):
                 job.counts[name] += len(updates)
                 return len(updates)
         return 0
+
+
+def send_password_reset(email: str, link: str) -> None:
+    """Send a link to choose a new password, if somebody may use one.
+
+    Nothing goes to people who left, or whose administrator gave them no password.
+
+    Args:
+        link: where it leads, with KEY in the place of the key.
+    """
+    user = User.objects.filter(email=email.lower(), is_active=True).first()
+    if user is None or not user.has_usable_password():
+        return
+    key = f"{user_pk_to_url_str(user)}-{default_token_generator.make_token(user)}"
+    context = {
+        "user": user,
+        "link": link.replace(KEY, key),
+        "minutes": settings.PASSWORD_RESET_TIMEOUT // 60,
+    }
+    text = render_to_string("user_management/password_reset.txt", context)
+    send_mail("Your MyCRM password", text, None, [user.email])

@@ -1,5 +1,18 @@
-"""What workers do for people. Importing it registers the handlers of their jobs."""
+"""What Celery runs for people. A message that was lost is asked for once more.
 
-from user_management import services
+Importing the services registers the handlers of their jobs.
+"""
 
-__all__ = ["services"]
+from celery import shared_task
+
+from user_management import limits, services
+
+
+@shared_task
+def send_password_reset(email: str, link: str) -> None:
+    services.send_password_reset(email, link)
+
+
+@shared_task
+def forget_attempts() -> None:
+    limits.forget()

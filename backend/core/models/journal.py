@@ -261,6 +261,7 @@ class Changes:
             **{field.attname: getattr(record, field.attname) for field in fields},
         ):
             raise StaleRecord()
+        record.after_write(changed)
         self._journal(
             [
                 Change(
@@ -307,6 +308,7 @@ class Changes:
             changed = [name for name, value in after.items() if value != before[name]]
             record.version += 1
             record.updated_at = now
+            record.after_write(changed)
             written.update(changed)
             rows.append(
                 Change(

@@ -38,6 +38,9 @@ class Journaled(models.Model):
     def delete(self, *args, **kwargs):
         raise TypeError("Records are deleted through a ChangeSet only.")
 
+    def after_write(self, changed) -> None:
+        """Do what follows from new values in these fields, in their transaction."""
+
     @classmethod
     def record_type(cls) -> str:
         """The name of this type in rights, in the journal and in imports."""

@@ -1,0 +1,140 @@
+"""The forms of allauth in which MyCRM has rules of its own: for the API and pages."""
+
+import logging
+import time
+
+from allauth.account.adapter import get_adapter
+from allauth.account.forms import ChangePasswordForm, ResetPasswordForm
+from allauth.core import context
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.core.internal.httpkit import get_frontend_url
+from allauth.headless.account.inputs import ChangePasswordInput
+from allauth.headless.internal.restkit.inputs import Input
+from allauth.headless.mfa import inputs as mfa_inputs
+from allauth.mfa import app_settings as mfa_settings
+from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
+from allauth.mfa.models import Authenticator
+from django.db import transaction
+
+from core.exceptions import RETRY_SECONDS
+from core.problems import problem_response
+from user_management import services, tasks
+from user_management.limits import Try
+
+logger = logging.getLogger(__name__)
+
+
+class PasswordResetForm(ResetPasswordForm):
+    """Asks a worker for the e-mail, the same for whatever address was typed.
+
+    Who has an account is looked up by the worker alone, so neither the answer nor the
+    time that it takes can tell.
+    """
+
+    def clean_email(self):
+        return self.cleaned_data["email"].lower()
+
+    def save(self, request, **kwargs):
+        email = self.cleaned_data["email"]
+        Try(request, "reset", email)
+        link = get_frontend_url(
+            request, "account_reset_password_from_key", key=services.KEY
+        )
+        try:
+            tasks.send_password_reset.apply_async((email, link), retry=False)
+        except Exception as error:
+            logger.warning("No worker could be told of an e-mail", exc_info=True)
+            response = problem_response(
+                503, "unavailable", "E-mail does not work just now."
+            )
+            response["Retry-After"] = str(RETRY_SECONDS)
+            raise ImmediateHttpResponse(response) from error
+        return email
+
+
+class PasswordResetInput(PasswordResetForm, Input):
+    pass
+
+
+def check(user, password: str) -> str:
+    """The password, if it is the user's, counted as for a sign-in."""
+    if not get_adapter().reauthenticate(user, password):
+        raise get_adapter().validation_error("enter_current_password")
+    return password
+
+
+class PasswordChangeForm(ChangePasswordForm):
+    def clean_oldpassword(self):
+        return check(self.user, self.cleaned_data["oldpassword"])
+
+
+class PasswordChangeInput(ChangePasswordInput):
+    def clean_current_password(self):
+        password = self.cleaned_data["current_password"]
+        return password and check(self.user, password)
+
+
+class CodeOnce:
+    """Counts a code like a password, and takes each one once however often it comes."""
+
+    def clean_code(self):
+        tried = Try(context.request, "code", str(self.user.pk))
+        with transaction.atomic():
+            # Whoever sends a code of the same person waits here for the other.
+            mine = Authenticator.objects.select_for_update().filter(user=self.user)
+            list(mine.order_by("pk"))
+            code = super().clean_code()
+            if self.authenticator.type == Authenticator.Type.TOTP:
+                self._use_up(mine.get(pk=self.authenticator.pk))
+        tried.give_back()
+        return code
+
+    def _use_up(self, totp) -> None:
+        step = int(time.time()) // mfa_settings.TOTP_PERIOD
+        if totp.data.get("used_step", 0) >= step:
+            raise get_adapter().validation_error("incorrect_code")
+        totp.data["used_step"] = step
+        totp.save(update_fields=["data"])
+
+
+class CodeForm(CodeOnce, AuthenticateForm):
+    pass
+
+
+class CodeAgainForm(CodeOnce, ReauthenticateForm):
+    pass
+
+
+class CodeInput(CodeOnce, mfa_inputs.AuthenticateInput):
+    pass
+
+
+class CodeAgainInput(CodeOnce, mfa_inputs.ReauthenticateInput):
+    pass
+
+
+class Passkey:
+    """Refuses a malformed passkey, over which its library raises this or that."""
+
+    def full_clean(self):
+        try:
+            super().full_clean()
+        except (AttributeError, LookupError, TypeError, ValueError):
+            error = get_adapter().validation_error("incorrect_code")
+            self.add_error("credential", error)
+
+
+class AddPasskeyInput(Passkey, mfa_inputs.AddWebAuthnInput):
+    pass
+
+
+class PasskeyInput(Passkey, mfa_inputs.AuthenticateWebAuthnInput):
+    pass
+
+
+class PasskeyAgainInput(Passkey, mfa_inputs.ReauthenticateWebAuthnInput):
+    pass
+
+
+class PasskeyLoginInput(Passkey, mfa_inputs.LoginWebAuthnInput):
+    pass
