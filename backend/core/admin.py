@@ -3,12 +3,13 @@ they write goes through the journal like everything else."""
 
 from django import forms
 from django.contrib import admin, messages
-from django.db import IntegrityError
-from django.db.models import Count
-from django.http import Http404
+from django.db import DataError, IntegrityError
+from django.db.models import Count, JSONField
+from django.forms.fields import InvalidJSONInput
+from django.http import Http404, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, ParseError
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -25,6 +26,7 @@ from core.models import (
     SecurityEvent,
 )
 from core.origin import origin
+from core.parsers import loads
 
 HISTORY_ENTRIES = 200
 
@@ -53,11 +55,52 @@ class JournaledForm(forms.ModelForm):
         return super()._get_validation_exclusions() - {"organization", "deleted_at"}
 
 
+class StrictJSONField(forms.JSONField):
+    """JSON in a form, as strict as the API about it."""
+
+    def to_python(self, value):
+        if value in self.empty_values or not isinstance(value, str):
+            return super().to_python(value)
+        try:
+            return loads(value.encode())
+        except ParseError as error:
+            raise forms.ValidationError(str(error.detail), code="invalid") from None
+
+    def bound_data(self, data, initial):
+        """What was typed, as it was typed: it may be no JSON at all."""
+        return InvalidJSONInput(data) if data is not None else data
+
+    def has_changed(self, initial, data):
+        try:
+            return self.to_python(data) != initial
+        except forms.ValidationError:
+            return True
+
+
+# What Django's lists and forms raise for values that no browser sends by itself.
+UNUSABLE = (ValueError, OverflowError, RecursionError, DataError, forms.ValidationError)
+
+
 class ScopedAdmin(ModelAdmin):
     """Shows what the user's role lets them see, and allows what it allows."""
 
     list_per_page = 50
     show_full_result_count = False
+
+    def changelist_view(self, request, extra_context=None):
+        try:
+            return super().changelist_view(request, extra_context)
+        except UNUSABLE:
+            messages.error(request, "That is no value to look for or to act on.")
+            return HttpResponseRedirect(request.path)
+
+    def lookup_allowed(self, lookup, value, request):
+        """Only what the filters of the page themselves ask."""
+        field, _, suffix = lookup.partition("__")
+        if not suffix:
+            return True
+        filters = {f for f in self.get_list_filter(request) if isinstance(f, str)}
+        return field in filters and suffix in ("exact", "gte", "lt", "isnull")
 
     def get_queryset(self, request):
         return self.model.objects.visible_to(request.user)
@@ -86,6 +129,7 @@ class JournaledAdmin(ScopedAdmin):
     """What is written here is a change set with the source "admin"."""
 
     form = JournaledForm
+    formfield_overrides = {JSONField: {"form_class": StrictJSONField}}
     object_history_template = "core/admin/history.html"
 
     def get_form(self, request, obj=None, change=False, **kwargs):
@@ -132,6 +176,8 @@ class JournaledAdmin(ScopedAdmin):
             messages.error(request, "Somebody just took a value that must be unique.")
         except APIException as error:
             messages.error(request, str(error.detail))
+        except UNUSABLE:
+            messages.error(request, "The form holds a value that cannot be kept.")
         request.method = "GET"
         return super().changeform_view(request, *args, **kwargs)
 
@@ -171,7 +217,10 @@ class DeletedFilter(admin.SimpleListFilter):
 class RecordAdmin(JournaledAdmin):
     """Deletes softly and restores."""
 
-    formfield_overrides = {TagsField: {"widget": UnfoldAdminTextInputWidget}}
+    formfield_overrides = {
+        **JournaledAdmin.formfield_overrides,
+        TagsField: {"widget": UnfoldAdminTextInputWidget},
+    }
     actions = ("restore_selected",)
 
     def get_queryset(self, request):

@@ -1,3 +1,5 @@
+import logging
+
 from django.contrib.auth import get_user_model
 from django.test import TestCase
 
@@ -173,6 +175,62 @@ class PageTests(AdminTestCase):
                 self.assertNotIn(self.admin.password, text)
                 self.assertNotIn(self.admin.password.split("$")[-1], text)
         self.assertNotIn(self.admin.password, self.page(USERS).content.decode())
+
+
+class OddInputTests(AdminTestCase):
+    """What no page of the admin sends by itself."""
+
+    def test_no_address_of_a_list_breaks_it(self):
+        logging.disable(logging.ERROR)
+        self.addCleanup(logging.disable, logging.NOTSET)
+        contact = self.make()
+        for query in (
+            "status__exact=%00",
+            "created_at__year=0",
+            "created_at__year=99999999999999999999",
+            "created_at__gte=abc",
+            "notes__regex=((((",
+            "owner__password__startswith=a",
+            "owner__id__exact=abc",
+            "deleted=zzz",
+            "o=999&p=abc",
+            "q=%00",
+            "_to_field=password",
+        ):
+            for path in (CONTACTS, CHANGE_SETS, JOBS, USERS):
+                with self.subTest(f"{path}?{query}"):
+                    response = self.client.get(f"{path}?{query}", follow=True)
+                    self.assertIn(response.status_code, (200, 400))
+        self.assertEqual(self.stored(contact).version, 1)
+
+    def test_an_action_on_what_is_no_id_acts_on_nothing(self):
+        contact = self.make()
+        for action in ("delete_selected", "restore_selected"):
+            for pk in ("abc", "\0", ""):
+                with self.subTest(f"{action} {pk!r}"):
+                    body = {"action": action, "_selected_action": [pk], "post": "yes"}
+                    response = self.client.post(CONTACTS, body, follow=True)
+                    self.assertEqual(response.status_code, 200)
+        self.assertEqual(self.stored(contact).version, 1)
+
+    def test_json_that_cannot_be_kept_is_an_error_of_the_form(self):
+        for text in (
+            '{"a": "\\ud800"}',
+            '{"a": "\\u0000"}',
+            '{"a": NaN}',
+            '{"a": 1e400}',
+            '{"a": 1, "a": 2}',
+            "[" * 1000,
+        ):
+            for field in ("custom_fields", "external_ids"):
+                with self.subTest(f"{field}: {text[:20]}"):
+                    response = self.send(
+                        f"{CONTACTS}add/", **{"last_name": "King", field: text}
+                    )
+                    self.assertEqual(response.status_code, 200)
+                    errors = response.context["adminform"].form.errors
+                    self.assertEqual(set(errors), {field})
+        self.assertFalse(Contact.objects.exists())
 
 
 class WriteTests(AdminTestCase):
