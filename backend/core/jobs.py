@@ -11,6 +11,7 @@ import time
 import uuid
 from datetime import timedelta
 
+from celery import current_app
 from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
@@ -24,6 +25,15 @@ SLICE_SECONDS = 20
 LEASE_SECONDS = 20  # longer than any chunk takes
 RESEND_SECONDS = 10
 MAX_ATTEMPTS = 5
+# A request waits for the broker no longer than this; the sweep has time.
+IMPATIENT = {
+    "socket_timeout": 0.5,
+    "socket_connect_timeout": 0.5,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "connect_retries_timeout": 0.5,
+}
 
 
 class JobFailed(Exception):
@@ -98,7 +108,8 @@ def wake(job_id) -> None:
     from core.tasks import run_job
 
     try:
-        run_job.apply_async((str(job_id),), retry=False)
+        with current_app.connection_for_write(transport_options=IMPATIENT) as broker:
+            run_job.apply_async((str(job_id),), connection=broker, retry=False)
     except Exception:
         logger.warning("No worker could be told about job %s", job_id, exc_info=True)
 

@@ -51,6 +51,14 @@ class Making(jobs.JobHandler):
 
 
 class JobTestCase(TestCase):
+    def assertTold(self, send, job):
+        """A worker was told once, of this job, and nobody waits for the broker."""
+        (call,) = send.call_args_list
+        self.assertEqual(call.args, ((str(job.pk),),))
+        self.assertIs(call.kwargs["retry"], False)
+        options = call.kwargs["connection"].transport_options
+        self.assertEqual(options["socket_timeout"], 0.5)
+
     @classmethod
     def setUpTestData(cls):
         cls.cast = Cast()
@@ -389,7 +397,7 @@ class WakeTests(JobTestCase):
             with self.captureOnCommitCallbacks(execute=True):
                 job = self.submit()
                 send.assert_not_called()
-            send.assert_called_once_with((str(job.pk),), retry=False)
+            self.assertTold(send, job)
 
     def test_nobody_is_told_about_what_was_rolled_back(self):
         with (
@@ -449,7 +457,7 @@ class WakeTests(JobTestCase):
             mock.patch.object(jobs.run, "__defaults__", (-1,)),
         ):
             tasks.run_job(str(job.pk))
-            send.assert_called_once_with((str(job.pk),), retry=False)
+            self.assertTold(send, job)
             tasks.run_job(str(job.pk))
             tasks.run_job(str(job.pk))
         self.assertEqual(send.call_count, 2)
@@ -487,7 +495,7 @@ class SweepTests(JobTestCase):
         with mock.patch.object(tasks.run_job, "apply_async") as send:
             tasks.sweep()
             tasks.sweep()
-        send.assert_called_once_with((str(job.pk),), retry=False)
+        self.assertTold(send, job)
 
     def test_a_sweep_forgets_old_idempotency_keys(self):
         def key(name, hours):
