@@ -145,10 +145,16 @@ web() {
     exec ../.venv/bin/python -m gunicorn backend.wsgi:application
 }
 
+# Threads: a process of a pool that is killed could leave the others locked.
 worker() {
     cd backend
-    exec ../.venv/bin/python -m celery --app backend worker --beat --concurrency 2 \
-        --loglevel INFO
+    exec ../.venv/bin/python -m celery --app backend worker --pool threads \
+        --concurrency 2 --loglevel INFO
+}
+
+beat() {
+    cd backend
+    exec ../.venv/bin/python -m celery --app backend beat --loglevel WARNING
 }
 
 healthy() {
@@ -162,28 +168,30 @@ END
 }
 
 check_alive() {
-    local name=web
-    if kill -0 "$1" 2>/dev/null; then
-        name=worker
-        kill -0 "$2" 2>/dev/null && return
-    fi
-    tail -n 20 "$logs/$name.log" >&2
-    fail "" "The $name process ended, so MyCRM stops. The whole log: $logs/$name.log"
+    kill -0 "$1" 2>/dev/null && return
+    tail -n 20 "$logs/web.log" >&2
+    fail "" "The web server ended, so MyCRM stops. The whole log: $logs/web.log"
+}
+
+# Starts a process in the background; $started is its pid.
+launch() {
+    start "$1" >>"$logs/$1.log" 2>&1
+    started=${groups[-1]}
 }
 
 serve() {
-    local site="http://$HOST:$PORT" web worker seconds
+    local site="http://$HOST:$PORT" web worker beat seconds started
     [[ $HOST == 0.0.0.0 ]] && site="http://127.0.0.1:$PORT"
 
     say "Starting the web server and the worker ..."
-    start web >"$logs/web.log" 2>&1
-    web=${groups[-1]}
-    start worker >"$logs/worker.log" 2>&1
-    worker=${groups[-1]}
+    rm -f "$logs"/{web,worker,beat}.log
+    launch web && web=$started
+    launch worker && worker=$started
+    launch beat && beat=$started
 
     for ((seconds = START_SECONDS; seconds > 0; seconds--)); do
         healthy "$site" && break
-        check_alive "$web" "$worker"
+        check_alive "$web"
         sleep 1
     done
     if ((seconds == 0)); then
@@ -202,8 +210,19 @@ serve() {
         "Ctrl-C stops it."
     stopped=0
     while true; do
-        wait -n "$web" "$worker" || true
-        check_alive "$web" "$worker"
+        wait -n "$web" "$worker" "$beat" || true
+        check_alive "$web"
+        # What waits in the database goes on where the last chunk ended.
+        if ! kill -0 "$worker" 2>/dev/null; then
+            say "The worker ended; starting another. Its log: $logs/worker.log"
+            sleep 1
+            launch worker && worker=$started
+        fi
+        if ! kill -0 "$beat" 2>/dev/null; then
+            say "The scheduler ended; starting another. Its log: $logs/beat.log"
+            sleep 1
+            launch beat && beat=$started
+        fi
     done
 }
 

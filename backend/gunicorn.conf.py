@@ -18,6 +18,9 @@ workers = int(env("WEB_CONCURRENCY") or min(os.cpu_count() or 1, 4))
 worker_class = "gthread"
 threads = 4
 
+# Filters take many values.
+limit_request_line = 8190
+
 timeout = 30
 graceful_timeout = 30
 # Memory that leaks is given back now and then, not by all processes at once.

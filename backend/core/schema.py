@@ -60,18 +60,20 @@ class Schema(AutoSchema):
                 header("X-Change-Reason", "Why, for the journal."),
                 query("dry_run", "Answer what would happen, and change nothing.", bool),
             ]
-        if hasattr(self.view, "representation") and self.method != "DELETE":
+        action = getattr(self.view, "action", None)
+        shaped = {"list", "create", "retrieve", "update", "partial_update", "restore"}
+        if hasattr(self.view, "representation") and action in shaped:
             parameters += [
                 query("fields", "Only these fields, separated by commas."),
                 query("expand", "Relations to show as objects, separated by commas."),
             ]
-        if hasattr(self.view, "representation") and self._is_list_view():
+        if hasattr(self.view, "representation") and action == "list":
             names = ", ".join(f"`{name}`" for name in self.view.ordering_fields)
             parameters.append(
                 query("ordering", f"Any of {names}; `-` before it for descending.")
             )
         known = getattr(self.view, "query_parameters", ())
-        if "deleted" in known and self._is_list_view():
+        if "deleted" in known and action == "list":
             parameters.append(
                 query("deleted", "Deleted records instead of live ones.", bool)
             )

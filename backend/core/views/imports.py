@@ -106,6 +106,7 @@ class ImportViewSet(JobViewSet):
     """Imports; with the same rights as the API itself, row by row."""
 
     serializer_class = ImportSerializer
+    filter_fields = ("status", "created_at")
     takes_dry_run_back = False
 
     def get_parsers(self):

@@ -46,7 +46,7 @@ class JobViewSet(ReadOnlyViewSet):
     filter_fields = ("kind", "status", "created_at")
 
     @extend_schema(responses=JobErrorSerializer(many=True))
-    @action(detail=True)
+    @action(detail=True, filter_backends=())
     def errors(self, request, pk):
         """What the job could not do, in the order of the file."""
         self.refuse_parameters(*self.query_parameters)
