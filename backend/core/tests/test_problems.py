@@ -5,6 +5,7 @@ from django.test import SimpleTestCase
 from rest_framework import exceptions, serializers
 
 from contact_management.models import Contact
+from core.middleware import BusyMiddleware
 from core.problems import handle
 
 
@@ -40,6 +41,15 @@ class ProblemTests(SimpleTestCase):
                 response = self.answer(error)
                 self.assertEqual(response.status_code, 409)
                 self.assertEqual(response.data["code"], "conflict")
+
+    def test_a_database_that_is_locked_is_503_outside_of_our_views_too(self):
+        middleware = BusyMiddleware(get_response=None)
+        with self.assertLogs("core.middleware", "WARNING"):
+            response = middleware.process_exception(None, OperationalError("locked"))
+        self.assertEqual(response.status_code, 503)
+        self.assertEqual(response["Retry-After"], "2")
+        self.assertEqual(response["Content-Type"], "application/problem+json")
+        self.assertIsNone(middleware.process_exception(None, KeyError("x")))
 
     def test_what_nobody_expected_is_not_dressed_up(self):
         self.assertIsNone(self.answer(KeyError("x")))
