@@ -16,7 +16,6 @@ from core.importing.reading import Row
 from core.models import Changes, JobError, Record
 from core.models.journal import snapshot, validate
 
-EXTERNAL_ID = "external_ids."
 MAX_COLUMN = 200
 MAX_MESSAGE = 500
 

@@ -8,6 +8,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 
 from core.importing.job import KIND, start
+from core.importing.mapping import ColumnMap
 from core.importing.rows import Mode
 from core.models import Job
 from core.origin import origin
@@ -86,8 +87,7 @@ class ImportSerializer(JobSerializer):
 
     def get_mapping(self, job) -> dict[str, str | None]:
         """Each column of the file and the field that it goes to."""
-        columns = job.params["columns"]
-        return dict(zip(columns["columns"], columns["targets"], strict=True))
+        return ColumnMap(**job.params["columns"]).as_dict()
 
     def get_skipped_because(self, job) -> dict[str, int]:
         """How many rows were skipped as blank, exists, not_found or unchanged."""
