@@ -44,9 +44,22 @@ missing() {
     fi
 }
 
+# The Python packages: MyCRM's own, and what only its tests need.
+python_packages() {
+    local checksum
+    ./run.sh setup
+    checksum=$(cksum <requirements-dev.txt)
+    if [[ $(cat .venv/requirements-dev.cksum 2>/dev/null) != "$checksum" ]]; then
+        say "Installing what the tests need ..."
+        $python -m pip install --quiet --disable-pip-version-check \
+            --requirement requirements-dev.txt
+        printf '%s\n' "$checksum" >.venv/requirements-dev.cksum
+    fi
+}
+
 set_up() {
     local packages administrator=()
-    ./run.sh setup
+    python_packages
     mapfile -t packages < <(missing)
     [[ ${#packages[@]} -gt 0 ]] || return 0
     [[ $(id -u) == 0 ]] || administrator=(sudo --non-interactive)
@@ -157,7 +170,7 @@ case $word in
         set_up
         ;;
     lint | unit)
-        ./run.sh setup
+        python_packages
         "$word" "$@"
         ;;
     coverage)
