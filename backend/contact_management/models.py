@@ -57,6 +57,10 @@ class Contact(Record):
     external_ids = ExternalIdsField()
 
     summary_fields = ("id", "first_name", "last_name", "email", "company_name")
+    search_fields = (
+        *("first_name", "last_name", "email", "company_name"),
+        *("phone", "phone_e164", "mobile", "mobile_e164", "city"),
+    )
     import_headers = CONTACT_HEADERS
     import_match = (
         ("email",),

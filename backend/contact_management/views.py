@@ -12,10 +12,6 @@ class ContactViewSet(RecordViewSet):
         *("country", "contact_type", "source", "status", "website", "linkedin"),
         *("notes", "tags", "external_ids"),
     )
-    search_fields = (
-        *("first_name", "last_name", "email", "company_name"),
-        *("phone", "phone_e164", "mobile", "mobile_e164", "city"),
-    )
 
 
 class TagViewSet(RecordViewSet):

@@ -11,8 +11,10 @@ from django.db import models
 from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework.filters import SearchFilter
 
+from core import search
 from core.exceptions import bad_parameter
 from core.fields import TagsField
+from core.models import Record
 from core.problems import from_django
 
 MAX_CHOICES = 200
@@ -224,7 +226,19 @@ class StrictFilterBackend(DjangoFilterBackend):
 
 
 class Search(SearchFilter):
-    """Each word of `search` must stand in one of the view's `search_fields`."""
+    """Each word of `search` must stand in one of the view's `search_fields`.
+
+    Of records one text holds all of them (core.search).
+    """
+
+    def filter_queryset(self, request, queryset, view):
+        if not issubclass(queryset.model, Record):
+            return super().filter_queryset(request, queryset, view)
+        terms = self.get_search_terms(request)
+        words = search.plain_words(terms)
+        if terms and not words:
+            return queryset.none()
+        return search.holding(queryset, words)
 
     def get_search_terms(self, request):
         text = request.query_params.get(self.search_param, "")

@@ -6,6 +6,7 @@ from core.views.change_sets import ChangeSetViewSet
 from core.views.health import HealthView
 from core.views.imports import ImportViewSet
 from core.views.jobs import JobViewSet
+from core.views.search import SearchViewSet
 
 router = Router()
 router.register("audit-log", AuditLogViewSet, basename="audit-log")
@@ -15,5 +16,6 @@ router.register("jobs", JobViewSet)
 
 urlpatterns = [
     path("health/", HealthView.as_view(), name="health"),
+    path("search/", SearchViewSet.as_view({"get": "list"}), name="search"),
     *router.urls,
 ]

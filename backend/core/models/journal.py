@@ -250,7 +250,8 @@ class Changes:
         expected = record.version
         record.version = expected + 1
         record.updated_at = timezone.now()
-        fields = [record._meta.get_field(name) for name in changed]
+        written = (*changed, *record.before_write())
+        fields = [record._meta.get_field(name) for name in written]
         # The version in the condition: a change made since the read is never lost.
         updated = type(record)._base_manager.filter(
             pk=record.pk, version=expected, organization=self.change_set.organization_id
@@ -283,6 +284,7 @@ class Changes:
             return
         for record in records:
             record.organization_id = self.change_set.organization_id
+            record.before_write()
         model._base_manager.bulk_create(records, batch_size=BATCH_SIZE)
         self._journal(
             [
@@ -308,8 +310,8 @@ class Changes:
             changed = [name for name, value in after.items() if value != before[name]]
             record.version += 1
             record.updated_at = now
+            written.update(changed, record.before_write())
             record.after_write(changed)
-            written.update(changed)
             rows.append(
                 Change(
                     record_type=model.record_type(),

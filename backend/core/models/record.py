@@ -1,6 +1,8 @@
 """What every record type brings: `Journaled` for what the journal follows, `Record` on
 top of it for what people own, see by their role's scope, delete and restore."""
 
+from functools import lru_cache
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -9,6 +11,7 @@ from django.utils import timezone
 from core.access import Verb, owner_filter
 from core.ids import new_id
 from core.jsonvalues import check
+from core.search import search_text
 
 MAX_CUSTOM_FIELDS_CHARACTERS = 20_000
 
@@ -37,6 +40,10 @@ class Journaled(models.Model):
 
     def delete(self, *args, **kwargs):
         raise TypeError("Records are deleted through a ChangeSet only.")
+
+    def before_write(self) -> tuple[str, ...]:
+        """Set what is worked out from other fields and not journalled; its names."""
+        return ()
 
     def after_write(self, changed) -> None:
         """Do what follows from new values in these fields, in their transaction."""
@@ -131,9 +138,15 @@ class Record(Journaled):
     )
     deleted_at = models.DateTimeField(null=True, editable=False)
     custom_fields = models.JSONField(default=dict, blank=True)
+    search_text = models.TextField(
+        default="", editable=False, help_text="What core.search finds it by."
+    )
 
     objects = RecordQuerySet.as_manager()
+    unjournaled = ("search_text",)
 
+    # The fields that a search looks into; without them, all texts that are no choices.
+    search_fields = ()
     # What an expanded relation shows of a record of this type.
     summary_fields = ("id",)
     # Headers of imported files, normalised (core.importing.mapping), to field names.
@@ -163,8 +176,21 @@ class Record(Journaled):
         names = (getattr(self, name) for name in self.summary_fields[1:])
         return " ".join(str(name) for name in names if name) or str(self.pk)
 
+    @classmethod
+    @lru_cache
+    def searched_fields(cls) -> tuple[str, ...]:
+        return cls.search_fields or tuple(
+            field.name
+            for field in cls._meta.concrete_fields
+            if isinstance(field, models.CharField) and not field.choices
+        )
+
     def belongs_to(self):
         return self.owner
+
+    def before_write(self):
+        self.search_text = search_text(self)
+        return ("search_text",)
 
     def clean(self):
         super().clean()

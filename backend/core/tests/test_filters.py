@@ -187,7 +187,8 @@ class FilterTests(ListTestCase):
             ("\\", []),
             ("", ["ada", "bea", "cleo"]),
             ("  ", ["ada", "bea", "cleo"]),
-            ('"king', []),
+            ('"king', ["ada", "bea"]),
+            ("()", []),
         ):
             with self.subTest(words):
                 self.assertEqual(self.names(search=words), names)

@@ -1,0 +1,220 @@
+from django.db import connection
+from django.test import SimpleTestCase, TestCase
+from django.test.utils import CaptureQueriesContext
+
+from contact_management.models import Contact, Tag
+from core import search
+from core.testing import Cast, client_of, system_changes
+
+PATH = "/api/search/"
+
+
+class TextTests(SimpleTestCase):
+    def test_texts_lose_what_people_do_not_remember(self):
+        for text, plain in (
+            ("Müller", "muller"),
+            ("Øystein  Łukasz", "oystein lukasz"),
+            ("O'Brien O\u2019Brien", "obrien obrien"),
+            ("STRASSE Straße", "strasse strasse"),
+            ("Ada.King@Example.com", "ada.king@example.com"),
+            ("+1 (415) 555-2671", "14155552671"),
+            ("0171/123 45 67", "1711234567"),
+            ("ﬁnn", "finn"),
+            ("東京", "東京"),
+        ):
+            with self.subTest(text):
+                self.assertEqual(search.searchable(text), plain)
+
+    def test_words_are_looked_for_the_longest_first(self):
+        for text, words in (
+            ("Ada  Lovelace", ["lovelace", "ada"]),
+            ("King, Ada (Ada)", ["king", "ada"]),
+            ("+1 415 555 2671", ["14155552671"]),
+            ("' \u2019 ()", []),
+        ):
+            with self.subTest(text):
+                self.assertEqual(search.words_of(text), words)
+
+
+class SearchTestCase(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        cls.cast = Cast()
+        cls.ada = cls.make(
+            first_name="Ada",
+            last_name="Lovelace",
+            email="ada@engines.example.com",
+            phone="(415) 555-2671",
+            company_name="Analytical Engines",
+        )
+        cls.jurgen = cls.make(first_name="Jürgen", last_name="Groß", city="Köln")
+        cls.karin = cls.make(
+            first_name="Karin", last_name="Lovell", mobile="+49 171 1234567"
+        )
+        for n in range(12):
+            cls.make(last_name=f"Filler {n}", email=f"filler{n}@example.com")
+
+    @classmethod
+    def make(cls, owner=None, **fields):
+        contact = Contact(owner=owner or cls.cast.alice)
+        with system_changes((owner or cls.cast.alice).organization) as changes:
+            changes.save(contact, **fields)
+        return contact
+
+    def search(self, user=None, **query):
+        response = client_of(user or self.cast.alice).get(PATH, query)
+        self.assertEqual(response.status_code, 200, response.content)
+        return response.json()["results"]
+
+    def found(self, q, user=None, **query):
+        return [hit["id"] for hit in self.search(user, q=q, **query)]
+
+
+class FindTests(SearchTestCase):
+    def test_people_are_found_by_what_is_remembered_of_them(self):
+        for q, contact in (
+            ("lovelace", self.ada),
+            ("Ada Lovelace", self.ada),
+            ("lovelace ada", self.ada),
+            ("Lovelase", self.ada),
+            ("Ada Lovelaec", self.ada),
+            ("ada@engines.example.com", self.ada),
+            ("engines.example", self.ada),
+            ("Analytcal Engines", self.ada),
+            ("415 555 2671", self.ada),
+            ("+1 (415) 555-2671", self.ada),
+            ("555-2671", self.ada),
+            ("0171 1234567", self.karin),
+            ("+49 (171) 123-4567", self.karin),
+            ("jurgen", self.jurgen),
+            ("JÜRGEN GROSS", self.jurgen),
+            ("koln", self.jurgen),
+        ):
+            with self.subTest(q):
+                self.assertEqual(self.found(q)[:1], [str(contact.pk)])
+
+    def test_what_stands_as_it_was_typed_comes_before_what_resembles_it(self):
+        typed = self.found("lovell")
+        self.assertEqual(typed[0], str(self.karin.pk))
+
+    def test_every_word_must_be_found(self):
+        self.assertEqual(self.found("ada groß"), [])
+        self.assertEqual(self.found("zzzzzz"), [])
+
+    def test_short_words_are_found_where_words_begin(self):
+        self.assertEqual(set(self.found("lo")), {str(self.ada.pk), str(self.karin.pk)})
+        self.assertEqual(self.found("ac"), [])
+
+    def test_matches_tell_the_places_in_the_text_as_it_stands(self):
+        [hit] = self.search(q="gross")
+        self.assertEqual(
+            hit,
+            {
+                "record_type": "contact",
+                "id": str(self.jurgen.pk),
+                "score": 1.0,
+                "record": {
+                    "id": str(self.jurgen.pk),
+                    "first_name": "Jürgen",
+                    "last_name": "Groß",
+                    "email": "",
+                    "company_name": "",
+                },
+                "matches": [{"field": "last_name", "text": "Groß", "ranges": [[0, 4]]}],
+            },
+        )
+        [hit] = self.search(q="555 2671")
+        self.assertEqual(
+            hit["matches"],
+            [
+                {"field": "phone", "text": "(415) 555-2671", "ranges": [[6, 14]]},
+                {"field": "phone_e164", "text": "+14155552671", "ranges": [[5, 12]]},
+            ],
+        )
+        [hit] = self.search(q="lovelase")
+        self.assertEqual(
+            hit["matches"],
+            [{"field": "last_name", "text": "Lovelace", "ranges": [[0, 8]]}],
+        )
+
+    def test_all_types_are_searched_or_those_asked_for(self):
+        with system_changes(self.cast.organization) as changes:
+            changes.save(Tag(owner=self.cast.alice), name="Lovelace fans")
+        types = [hit["record_type"] for hit in self.search(q="lovelace")]
+        self.assertEqual(types, ["contact", "tag"])
+        types = [h["record_type"] for h in self.search(q="lovelace", types="tag")]
+        self.assertEqual(types, ["tag"])
+
+    def test_no_more_are_answered_than_asked_for(self):
+        self.assertEqual(len(self.found("filler")), 10)
+        self.assertEqual(len(self.found("filler", limit=3)), 3)
+        self.assertEqual(len(self.found("filler", limit=50)), 12)
+
+    def test_a_change_counts_at_once(self):
+        with system_changes(self.cast.organization) as changes:
+            changes.save(self.ada, last_name="Byron")
+        self.assertEqual(self.found("lovelace"), [])
+        self.assertEqual(self.found("byron"), [str(self.ada.pk)])
+        with system_changes(self.cast.organization) as changes:
+            changes.delete(self.ada)
+        self.assertEqual(self.found("byron"), [])
+
+
+class RightTests(SearchTestCase):
+    def test_what_is_not_seen_is_not_found(self):
+        for user in (self.cast.stranger, self.cast.carol):
+            with self.subTest(user):
+                for q in ("lovelace", "lovelase", "415 555 2671", "lo"):
+                    self.assertEqual(self.found(q, user), [])
+        for user in (self.cast.bob, self.cast.manager, self.cast.reader):
+            with self.subTest(user):
+                self.assertEqual(self.found("lovelase", user), [str(self.ada.pk)])
+
+    def test_anonymous_is_refused(self):
+        response = self.client.get(PATH, {"q": "lovelace"})
+        self.assertEqual(response.status_code, 401)
+
+
+class RequestTests(SearchTestCase):
+    def test_bad_parameters_are_named(self):
+        client = client_of(self.cast.alice)
+        for query, field, code in (
+            ({}, "q", "required"),
+            ({"q": " "}, "q", "required"),
+            ({"q": "a\0b"}, "q", "invalid"),
+            ({"q": "a" * 201}, "q", "max_length"),
+            ({"q": "a " * 11}, "q", "max_length"),
+            ({"q": "a", "limit": 51}, "limit", "max_value"),
+            ({"q": "a", "limit": 0}, "limit", "invalid"),
+            ({"q": "a", "types": "contact,nothing"}, "types", "unknown_type"),
+            ({"q": "a", "types": ""}, "types", "unknown_type"),
+            ({"q": "a", "surprise": 1}, "surprise", "unknown_parameter"),
+        ):
+            with self.subTest(query):
+                response = client.get(PATH, query)
+                self.assertEqual(response.status_code, 400)
+                found = {(e["field"], e["code"]) for e in response.json()["errors"]}
+                self.assertEqual(found, {(field, code)})
+
+    def test_odd_words_break_nothing(self):
+        for q in ("%", "_", "\\", "a%b", "'; --", "<%", "\U0001f600", "İ", "%%s", "¼"):
+            with self.subTest(q):
+                self.assertIsInstance(self.found(q), list)
+
+    def test_it_takes_the_same_queries_for_few_and_many(self):
+        client = client_of(self.cast.alice)
+        counts = []
+        for q in ("lovelace", "filler"):
+            with CaptureQueriesContext(connection) as queries:
+                client.get(PATH, {"q": q, "types": "contact", "limit": 10})
+            counts.append(len(queries))
+        self.assertLessEqual(max(counts), 5)
+
+
+class ListTests(SearchTestCase):
+    def test_the_search_of_a_list_ignores_accents_and_punctuation_too(self):
+        client = client_of(self.cast.alice)
+        for words in ("jurgen gross", "Köln", "lovel", "415 555-2671"):
+            with self.subTest(words):
+                answer = client.get("/api/contacts/", {"search": words}).json()
+                self.assertGreater(answer["count"], 0)

@@ -1,0 +1,124 @@
+"""One search over all record types."""
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+
+from core import access, search
+from core.exceptions import bad_parameter
+from core.filters import MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS
+from core.pagination import whole_number
+from core.registry import record_types
+from core.serializers import StrictSerializer
+from core.views.base import ViewSet
+
+DEFAULT_LIMIT = 10
+MAX_LIMIT = 50
+
+
+class MatchSerializer(StrictSerializer):
+    field = serializers.CharField()
+    text = serializers.CharField(help_text="What stands in the field.")
+    ranges = serializers.ListField(
+        child=serializers.ListField(
+            child=serializers.IntegerField(), min_length=2, max_length=2
+        ),
+        help_text="The places in the text that were found: [start, end), from 0.",
+    )
+
+
+class HitSerializer(StrictSerializer):
+    record_type = serializers.CharField()
+    id = serializers.UUIDField()
+    score = serializers.FloatField(help_text="How well it fits, from 0 to 1.")
+    record = serializers.DictField(help_text="The record's summary.")
+    matches = MatchSerializer(many=True)
+
+
+class SearchResultSerializer(StrictSerializer):
+    results = HitSerializer(many=True)
+
+
+class SearchViewSet(ViewSet):
+    """Records of all types that fit some words, the best first."""
+
+    pagination_class = None
+    filter_backends = ()
+    serializer_class = SearchResultSerializer
+
+    @extend_schema(
+        operation_id="search",
+        parameters=[
+            OpenApiParameter(
+                "q",
+                str,
+                required=True,
+                description="Parts of names, e-mails or companies, misspelt or without"
+                " their accents; or a telephone number, however it is written.",
+            ),
+            OpenApiParameter(
+                "types", str, description="Only these, such as `contact`."
+            ),
+            OpenApiParameter(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+                description=f"How many at most; {DEFAULT_LIMIT} if not given.",
+            ),
+        ],
+    )
+    def list(self, request):
+        self.refuse_parameters("q", "types", "limit")
+        user = request.user
+        text = _text(request)
+        limit = whole_number(request, "limit", DEFAULT_LIMIT)
+        if limit > MAX_LIMIT:
+            raise bad_parameter("limit", f"At most {MAX_LIMIT}.", "max_value")
+        types = _types(request)
+
+        def build():
+            hits = [
+                (name, hit)
+                for name in types
+                for hit in search.find(record_types()[name], user, text, limit)
+            ]
+            hits.sort(key=lambda found: -found[1].score)
+            return {"results": [_shown(*found) for found in hits[:limit]]}, None
+
+        keys = [f"{name}: {access.visibility_key(user, name)}" for name in types]
+        return self.cached(build, {*types, user.record_type(), "team"}, "; ".join(keys))
+
+
+def _text(request) -> str:
+    text = request.query_params.get("q", "")
+    if "\0" in text:
+        raise bad_parameter("q", "Holds a NUL character.")
+    if not search.words_of(text):
+        raise bad_parameter("q", "Say what to look for.", "required")
+    if len(text) > MAX_SEARCH_LENGTH or len(text.split()) > MAX_SEARCH_WORDS:
+        detail = f"At most {MAX_SEARCH_WORDS} words, {MAX_SEARCH_LENGTH} characters."
+        raise bad_parameter("q", detail, "max_length")
+    return text
+
+
+def _types(request) -> list[str]:
+    """The types that were asked for, as far as the user may see any of them."""
+    asked = request.query_params.get("types")
+    names = sorted(record_types()) if asked is None else asked.split(",")
+    for name in names:
+        if name not in record_types():
+            raise bad_parameter("types", f"There is no '{name}'.", "unknown_type")
+    return [
+        name
+        for name in dict.fromkeys(names)
+        if access.scope_of(request.user, name, access.Verb.VIEW) != access.Scope.NONE
+    ]
+
+
+def _shown(record_type: str, hit: search.Hit) -> dict:
+    names = hit.record.summary_fields
+    return {
+        "record_type": record_type,
+        "id": hit.record.pk,
+        "score": hit.score,
+        "record": {name: getattr(hit.record, name) for name in names},
+        "matches": hit.matches,
+    }
