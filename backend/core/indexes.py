@@ -1,34 +1,25 @@
-"""Indexes that only PostgreSQL has, made by migrations of their own.
+"""Indexes that only PostgreSQL has."""
 
-As `Meta.indexes` they would become useless plain indexes on SQLite, or fail there.
-"""
-
-from django.db.migrations.operations.base import Operation
+from django.contrib.postgres.indexes import GinIndex
 
 
-class SearchIndex(Operation):
-    """The trigrams of `search_text`, organization by organization (core.search)."""
+class SearchIndex(GinIndex):
+    """The trigrams of a text, organization by organization (core.search).
 
-    reversible = True
+    Needs the extensions pg_trgm and btree_gin. SQLite looks at each text; there a
+    GinIndex would become a plain index that nothing uses.
+    """
 
-    def __init__(self, model_name: str):
-        self.model_name = model_name
+    def __init__(self, *, name, fields=("organization", "search_text"), **kwargs):
+        kwargs["opclasses"] = ("uuid_ops", "gin_trgm_ops")
+        super().__init__(name=name, fields=fields, **kwargs)
 
-    def state_forwards(self, app_label, state):
-        pass
+    def create_sql(self, model, schema_editor, using="", **kwargs):
+        if schema_editor.connection.vendor != "postgresql":
+            return "SELECT 'no index of trigrams here'"
+        return super().create_sql(model, schema_editor, using=using, **kwargs)
 
-    def database_forwards(self, app_label, schema_editor, from_state, to_state):
-        if schema_editor.connection.vendor == "postgresql":
-            table = to_state.apps.get_model(app_label, self.model_name)._meta.db_table
-            schema_editor.execute(
-                f"CREATE INDEX {table}_search ON {table} USING gin"
-                " (organization_id, search_text gin_trgm_ops) WHERE deleted_at IS NULL"
-            )
-
-    def database_backwards(self, app_label, schema_editor, from_state, to_state):
-        if schema_editor.connection.vendor == "postgresql":
-            table = from_state.apps.get_model(app_label, self.model_name)._meta.db_table
-            schema_editor.execute(f"DROP INDEX {table}_search")
-
-    def describe(self):
-        return f"Index the words of {self.model_name}"
+    def remove_sql(self, model, schema_editor, **kwargs):
+        if schema_editor.connection.vendor != "postgresql":
+            return "SELECT 'no index of trigrams here'"
+        return super().remove_sql(model, schema_editor, **kwargs)

@@ -1,9 +1,13 @@
 """Search: words that somebody remembers, more or less, and the records they mean.
 
 Every record keeps its searched fields as one plain text, `search_text`: in lower case,
-without accents, telephone numbers as digits alone. A word is found in it as it stands,
-and misspelt by its trigrams; on PostgreSQL one index serves both (core.indexes), on
-SQLite each text is looked at.
+without accents and punctuation, telephone numbers as digits alone. On PostgreSQL the
+trigrams of that text are indexed (core.indexes).
+
+Words are looked for as they stand, and where that is not enough, misspelt: the words of
+all records are known (`SearchWord`), each by what is left of it without one of its
+letters. A slip of the pen and the word that was meant have one of those in common,
+whatever the slip was.
 """
 
 import re
@@ -11,59 +15,81 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from heapq import nlargest
+from operator import or_
 
-from django.db import connection, models, transaction
-from django.db.models import F, Model, QuerySet, Value
-from rapidfuzz import fuzz
+from django.db.models import Model, Q, QuerySet
+from rapidfuzz.distance import OSA
 
-# How much of its trigrams a misspelt word must share with a part of a text.
-TRIGRAMS_SHARED = 0.5
-# How alike a misspelt word and a part of a text must be, of 100, to be taken for it.
-LIKENESS = 75
 # A shorter word is met in the middle of half of all texts: it is looked for where words
 # begin, and never guessed.
 SHORT = 3
-# Of more records than this that hold the words, these many are compared.
-COMPARED = 1000
+# Longer ones are no words.
+LONGEST_WORD = 30
+# So many words that a misspelt one may mean are tried, the likest first.
+MEANINGS = 12
+# Of more records than this that hold the words, the newest are compared.
+COMPARED = 200
+# How well a word fits where it is a whole word of a text, the beginning of one, or
+# within one; of what was not typed but may have been meant, at most MEANT of that.
+WHOLE, BEGINNING, WITHIN, MEANT = 1.0, 0.95, 0.6, 0.9
+# How much less each field counts than the one before it.
+FIELD_STEP = 0.01
 
-AROUND_WORDS = '()[]<>,;:"'
 PHONE = re.compile(r"\+?[\d\s()./-]*\d[\d\s()./-]*")
+WORD = re.compile(r"[^\W\d_]+")
 # What Unicode does not take apart into a letter and its accent, and what people leave
 # out.
 LETTERS = {
     **{"æ": "ae", "đ": "d", "ð": "d", "ħ": "h", "\u0131": "i", "ł": "l", "ø": "o"},
-    **{"œ": "oe", "þ": "th", "ŧ": "t", "'": "", "\u2019": "", "\0": ""},
+    **{"œ": "oe", "þ": "th", "ŧ": "t", "'": "", "\u2019": ""},
 }
 
 
 # Texts
 
 
-def fold(text: str) -> str:
+def plain(text: str) -> str:
     """A text without the differences that people do not remember."""
-    return "".join(_fold_character(character) for character in text)
+    return plain_with_places(text)[0]
 
 
-def _fold_character(character: str) -> str:
+def plain_with_places(text: str) -> tuple[str, list[int]]:
+    """The plain form of a text, and for each of its characters where it came from."""
+    phone = is_phone(text)
+    result, places = [], []
+    for place, character in enumerate(text):
+        for letter in _digit(character) if phone else _letters(character):
+            # One space between words, none at the ends. The zeros before a number are
+            # dialled by a caller nearby alone.
+            if not (letter == " " and (not result or result[-1] == " ")) and not (
+                phone and letter == "0" and not result
+            ):
+                result.append(letter)
+                places.append(place)
+    if result and result[-1] == " ":
+        result.pop()
+    return "".join(result), places
+
+
+def _digit(character: str) -> str:
+    return character if character.isdigit() else ""
+
+
+def _letters(character: str) -> str:
     if character.isascii():
-        return LETTERS.get(character, character.lower())
-    parts = unicodedata.normalize("NFKD", character.casefold())
-    plain = (c for c in parts if not unicodedata.combining(c))
-    return "".join(LETTERS.get(c, c) for c in plain)
+        letters = character.lower()
+    else:
+        parts = unicodedata.normalize("NFKD", character.casefold())
+        letters = "".join(c for c in parts if not unicodedata.combining(c))
+    return "".join(
+        LETTERS.get(letter, letter if letter.isalnum() else " ") for letter in letters
+    )
 
 
 def is_phone(text: str) -> bool:
     return bool(PHONE.fullmatch(text)) and sum(c.isdigit() for c in text) > SHORT
-
-
-def digits(text: str) -> str:
-    """The digits of a number, without the zeros that only a caller nearby dials."""
-    return re.sub(r"\D", "", text).lstrip("0")
-
-
-def searchable(text: str) -> str:
-    text = " ".join(text.split())
-    return digits(text) if is_phone(text) else fold(text)
 
 
 def texts_of(record: Model, name: str) -> list[str]:
@@ -76,81 +102,100 @@ def texts_of(record: Model, name: str) -> list[str]:
 
 
 def search_text(record: Model) -> str:
-    """What a record is found by: each text once, with a space before it."""
-    found = {
-        searchable(text)
+    """What a record is found by: each plain text once, with spaces around it."""
+    texts = {
+        plain(text)
         for name in record.searched_fields()
         for text in texts_of(record, name)
     }
-    return "".join(f" {text}" for text in sorted(found) if text)
+    return f" {' '.join(sorted(texts - {''}))} " if texts - {""} else ""
 
 
 def words_of(text: str) -> list[str]:
     """The words to look for, the longest first: they leave the fewest records."""
     text = text.strip()
-    if is_phone(text):
-        return [digits(text)]
-    return plain_words(text.split())
+    return plain_words([text] if is_phone(text) else text.split())
 
 
 def plain_words(words: Iterable[str]) -> list[str]:
-    plain = {searchable(word.strip(AROUND_WORDS)) for word in words}
-    return sorted((word for word in plain if word), key=lambda w: (-len(w), w))
+    found = {plain(word) for word in words} - {""}
+    return sorted(found, key=lambda word: (-len(word), word))
 
 
 # Conditions
 
 
-def holding(queryset: QuerySet, words: list[str]) -> QuerySet:
-    """The rows whose text holds every word."""
+def holding(queryset: QuerySet, words: list[str], before="", after="") -> QuerySet:
+    """The rows whose text holds every word, with this before and after it."""
     for word in words:
-        start = " " if len(word) < SHORT else ""
-        queryset = queryset.filter(search_text__contains=f"{start}{word}")
+        start = " " if len(word) < SHORT else before
+        queryset = queryset.filter(search_text__contains=f"{start}{word}{after}")
     return queryset
 
 
-class WordSimilarity(models.Func):
-    """How much a word is like the part of a text that is most like it, from 0 to 1."""
-
-    function = "word_similarity"
-    output_field = models.FloatField()
-
-
-class Resembles(models.Func):
-    """Whether a text has a part that a word may be a slip for."""
-
-    output_field = models.BooleanField()
-
-    def as_postgresql(self, compiler, connection):
-        # The operator, not the function: an index knows it.
-        return self.as_sql(
-            compiler, connection, template="(%(expressions)s)", arg_joiner=" <%% "
-        )
-
-    def as_sqlite(self, compiler, connection):
-        template = f"word_similarity(%(expressions)s) >= {LIKENESS / 100}"
-        return self.as_sql(compiler, connection, template=template)
-
-
-def word_similarity(word: str, text: str) -> float:
-    """The function of this name for SQLite; PostgreSQL has its own."""
-    return fuzz.partial_ratio(word, text) / 100 if word and text else 0.0
-
-
-def resembling(queryset: QuerySet, words: list[str]) -> QuerySet:
-    """The rows that have something like every word."""
-    for word in words:
-        if len(word) < SHORT:
-            queryset = queryset.filter(search_text__contains=f" {word}")
-        else:
-            queryset = queryset.filter(Resembles(Value(word), F("search_text")))
+def meaning(queryset: QuerySet, meanings: list[list[str]]) -> QuerySet:
+    """The rows that hold one of the meanings of every word."""
+    for words in meanings:
+        conditions = (Q(search_text__contains=f" {word}") for word in words)
+        queryset = queryset.filter(reduce(or_, conditions))
     return queryset
 
 
-def likeliest(queryset: QuerySet, words: list[str], limit: int) -> list[Model]:
-    """The first rows by the database's own measure."""
-    likeness = sum(WordSimilarity(Value(word), F("search_text")) for word in words)
-    return list(queryset.order_by(likeness.desc(), "pk")[:limit])
+# Misspelt words
+
+
+def shortened(word: str) -> set[str]:
+    """The word, and what is left of it without each of its letters."""
+    return {word, *(word[:at] + word[at + 1 :] for at in range(len(word)))}
+
+
+def vocabulary(records: Iterable[Model]) -> set[str]:
+    """The words of these records that somebody could mean; no addresses, no numbers."""
+    return {
+        word
+        for record in records
+        for name in record.searched_fields()
+        for text in texts_of(record, name)
+        if "@" not in text
+        for word in WORD.findall(plain(text))
+        if SHORT <= len(word) <= LONGEST_WORD
+    }
+
+
+def learn(organization_id, words: set[str]) -> None:
+    """Keep words that are new.
+
+    No constraint says that each stands once: two writers of one new name would wait for
+    each other, and a word that stands twice does no harm.
+    """
+    from core.models import SearchWord
+
+    known = SearchWord.objects.filter(organization=organization_id, shortened__in=words)
+    new = words - set(known.values_list("word", flat=True))
+    SearchWord.objects.bulk_create(
+        (
+            SearchWord(organization_id=organization_id, word=word, shortened=key)
+            for word in sorted(new)
+            for key in sorted(shortened(word))
+        ),
+        batch_size=1000,
+    )
+
+
+def meanings_of(organization_id, word: str) -> list[str]:
+    """The known words that a misspelt one may mean, the likest first."""
+    from core.models import SearchWord
+
+    if not SHORT <= len(word) <= LONGEST_WORD:
+        return []
+    known = SearchWord.objects.filter(
+        organization=organization_id, shortened__in=shortened(word)
+    )
+    words = set(known.values_list("word", flat=True)) - {word}
+    likeness = {other: OSA.normalized_similarity(word, other) for other in words}
+    # Those have two slips that lack a letter, and not the same one.
+    near = [other for other in words if OSA.distance(word, other) == 1]
+    return sorted(near, key=lambda other: (-likeness[other], other))[:MEANINGS]
 
 
 # Finding
@@ -174,94 +219,84 @@ class Hit:
 def find(model: type[Model], user, text: str, limit: int) -> list[Hit]:
     """The records of a type that fit a text best, of those that the user may see.
 
-    A record fits that holds every word, or, where there are too few of those, something
-    like it. What a role hides finds nothing.
+    A record fits that holds every word, or, where there are too few of those, a word
+    that each may mean. What a role hides finds nothing.
     """
     words = words_of(text)
     if not words:
         return []
     visible = model.objects.visible_to(user)
-    shown = model.searched_fields()
-    compared = holding(visible, words).values("pk")[:COMPARED]
-    with transaction.atomic():
-        records = likeliest(model.objects.filter(pk__in=compared), words, limit)
-        if len(records) < limit:
-            _set_threshold()
-            more = resembling(visible, words).exclude(pk__in=[r.pk for r in records])
-            records += likeliest(more, words, limit - len(records))
-    hits = (_hit(record, words, shown) for record in records)
-    return sorted(
-        (hit for hit in hits if hit),
-        key=lambda hit: (-hit.score, str(hit.record), hit.record.pk),
-    )
+    names = {*model.summary_fields, *model.searched_fields(), "search_text"}
+    found: dict = {}
+
+    def look(condition: QuerySet) -> int:
+        rows = condition.values("pk")[:COMPARED]
+        records = model.objects.filter(pk__in=rows).only(*names).order_by("-pk")
+        found.update((record.pk, record) for record in records)
+        return len(records)
+
+    meanings = [[word] for word in words]
+    if look(holding(visible, words)) == COMPARED:
+        # There are more: those that fit best must be among them.
+        look(holding(visible, words, " "))
+        look(holding(visible, words, " ", " "))
+    good = sum(_coarse(r, meanings) >= BEGINNING for r in found.values())
+    if good < limit:
+        meanings = [[word, *meanings_of(user.organization_id, word)] for word in words]
+        if any(len(words) > 1 for words in meanings):
+            look(meaning(visible, meanings))
+    likely = nlargest(3 * limit, found.values(), key=lambda r: _coarse(r, meanings))
+    hits = filter(None, (_hit(r, meanings, model.searched_fields()) for r in likely))
+    return sorted(hits, key=lambda hit: (-hit.score, str(hit.record), hit.record.pk))[
+        :limit
+    ]
 
 
-def _set_threshold() -> None:
-    """Say, for this transaction, what `<%` takes for alike."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            name = "pg_trgm.word_similarity_threshold"
-            cursor.execute(
-                "SELECT set_config(%s, %s, true)", [name, str(TRIGRAMS_SHARED)]
-            )
+def _coarse(record: Model, meanings: list[list[str]]) -> float:
+    """How well a record fits by all of its text at once."""
+    text = record.search_text.strip()
+    fits = (max(_fit(word, text, words[0])[0] for word in words) for words in meanings)
+    return sum(fits) / len(meanings)
 
 
-def _hit(record: Model, words: list[str], names) -> Hit | None:
+def _hit(record: Model, meanings: list[list[str]], names) -> Hit | None:
     """How a record fits by these of its fields; None where it does not."""
     texts = [
-        (name, text, *_with_places(text))
-        for name in names
+        (1 - FIELD_STEP * step, name, text, *plain_with_places(text))
+        for step, name in enumerate(names)
         for text in texts_of(record, name)
     ]
     total = 0.0
     found = defaultdict(set)
-    for word in words:
-        fits = [(_fit(word, plain), *rest) for *rest, plain, _ in texts]
-        places = {text: at for _, text, _, at in texts}
-        best = max((fit[0] for fit, *_ in fits), default=0)
+    for words in meanings:
+        best = 0.0
+        for weight, name, text, plain_text, places in texts:
+            for word in words:
+                fit, start = _fit(word, plain_text, words[0])
+                best = max(best, weight * fit)
+                if fit:
+                    place = (places[start], places[start + len(word) - 1] + 1)
+                    found[name, text].add(place)
         if not best:
             return None
         total += best
-        for (score, start, end), name, text in fits:
-            if score == best:
-                at = places[text]
-                found[name, text].add((at[start], at[end - 1] + 1))
     matches = [
         {"field": name, "text": text, "ranges": sorted(ranges)}
         for (name, text), ranges in found.items()
     ]
-    return Hit(record, round(total / len(words), 3), matches)
+    return Hit(record, round(total / len(meanings), 3), matches)
 
 
-def _with_places(text: str) -> tuple[str, list[int]]:
-    """The searchable form of a text, and for each character where it came from."""
-    plain, places = "", []
-    phone = is_phone(text.strip())
-    for place, character in enumerate(text):
-        if phone and (not character.isdigit() or (character == "0" and not plain)):
-            continue
-        folded = _fold_character(character)
-        plain += folded
-        places += [place] * len(folded)
-    return plain, places
+def _fit(word: str, text: str, typed: str) -> tuple[float, int]:
+    """How well a word fits a text, from 0 to 1, and where it begins.
 
-
-def _fit(word: str, text: str) -> tuple[float, int, int]:
-    """How well a word fits a text, from 0 to 1, and where.
-
-    A whole word fits best, then the beginning of one, its middle, and something alike.
+    A whole word fits best, then the beginning of one, then its middle; and any of these
+    less, where something else was typed.
     """
-    start = text.find(word)
-    if start >= 0:
-        end = start + len(word)
-        begins = start == 0 or not text[start - 1].isalnum()
-        ends = end == len(text) or not text[end].isalnum()
-        return 0.9 + 0.07 * begins + 0.03 * (begins and ends), start, end
-    if min(len(word), len(text)) < SHORT:
-        return 0.0, 0, 0
-    if len(text) <= len(word):
-        alike, start, end = fuzz.ratio(word, text), 0, len(text)
-    else:
-        found = fuzz.partial_ratio_alignment(word, text)
-        alike, start, end = found.score, found.dest_start, found.dest_end
-    return (0.85 * alike / 100, start, end) if alike >= LIKENESS else (0.0, 0, 0)
+    padded = f" {text} "
+    meant = 1 if word == typed else MEANT * OSA.normalized_similarity(word, typed)
+    for fit, part in ((WHOLE, f" {word} "), (BEGINNING, f" {word}"), (WITHIN, word)):
+        start = padded.find(part)
+        if start >= 0:
+            return fit * meant, start - 1 + part.index(word)
+    return 0.0, 0

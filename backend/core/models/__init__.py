@@ -10,6 +10,7 @@ from .record import (
     ScopedQuerySet,
     unique_among_live,
 )
+from .search import SearchWord
 from .security import SecurityEvent
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Record",
     "RecordQuerySet",
     "ScopedQuerySet",
+    "SearchWord",
     "SecurityEvent",
     "unique_among_live",
 ]

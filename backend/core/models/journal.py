@@ -20,7 +20,7 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.utils import timezone
 
-from core import access, cache
+from core import access, cache, search
 from core.exceptions import StaleRecord
 from core.ids import new_id
 
@@ -262,6 +262,7 @@ class Changes:
             **{field.attname: getattr(record, field.attname) for field in fields},
         ):
             raise StaleRecord()
+        self._learn([record], changed)
         record.after_write(changed)
         self._journal(
             [
@@ -286,6 +287,7 @@ class Changes:
             record.organization_id = self.change_set.organization_id
             record.before_write()
         model._base_manager.bulk_create(records, batch_size=BATCH_SIZE)
+        self._learn(records, model.journaled_fields())
         self._journal(
             [
                 Change(
@@ -331,6 +333,7 @@ class Changes:
             update_fields=sorted(written),
             batch_size=BATCH_SIZE,
         )
+        self._learn([record for record, _ in updates], written)
         self._journal(rows)
 
     # What all of them do
@@ -350,6 +353,15 @@ class Changes:
         if "owner" in changed and record.owner_id != self.actor.pk:
             self._require(access.Verb.ASSIGN, record)
         record.guard(self.actor, changed)
+
+    def _learn(self, records: Sequence[Journaled], changed: Iterable[str]) -> None:
+        """Let searches know the words of records whose searched fields are new."""
+        model = type(records[0])
+        if issubclass(model, Record) and not set(changed).isdisjoint(
+            model.searched_fields()
+        ):
+            words = search.vocabulary(records)
+            search.learn(self.change_set.organization_id, words)
 
     def _journal(self, changes: Iterable[Change]) -> None:
         if self.change_set._state.adding:

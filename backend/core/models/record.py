@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from core.access import Verb, owner_filter
 from core.ids import new_id
+from core.indexes import SearchIndex
 from core.jsonvalues import check
 from core.search import search_text
 
@@ -170,6 +171,7 @@ class Record(Journaled):
                 name="%(class)s_owned",
                 condition=models.Q(deleted_at=None),
             ),
+            SearchIndex(name="%(class)s_search", condition=models.Q(deleted_at=None)),
         ]
 
     def __str__(self):

@@ -91,7 +91,7 @@ def _text(request) -> str:
     text = request.query_params.get("q", "")
     if "\0" in text:
         raise bad_parameter("q", "Holds a NUL character.")
-    if not search.words_of(text):
+    if not text.strip():
         raise bad_parameter("q", "Say what to look for.", "required")
     if len(text) > MAX_SEARCH_LENGTH or len(text.split()) > MAX_SEARCH_WORDS:
         detail = f"At most {MAX_SEARCH_WORDS} words, {MAX_SEARCH_LENGTH} characters."
