@@ -61,6 +61,7 @@ class Contact(Record):
         *("first_name", "last_name", "email", "company_name"),
         *("phone", "phone_e164", "mobile", "mobile_e164", "city"),
     )
+    derived_from = {"phone_e164": "phone", "mobile_e164": "mobile"}
     import_headers = CONTACT_HEADERS
     import_match = (
         ("email",),

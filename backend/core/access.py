@@ -1,12 +1,15 @@
 """Who may do what: verbs, scopes, and the questions that the other blocks ask.
 
 A user answers `scope(record_type, verb)` with a `Scope`, from their role, and
-`team_ids` with their own team and those below it. Everything that depends on rights
+`team_ids` with their own team and those below it, and `field_rights(record_type)` with
+the fields that they may not see or not edit. Everything that depends on rights
 asks here or through `RecordQuerySet.visible_to`.
 """
 
 from django.db import models
 from rest_framework.exceptions import PermissionDenied
+
+from core.field_rights import NO_LIMITS, FieldRights
 
 
 class Scope(models.TextChoices):
@@ -35,6 +38,21 @@ def scope_of(user, record_type: str, verb: str) -> Scope:
     if not (user.is_authenticated and user.is_active):
         return Scope.NONE
     return user.scope(record_type, verb)
+
+
+def field_rights(user, record_type: str) -> FieldRights:
+    """Which fields the user may not see or not edit; the system may all.
+
+    Anonymous people see no records, and so no fields.
+    """
+    if user is None or not user.is_authenticated:
+        return NO_LIMITS
+    return user.field_rights(record_type)
+
+
+def hidden_fields(user, record_type: str) -> frozenset[str]:
+    """The fields, and entries of custom fields, that are not there for the user."""
+    return field_rights(user, record_type).hidden
 
 
 def owner_filter(user, record_type: str, verb: str, owner: str = "owner") -> models.Q:
@@ -103,10 +121,13 @@ def refusal(user, record_type: str, verb: str) -> PermissionDenied:
 
 
 def visibility_key(user, record_type: str) -> str:
-    """Users with equal keys see the same records of a type: they may share answers."""
+    """Users with equal keys see the same of a type: they may share answers."""
     scope = scope_of(user, record_type, Verb.VIEW)
     if scope == Scope.ALL:
-        return "all"
-    if scope == Scope.TEAM and user.team_id:
-        return f"team {user.team_id}"
-    return f"own {user.pk}" if scope in (Scope.OWN, Scope.TEAM) else "none"
+        whose = "all"
+    elif scope == Scope.TEAM and user.team_id:
+        whose = f"team {user.team_id}"
+    else:
+        whose = f"own {user.pk}" if scope in (Scope.OWN, Scope.TEAM) else "none"
+    hidden = hidden_fields(user, record_type)
+    return f"{whose} without {sorted(hidden)}" if hidden else whose

@@ -13,8 +13,9 @@ from rest_framework.exceptions import APIException, ParseError
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from core import audit, history, undo
-from core.access import Scope, Verb, scope_of
+from core import audit, history, job_errors, undo
+from core.access import Scope, Verb, field_rights, scope_of
+from core.concealment import LimitedAdmin, RevealedForm, conceal
 from core.fields import TagsField
 from core.models import (
     Change,
@@ -31,7 +32,7 @@ from core.parsers import loads
 HISTORY_ENTRIES = 200
 
 
-class JournaledForm(forms.ModelForm):
+class JournaledForm(RevealedForm, forms.ModelForm):
     """Knows the version it shows, so that a save never overwrites somebody's work."""
 
     shown_version = forms.IntegerField(widget=forms.HiddenInput, required=False)
@@ -125,7 +126,7 @@ class ScopedAdmin(ModelAdmin):
         return request.user.has_perm(permission, obj)
 
 
-class JournaledAdmin(ScopedAdmin):
+class JournaledAdmin(LimitedAdmin, ScopedAdmin):
     """What is written here is a change set with the source "admin"."""
 
     form = JournaledForm
@@ -163,10 +164,10 @@ class JournaledAdmin(ScopedAdmin):
         values = {name: getattr(obj, name) for name in names}
         with self.change_set(request) as changes:
             if not change:
-                changes.save(obj, **values)
+                changes.save(obj, **self.written(request, None, values))
                 return
             stored = self.model.objects.select_for_update(of=("self",)).get(pk=obj.pk)
-            changes.save(stored, **values)
+            changes.save(stored, **self.written(request, stored, values))
 
     def changeform_view(self, request, *args, **kwargs):
         """A lost race on a unique value, or a right that is missing, is said so."""
@@ -191,7 +192,7 @@ class JournaledAdmin(ScopedAdmin):
             "title": _("Change history: %s") % record,
             "opts": self.opts,
             "object": record,
-            "entries": [history.entry(change, record) for change in changes],
+            "entries": [history.entry(c, record, request.user) for c in changes],
             **(extra_context or {}),
         }
         return TemplateResponse(request, self.object_history_template, context)
@@ -255,7 +256,7 @@ class RecordAdmin(JournaledAdmin):
             for record in objs
             if not self.has_delete_permission(request, record)
         }
-        names = [str(record) for record in objs]
+        names = [str(conceal(record, request.user)) for record in objs]
         return names, {self.opts.verbose_name_plural: len(names)}, refused, []
 
     @admin.action(description="Restore the selected records")
@@ -291,6 +292,8 @@ class ReadOnlyAdmin(ScopedAdmin):
 
 
 class ReadOnlyInline(TabularInline):
+    """Rows that the program wrote, as far as the user may see what they are about."""
+
     extra = 0
     per_page = 50
     can_delete = False
@@ -304,11 +307,28 @@ class ReadOnlyInline(TabularInline):
     def has_view_permission(self, request, obj=None):
         return True
 
+    def get_queryset(self, request):
+        # Django makes an inline for each request.
+        self.user = request.user
+        return super().get_queryset(request)
+
 
 class ChangeInline(ReadOnlyInline):
     model = Change
-    fields = ("record_type", "record_id", "verb", "version", "before", "after")
+    fields = ("record_type", "record_id", "verb", "version", "was", "became")
     readonly_fields = fields
+
+    @admin.display(description="before")
+    def was(self, change):
+        return self._shown(change)[0]
+
+    @admin.display(description="after")
+    def became(self, change):
+        return self._shown(change)[1]
+
+    def _shown(self, change):
+        rights = field_rights(self.user, change.record_type)
+        return rights.shown_change(change.before or {}, change.after or {})
 
 
 @admin.register(ChangeSet)
@@ -382,8 +402,16 @@ class SecurityEventAdmin(ReadOnlyAdmin):
 
 class JobErrorInline(ReadOnlyInline):
     model = JobError
-    fields = ("line", "column", "code", "message")
+    fields = ("line", "of_column", "code", "told")
     readonly_fields = fields
+
+    @admin.display(description="column")
+    def of_column(self, error):
+        return job_errors.shown(error, self.user)["column"]
+
+    @admin.display(description="message")
+    def told(self, error):
+        return job_errors.shown(error, self.user)["message"]
 
 
 @admin.register(Job)

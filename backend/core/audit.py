@@ -12,7 +12,7 @@ from datetime import datetime
 import django_filters as filters
 from django.db.models import Model, Q, QuerySet
 
-from core.access import owner_filter
+from core.access import field_rights, owner_filter
 from core.exceptions import bad_parameter
 from core.filters import AddressFilter, MomentFilter, PersonFilter
 from core.history import summary_of
@@ -128,7 +128,7 @@ def page(request, rows: list[QuerySet]) -> dict:
     count = sum(queryset.count() for queryset in rows)
     links = number_links(request, number, size, count)
     found = places(rows, number * size)[(number - 1) * size :]
-    return {**links, "results": entries(found)}
+    return {**links, "results": entries(found, request.user)}
 
 
 def _cursor_page(request, rows, size) -> dict:
@@ -145,7 +145,7 @@ def _cursor_page(request, rows, size) -> dict:
         found.reverse()
     return {
         **cursor_links(request, cursor, found, more),
-        "results": entries(found),
+        "results": entries(found, request.user),
     }
 
 
@@ -176,28 +176,30 @@ def _beyond(log: int, start: Place, backwards: bool) -> Q:
     return Q((f"created_at__{side}e", moment)) if same_moment_too else after
 
 
-def entries(found: list[Place]) -> list[dict]:
-    """What stands at these places."""
+def entries(found: list[Place], user) -> list[dict]:
+    """What stands at these places, as far as the user may see it."""
     shown = {}
     for number, log in enumerate(LOGS):
         ids = [pk for _, at, pk in found if at == number]
         rows = log.model.objects.select_related(log.related).in_bulk(ids)
         for pk, row in rows.items():
-            shown[number, pk] = _entry(row)
+            shown[number, pk] = _entry(row, user)
     return [shown[log, pk] for _, log, pk in found]
 
 
-def _entry(row: Change | SecurityEvent) -> dict:
+def _entry(row: Change | SecurityEvent, user) -> dict:
     if isinstance(row, Change):
         origin = row.change_set
+        rights = field_rights(user, row.record_type)
+        before, after = rights.shown_change(row.before or {}, row.after or {})
         told = {
             "id": f"change-{row.pk}",
             "kind": "change",
             "action": row.verb,
             "actor": summary_of(origin.actor),
             "version": row.version,
-            "before": row.before or {},
-            "after": row.after or {},
+            "before": before,
+            "after": after,
             "detail": {},
             "source": origin.source,
             "reason": origin.reason,

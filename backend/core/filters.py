@@ -240,6 +240,11 @@ class Search(SearchFilter):
             return queryset.none()
         return search.holding(queryset, words)
 
+    def filter_queryset(self, request, queryset, view):
+        if not view.search_fields and self.get_search_terms(request):
+            return queryset.none()
+        return super().filter_queryset(request, queryset, view)
+
     def get_search_terms(self, request):
         text = request.query_params.get(self.search_param, "")
         if "\0" in text:

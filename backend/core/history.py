@@ -3,6 +3,7 @@
 from django.db.models import F
 from rest_framework import serializers
 
+from core import access
 from core.models import Change, ChangeSet, Journaled
 from core.models.journal import snapshot
 from core.serializers import StrictSerializer
@@ -45,22 +46,27 @@ def changes_of(record: Journaled):
     ).select_related("change_set__actor")
 
 
-def select(record: Journaled, queryset, extra=()) -> list[tuple[dict, tuple]]:
+def select(record: Journaled, user, queryset, extra=()) -> list[tuple[dict, tuple]]:
     """The rows of a page of `changes_of`, for Pagination.paginate."""
     return [
-        (entry(change, record), tuple(getattr(change, name) for name in extra))
+        (entry(change, record, user), tuple(getattr(change, name) for name in extra))
         for change in queryset
     ]
 
 
-def entry(change: Change, record: Journaled) -> dict:
-    created = change.verb == Change.Verb.CREATE
+def entry(change: Change, record: Journaled, user) -> dict:
+    """What the user may see of a change."""
+    before, after = change.before or {}, change.after
+    if change.verb == Change.Verb.CREATE:
+        after = created_values(record, change)
+    rights = access.field_rights(user, change.record_type)
+    before, after = rights.shown_change(before, after)
     return {
         "id": change.pk,
         "verb": change.verb,
         "version": change.version,
-        "before": change.before or {},
-        "after": created_values(record, change) if created else change.after,
+        "before": before,
+        "after": after,
         "created_at": change.created_at,
         "change_set": reference(change.change_set),
     }

@@ -144,16 +144,16 @@ class Cursor:
     values: list
     backwards: bool
 
-    def encode(self, request) -> str:
-        content = [query_digest(request), int(self.backwards), self.values]
+    def encode(self, request, ordering: Ordering = ()) -> str:
+        content = [query_digest(request, ordering), int(self.backwards), self.values]
         return signing.dumps(content, salt="cursor")
 
     @classmethod
-    def decode(cls, request) -> "Cursor | None":
+    def decode(cls, request, ordering: Ordering = ()) -> "Cursor | None":
         """The request's cursor; None on the first page.
 
-        Signed, so that nothing but what `encode` gave comes in, and bound to the query,
-        so that it is not used with other filters.
+        Signed, so that nothing but what `encode` gave comes in, and bound to the query
+        and its ordering, so that it is not used with others.
         """
         text = request.query_params["cursor"]
         if not text:
@@ -162,24 +162,25 @@ class Cursor:
             digest, backwards, values = signing.loads(text, salt="cursor")
         except signing.BadSignature:
             raise bad_parameter("cursor", "This is not a cursor of ours.") from None
-        if digest != query_digest(request):
+        if digest != query_digest(request, ordering):
             raise bad_parameter(
                 "cursor", "This cursor belongs to another query.", "wrong_query"
             )
         return cls(values, bool(backwards))
 
 
-def query_digest(request) -> str:
+def query_digest(request, ordering: Ordering) -> str:
     query = [
         pair
         for pair in sorted(request.query_params.items())
         if pair[0] not in ("cursor", "page_size")
     ]
-    return hashlib.blake2b(f"{request.path}{query}".encode(), digest_size=8).hexdigest()
+    text = f"{request.path}{query}{ordering}"
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def cursor_page(request, queryset, ordering, select, size) -> dict:
-    cursor = Cursor.decode(request)
+    cursor = Cursor.decode(request, ordering)
     backwards = cursor is not None and cursor.backwards
     if cursor:
         queryset = queryset.filter(beyond(queryset.model, ordering, cursor))
@@ -191,12 +192,14 @@ def cursor_page(request, queryset, ordering, select, size) -> dict:
         rows.reverse()
 
     return {
-        **cursor_links(request, cursor, [values for _, values in rows], more),
+        **cursor_links(request, cursor, [values for _, values in rows], more, ordering),
         "results": [answer for answer, _ in rows],
     }
 
 
-def cursor_links(request, cursor: Cursor | None, places: list, more: bool) -> dict:
+def cursor_links(
+    request, cursor: Cursor | None, places: list, more: bool, ordering: Ordering = ()
+) -> dict:
     """What a page says beside its results.
 
     Args:
@@ -208,7 +211,7 @@ def cursor_links(request, cursor: Cursor | None, places: list, more: bool) -> di
     def link(values, backwards):
         place = Cursor([to_json(value) for value in values], backwards)
         url = request.build_absolute_uri()
-        return replace_query_param(url, "cursor", place.encode(request))
+        return replace_query_param(url, "cursor", place.encode(request, ordering))
 
     has_next = places and (more or backwards)
     has_previous = places and (more if backwards else cursor is not None)

@@ -22,6 +22,7 @@ from django.http import Http404, HttpResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from core import access
 from core.exceptions import Busy, Conflict, TooLarge
 from core.renderers import dumps
 from core.security import note_refusal
@@ -151,6 +152,9 @@ def _unique_conflict(exc: IntegrityError, context: dict) -> Conflict | None:
     constraint = violated_constraint(exc, getattr(view, "model", None))
     if constraint is None:
         return None
+    hidden = access.hidden_fields(context["request"].user, view.record_type)
+    if hidden & set(constraint.fields):
+        return Conflict("Another record has a value that must be unique.", "unique")
     return unique_conflict(view.model, constraint)
 
 

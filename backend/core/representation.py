@@ -4,6 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from django.db.models import ForeignKey, Model, QuerySet
 
+from core import access
+from core.field_rights import CUSTOM, without_keys
+
 
 class Representation:
     """The fields of a model that the API shows, as columns to select.
@@ -11,7 +14,14 @@ class Representation:
     A relation shows as the id of the other record, or, expanded, as its summary.
     """
 
-    def __init__(self, model: type[Model], names: Iterable[str]):
+    def __init__(
+        self,
+        model: type[Model],
+        names: Iterable[str],
+        hidden_keys: frozenset[str] = frozenset(),
+    ):
+        """`hidden_keys`: entries of the custom fields that are left out."""
+        self.hidden_keys = hidden_keys
         self.fields = {name: model._meta.get_field(name) for name in names}
         self.relations = {
             name: field.related_model
@@ -25,13 +35,20 @@ class Representation:
         """One (answer, values of the extra columns) for each row of the queryset."""
         columns = [self.fields[name].attname for name in names]
         width = len(names)
-        return [
+        rows = [
             (dict(zip(names, row, strict=False)), row[width:])
             for row in queryset.values_list(*columns, *extra)
         ]
+        if self.hidden_keys and CUSTOM in names:
+            for answer, _ in rows:
+                answer[CUSTOM] = without_keys(answer[CUSTOM], self.hidden_keys)
+        return rows
 
     def of(self, record: Model, names: Sequence[str]) -> dict:
-        return {name: getattr(record, self.fields[name].attname) for name in names}
+        answer = {name: getattr(record, self.fields[name].attname) for name in names}
+        if self.hidden_keys and CUSTOM in names:
+            answer[CUSTOM] = without_keys(answer[CUSTOM], self.hidden_keys)
+        return answer
 
     def expand(self, answers: list[dict], relations: Iterable[str], user) -> None:
         """Put summaries in the place of ids; null where the user may not see it.
@@ -42,9 +59,8 @@ class Representation:
             model = self.relations[name]
             ids = {answer[name] for answer in answers} - {None}
             visible = model.objects.visible_to(user).filter(pk__in=ids)
-            summaries = {
-                summary["id"]: summary
-                for summary in visible.values(*model.summary_fields)
-            }
+            hidden = access.hidden_fields(user, model.record_type())
+            shown = [name for name in model.summary_fields if name not in hidden]
+            summaries = {summary["id"]: summary for summary in visible.values(*shown)}
             for answer in answers:
                 answer[name] = summaries.get(answer[name])

@@ -89,6 +89,12 @@ class RecordSerializer(StrictSerializer, serializers.ModelSerializer):
         return []
 
 
+def narrowed_serializer(base, names) -> type[RecordSerializer]:
+    """The serializer class with some of its fields alone."""
+    meta = type("Meta", (base.Meta,), {"fields": tuple(names)})
+    return type(base.__name__, (base,), {"Meta": meta})
+
+
 def record_serializer(model, names) -> type[RecordSerializer]:
     """The serializer class of a model with these fields."""
     meta = type("Meta", (), {"model": model, "fields": tuple(names)})

@@ -28,6 +28,7 @@ KIND = "undo"
 BATCH_RECORDS = 1000
 # Up to this many changes are undone while the caller waits; more are a job.
 AT_ONCE = 200
+NOT_ALLOWED = "Your role does not allow to change it."
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,15 @@ class Batch:
     undone: int = 0
     conflicts: list[Leftover] = field(default_factory=list)
     last: str | None = None
+    actor: object = None
 
     def report(self, net: NetChange, code: str, detail: str, field=None) -> None:
-        self.conflicts.append(
-            Leftover(net.record_type, str(net.record_id), code, detail, field)
-        )
+        """Note a conflict; a field that the actor does not see has no name."""
+        hidden = field in access.hidden_fields(self.actor, net.record_type)
+        name = None if hidden else field
+        leftover = Leftover(net.record_type, str(net.record_id), code, detail, name)
+        if not (hidden and leftover in self.conflicts):
+            self.conflicts.append(leftover)
 
 
 def undo_batch(
@@ -84,7 +89,7 @@ def undo_batch(
         after: the id of the last record of the batch before.
     """
     net_changes, last = _net_changes(change_set, after, limit)
-    batch = Batch(last=last)
+    batch = Batch(last=last, actor=changes.actor)
     by_type = defaultdict(dict)
     for record_id, net in net_changes.items():
         by_type[net.record_type][record_id] = net
@@ -164,15 +169,21 @@ def _taken_back(
         wanted = _unchanged(record, before, net, batch)
     if not wanted:
         return None
+    rights = access.field_rights(changes.actor, net.record_type)
+    for name in rights.locked_fields(before, {**before, **wanted}):
+        batch.report(net, "permission_denied", NOT_ALLOWED, name)
+        del wanted[name]
+    if not wanted:
+        return None
     verb = access.Verb.DELETE if "deleted_at" in wanted else access.Verb.EDIT
     if changes.actor and not access.reaches(changes.actor, record, verb):
-        batch.report(net, "permission_denied", "Your role does not allow to change it.")
+        batch.report(net, "permission_denied", NOT_ALLOWED)
         return None
     for name, value in wanted.items():
         model_field = record._meta.get_field(name)
         setattr(record, model_field.attname, from_json(model_field, value))
     try:
-        changes.require_change(record, set(wanted))
+        changes.require_change(record, set(wanted), before)
         record.clean()
     except APIException as refusal:
         batch.report(net, refusal.detail.code, str(refusal.detail))

@@ -72,7 +72,7 @@ class UserAdmin(JournaledAdmin, DjangoUserAdmin):
 @admin.register(Role)
 class RoleAdmin(JournaledAdmin):
     list_display = ("name", "requires_two_factor", "built_in")
-    fields = ("name", "requires_two_factor", "rights")
+    fields = ("name", "requires_two_factor", "rights", "field_rights")
 
     def has_change_permission(self, request, obj=None):
         return super().has_change_permission(request, obj) and not (

@@ -11,10 +11,14 @@ from rest_framework.exceptions import PermissionDenied
 
 from core.access import Scope, Verb, reaches, scope_of
 from core.exceptions import Conflict
+from core.field_rights import NO_LIMITS, FieldRights, field_rights, is_limitable
+from core.jsonvalues import check
 from core.models import Journaled, JournaledQuerySet
 from core.models.journal import snapshot
 from core.registry import record_types
 from user_management.roles import ANY_RECORD, SYSTEM_TYPES
+
+MAX_FIELDS = 200
 
 
 class OrganizationQuerySet(JournaledQuerySet):
@@ -34,6 +38,12 @@ class Role(Journaled):
         default=dict,
         blank=True,
         help_text='{record type, or "*" for any other: {verb: none, own, team, all}}',
+    )
+    field_rights = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text='{record type: {"hidden": [fields], "read_only": [fields]}}; a field'
+        " may be an entry of the custom fields: custom_fields.<key>.",
     )
     requires_two_factor = models.BooleanField(
         default=False,
@@ -73,11 +83,38 @@ class Role(Journaled):
                         {"rights": f"'{record_type}': no such right: {verb}, {scope}."}
                     )
 
+        self._clean_field_rights()
+
+    def _clean_field_rights(self):
+        def refuse(detail):
+            raise ValidationError({"field_rights": detail})
+
+        if not isinstance(self.field_rights, dict):
+            refuse("Give an object.")
+        for record_type, lists in self.field_rights.items():
+            model = record_types().get(record_type)
+            if model is None:
+                refuse(f"There is no '{record_type}'.")
+            if not isinstance(lists, dict):
+                refuse(f"Give an object for '{record_type}'.")
+            for kind, names in lists.items():
+                if kind not in ("hidden", "read_only"):
+                    refuse(f"'{record_type}': give hidden and read_only.")
+                if not isinstance(names, list) or len(names) > MAX_FIELDS:
+                    refuse(f"'{record_type}': give a list of at most {MAX_FIELDS}.")
+                for name in names:
+                    if not is_limitable(model, name):
+                        refuse(f"'{record_type}' has no field '{name}' to limit.")
+        try:
+            check(self.field_rights)
+        except ValueError as error:
+            refuse(str(error))
+
     def guard(self, actor, changed):
         """Nobody gives more rights than they have; built-in roles stay as they are."""
         if self.built_in:
             raise Conflict("Built-in roles cannot be changed: copy it.", "built_in")
-        if "rights" in changed and not self.is_within(actor.role):
+        if changed & {"rights", "field_rights"} and not self.is_within(actor.role):
             raise PermissionDenied("These rights are more than your own.")
 
     def is_within(self, other: "Role") -> bool:
@@ -87,6 +124,21 @@ class Role(Journaled):
             reach.index(self.scope(name, verb)) <= reach.index(other.scope(name, verb))
             for name in (*SYSTEM_TYPES, *record_types())
             for verb in Verb
+        ) and all(
+            self.fields(name).within(other.fields(name))
+            for name in other.field_rights
+            if any(self.scope(name, verb) != Scope.NONE for verb in Verb)
+        )
+
+    def fields(self, record_type: str) -> FieldRights:
+        """Which fields of this type its holders do not see, or do not edit."""
+        lists = self.field_rights and self.field_rights.get(record_type)
+        if not lists:
+            return NO_LIMITS
+        return field_rights(
+            record_types()[record_type],
+            tuple(lists.get("hidden", ())),
+            tuple(lists.get("read_only", ())),
         )
 
     def scope(self, record_type: str, verb: str) -> Scope:
@@ -283,6 +335,9 @@ class User(AbstractBaseUser, Journaled):
 
     def scope(self, record_type: str, verb: str) -> Scope:
         return self.role.scope(record_type, verb)
+
+    def field_rights(self, record_type: str) -> FieldRights:
+        return self.role.fields(record_type)
 
     # The questions of the Django admin, answered from the role.
 

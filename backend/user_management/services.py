@@ -78,7 +78,7 @@ def hand_over(actor, user: User, heir: User, *, deactivate: bool, **params) -> J
     Raises:
         PermissionDenied: the actor may not edit and assign everybody's records.
     """
-    require_hand_over(actor, deactivate)
+    require_hand_over(actor, user, deactivate)
     return submit(
         Job(
             organization=actor.organization,
@@ -95,7 +95,7 @@ def hand_over(actor, user: User, heir: User, *, deactivate: bool, **params) -> J
     )
 
 
-def require_hand_over(actor, deactivate: bool) -> None:
+def require_hand_over(actor, user: User, deactivate: bool) -> None:
     needed = [
         (name, verb)
         for name in record_types()
@@ -106,6 +106,9 @@ def require_hand_over(actor, deactivate: bool) -> None:
     for record_type, verb in needed:
         if access.scope_of(actor, record_type, verb) != access.Scope.ALL:
             raise access.refusal(actor, record_type, verb)
+    for name in record_types():
+        rights = access.field_rights(actor, name)
+        rights.require({"owner": user.pk}, {"owner": None})
 
 
 @handles(HAND_OVER)
@@ -118,7 +121,7 @@ class HandOverHandler(JobHandler):
             for name in ("user", "heir")
         )
         try:
-            require_hand_over(job.owner, job.params["deactivate"])
+            require_hand_over(job.owner, user, job.params["deactivate"])
         except access.PermissionDenied as refusal:
             raise JobFailed("permission_denied", str(refusal.detail)) from refusal
         if not heir.is_active:

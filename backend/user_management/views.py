@@ -76,7 +76,7 @@ class RoleViewSet(JournaledViewSet):
     """What people may do. Built-in roles can be copied, not changed."""
 
     model = Role
-    fields = ("name", "rights", "built_in")
+    fields = ("name", "rights", "field_rights", "requires_two_factor", "built_in")
     default_ordering = "name"
 
 

@@ -10,7 +10,7 @@ from django.conf import settings
 from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 
 from core import access
-from core.importing.mapping import BadMapping, ColumnMap
+from core.importing.mapping import BadMapping, ColumnMap, unknown_target
 from core.importing.reading import (
     Layout,
     UnreadableFile,
@@ -25,6 +25,7 @@ from core.importing.rows import (
     known_headers,
     targets,
 )
+from core.job_errors import leads_to_hidden
 from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import ChangeSet, Job, JobError
 from core.origin import kept_origin
@@ -62,7 +63,7 @@ def start(user, file, model, mapping: dict | None, *, mode, **params) -> Job:
         file.seek(0)  # a repeated transaction has read it before
         with path.open("wb") as copy:
             shutil.copyfileobj(file, copy)
-        layout, column_map = read_layout(path, model, mapping)
+        layout, column_map = read_layout(path, model, mapping, user)
         job.counts = dict.fromkeys(Outcome.values, 0)
         job.params = {
             "record_type": model.record_type(),
@@ -84,7 +85,7 @@ def require_rights(user, model, mode: str) -> None:
         access.require_some(user, model.record_type(), access.Verb.CREATE)
 
 
-def read_layout(path, model, mapping):
+def read_layout(path, model, mapping, user):
     """How a file is written, and where its columns go.
 
     Raises:
@@ -94,7 +95,7 @@ def read_layout(path, model, mapping):
         layout = detect(path)
     except UnreadableFile as fault:
         raise ValidationError({"file": ErrorDetail(fault.detail, fault.code)}) from None
-    headers = known_headers(model)
+    headers = known_headers(model, user)
     if mapping is not None and not (
         isinstance(mapping, dict)
         and all(isinstance(target, str | None) for target in mapping.values())
@@ -106,8 +107,12 @@ def read_layout(path, model, mapping):
             column_map = ColumnMap.suggest(layout.columns, headers)
         else:
             column_map = ColumnMap.given(
-                layout.columns, mapping, targets(model), headers
+                layout.columns, mapping, targets(model, user), headers
             )
+        rights = access.field_rights(user, model.record_type())
+        for column, target in column_map.as_dict().items():
+            if target and leads_to_hidden(target, rights):
+                raise unknown_target(column, target)
     except BadMapping as fault:
         raise ValidationError(
             {"mapping": ErrorDetail(fault.detail, fault.code)}

@@ -50,6 +50,11 @@ class BadMapping(Exception):
         return self.detail
 
 
+def unknown_target(column: str, target: str) -> BadMapping:
+    detail = f"Column “{column}” cannot go to “{target}”: there is no such field."
+    return BadMapping("unknown_target", detail, column)
+
+
 class _Source(NamedTuple):
     """Where `values` finds a value: the cell, and for Google's pairs its label cell."""
 
@@ -186,12 +191,7 @@ class ColumnMap:
                     "unknown_column", f"The file has no column “{column}”.", column
                 )
             if target and not _is_allowed(target, allowed):
-                raise BadMapping(
-                    "unknown_target",
-                    f"Column “{column}” cannot go to “{target}”: there is no such "
-                    "field.",
-                    column,
-                )
+                raise unknown_target(column, target)
         targets = tuple(mapping.get(column) or None for column in columns)
         order = _preferred_order(columns, headers) if headers else ()
         return cls(tuple(columns), targets, order, "mobile" in allowed)

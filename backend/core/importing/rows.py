@@ -58,16 +58,30 @@ def importable_fields(model: type[Record]) -> dict[str, models.Field]:
     }
 
 
-def targets(model: type[Record]) -> list[str]:
-    """Where a column can go by a field's name; an external id names its system too."""
+def targets(model: type[Record], user=None) -> list[str]:
+    """Where a column can go by a field's name; an external id names its system too.
+
+    If the `user` is given, only what they see.
+    """
     fields = importable_fields(model)
-    return [n for n, f in fields.items() if not isinstance(f, ExternalIdsField)]
+    hidden = access.hidden_fields(user, model.record_type())
+    return [
+        name
+        for name, field in fields.items()
+        if not isinstance(field, ExternalIdsField) and name not in hidden
+    ]
 
 
-def known_headers(model: type[Record]) -> dict[str, str]:
+def known_headers(model: type[Record], user=None) -> dict[str, str]:
     """Normalised headers that mean a field: the type's own list, and field names."""
-    names = {name.replace("_", " "): name for name in targets(model)}
-    return {**names, **model.import_headers}
+    names = {name.replace("_", " "): name for name in targets(model, user)}
+    hidden = access.hidden_fields(user, model.record_type())
+    headers = {
+        header: target
+        for header, target in model.import_headers.items()
+        if target.partition(".")[0] not in hidden
+    }
+    return {**names, **headers}
 
 
 @dataclass
@@ -179,7 +193,7 @@ class RowImport:
                 drafts.append(draft)
         for retry in (True, False):
             settled = deepcopy(result)
-            done = self._settle(drafts, settled)
+            done = self._settle(changes, drafts, settled)
             try:
                 self._save(changes, done)
             except IntegrityError:
@@ -287,7 +301,7 @@ class RowImport:
 
     # What becomes of it
 
-    def _settle(self, drafts: list[Draft], result: Result) -> list:
+    def _settle(self, changes: Changes, drafts: list[Draft], result: Result) -> list:
         """Decide for each draft; (draft, entry, outcome) of those to be written."""
         existing = self._existing(drafts)
         entries: dict[tuple, Entry] = {}
@@ -308,8 +322,9 @@ class RowImport:
                 else:
                     result.counts[Outcome.UPDATED] += 1
             elif entry is None and self.mode != Mode.UPDATE:
-                if draft.broken_rule:
-                    result.refuse(draft.row, draft.given, draft.broken_rule)
+                error = draft.broken_rule or self._refused(changes, None, draft.record)
+                if error:
+                    result.refuse(draft.row, draft.given, error)
                     continue
                 entry = Entry(draft.record, None, draft.record.version)
                 if identity:
@@ -318,14 +333,16 @@ class RowImport:
             elif entry is None or self.mode == Mode.CREATE:
                 result.skip(Skip.EXISTS if entry else Skip.NOT_FOUND)
             else:
-                self._apply(draft, entry, done, result)
+                self._apply(changes, draft, entry, done, result)
         return done
 
     def _was_tried(self, identity: tuple | None) -> bool:
         """Whether a chunk before this one would have made the record."""
         return bool(self.tried and identity and hash(identity) in self.tried)
 
-    def _apply(self, draft: Draft, entry: Entry, done: list, result: Result) -> None:
+    def _apply(
+        self, changes: Changes, draft: Draft, entry: Entry, done: list, result: Result
+    ) -> None:
         """Change the record of an entry as the draft says."""
         record = entry.record
         if entry.before is not None and not self._may(access.Verb.EDIT, entry):
@@ -341,6 +358,8 @@ class RowImport:
             setattr(record, name, self._merged(name, kept[name], draft.record))
         try:
             validate(record, exclude=self.fields.keys() - draft.given.keys())
+            if error := self._refused(changes, before, record):
+                raise error
         except ValidationError as error:
             for name, value in kept.items():
                 setattr(record, name, value)
@@ -351,6 +370,23 @@ class RowImport:
             result.skip(Skip.UNCHANGED)
         else:
             done.append((draft, entry, Outcome.UPDATED))
+
+    def _refused(
+        self, changes: Changes, before: dict | None, record: Record
+    ) -> ValidationError | None:
+        """The error of new values in fields that the user may not edit, if any."""
+        rights = access.field_rights(self.user, self.model.record_type())
+        if not rights:
+            return None
+        if before is None:
+            before = changes.untouched(self.model)
+        names = rights.refused(before, snapshot(record))
+        if not names:
+            return None
+        error = ValidationError(
+            "Your role does not allow to change this.", code="field_read_only"
+        )
+        return ValidationError(dict.fromkeys(names, error))
 
     def _may(self, verb: str, entry: Entry) -> bool:
         return access.reaches(self.user, entry.record, verb)

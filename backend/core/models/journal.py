@@ -208,12 +208,12 @@ class Changes:
         before = snapshot(record)
         for name, value in values.items():
             setattr(record, name, value)
-        validate(record, exclude=before.keys() - values.keys())
+        self._validate(record, exclude=before.keys() - values.keys())
         after = snapshot(record)
         changed = [name for name, value in after.items() if value != before[name]]
         if not changed:
             return False
-        self.require_change(record, set(changed))
+        self.require_change(record, set(changed), before)
         self._update(record, Change.Verb.UPDATE, changed, before, after)
         return True
 
@@ -233,8 +233,8 @@ class Changes:
             record.owner = self.actor
         if self.actor:
             access.require_some(self.actor, record.record_type(), access.Verb.CREATE)
-        validate(record)
-        self.require_change(record, set(record.journaled_fields()))
+        self._validate(record)
+        self.require_change(record, set(record.journaled_fields()), None)
         self.bulk_create(type(record), [record])
         return True
 
@@ -286,6 +286,7 @@ class Changes:
         for record in records:
             record.organization_id = self.change_set.organization_id
             record.before_write()
+        self._require_fields(model, ((record, None) for record in records))
         model._base_manager.bulk_create(records, batch_size=BATCH_SIZE)
         self._learn(records, model.journaled_fields())
         self._journal(
@@ -304,6 +305,7 @@ class Changes:
         """Write changed records of one model, locked and validated by the caller."""
         if not updates:
             return
+        self._require_fields(model, updates)
         now = timezone.now()
         written = {"version", "updated_at"}
         rows = []
@@ -343,13 +345,20 @@ class Changes:
         if self.actor:
             access.require(self.actor, record, verb)
 
-    def require_change(self, record: Journaled, changed: set[str]) -> None:
+    def require_change(
+        self, record: Journaled, changed: set[str], before: dict | None
+    ) -> None:
         """Raise where the actor may edit the record, but not to these new values.
 
-        A new owner, or none, takes the right to assign; more is the model's to say.
+        A new owner, or none, takes the right to assign, and no field is written that
+        the actor's role may not edit; more is the model's to say.
+
+        Args:
+            before: the `snapshot` that the values are new to; None for a new record.
         """
         if self.actor is None:
             return
+        self._require_fields(type(record), [(record, before)])
         if "owner" in changed and record.owner_id != self.actor.pk:
             self._require(access.Verb.ASSIGN, record)
         record.guard(self.actor, changed)
@@ -362,6 +371,38 @@ class Changes:
         ):
             words = search.vocabulary(records)
             search.learn(self.change_set.organization_id, words)
+
+    def _require_fields(
+        self,
+        model: type[Journaled],
+        updates: "Iterable[tuple[Journaled, dict | None]]",
+    ) -> None:
+        """Raise where records have new values in fields that the actor may not edit.
+
+        Of a new record, whose `before` is None, the default values are none.
+        """
+        rights = access.field_rights(self.actor, model.record_type())
+        if rights:
+            for record, before in updates:
+                rights.require(
+                    self.untouched(model) if before is None else before,
+                    snapshot(record),
+                )
+
+    def untouched(self, model: type[Journaled]) -> dict:
+        """The snapshot of a new record of which the actor filled no field."""
+        defaults = {
+            name: to_json(field.get_default())
+            for name, field in model.journaled_fields().items()
+        }
+        return {**defaults, "owner": to_json(self.actor.pk)}
+
+    def _validate(self, record: Journaled, exclude: Iterable[str] = ()) -> None:
+        try:
+            validate(record, exclude)
+        except ValidationError as error:
+            rights = access.field_rights(self.actor, record.record_type())
+            raise rights.told(error) from None
 
     def _journal(self, changes: Iterable[Change]) -> None:
         if self.change_set._state.adding:

@@ -152,6 +152,8 @@ class Record(Journaled):
     summary_fields = ("id",)
     # Headers of imported files, normalised (core.importing.mapping), to field names.
     import_headers = {}
+    # Fields worked out from another one, by name: who may not see that, not these.
+    derived_from = {}
     # How an import finds the record that a row means: the first of these groups of
     # fields that the row fills decides, among live records that leave the groups
     # before it blank.

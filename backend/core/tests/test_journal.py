@@ -205,7 +205,9 @@ class JournalTests(TestCase):
             self.assertNotIn("password", values)
             self.assertNotIn(user.password, values)
         [entry] = [
-            history.entry(c, user) for c in self.changes_of(user) if c.verb == "create"
+            history.entry(c, user, None)
+            for c in self.changes_of(user)
+            if c.verb == "create"
         ]
         self.assertFalse({"password", "last_login"} & entry["after"].keys())
 
@@ -377,7 +379,7 @@ class JournalTests(TestCase):
     def test_what_a_record_was_made_with_is_told_after_any_number_of_edits(self):
         contact = self.make(first_name="Ada", tags=["vip"])
         creation = self.changes_of(contact)[0]
-        at_first = history.entry(creation, contact)["after"]
+        at_first = history.entry(creation, contact, None)["after"]
         self.assertEqual(
             (at_first["first_name"], at_first["tags"], at_first["owner"]),
             ("Ada", ["vip"], str(self.cast.alice.pk)),
@@ -389,5 +391,5 @@ class JournalTests(TestCase):
         with self.open() as changes:
             changes.delete(contact)
         self.assertEqual(
-            history.entry(creation, self.stored(contact))["after"], at_first
+            history.entry(creation, self.stored(contact), None)["after"], at_first
         )

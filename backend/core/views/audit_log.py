@@ -77,7 +77,7 @@ class AuditLogViewSet(ViewSet):
             query=request.META["QUERY_STRING"],
         )
         return StreamingHttpResponse(
-            csvfile.lines(COLUMNS, _batches(rows)),
+            csvfile.lines(COLUMNS, _batches(rows, request.user)),
             content_type="text/csv; charset=utf-8",
             headers={
                 "Content-Disposition": 'attachment; filename="audit-log.csv"',
@@ -96,10 +96,10 @@ class AuditLogViewSet(ViewSet):
         return rows
 
 
-def _batches(rows) -> Iterator[list[dict]]:
+def _batches(rows, user) -> Iterator[list[dict]]:
     start = None
     while found := audit.places(rows, EXPORT_BATCH, start):
-        yield [_flat(entry) for entry in audit.entries(found)]
+        yield [_flat(entry) for entry in audit.entries(found, user)]
         start = found[-1]
 
 

@@ -167,9 +167,14 @@ class ReadOnlyViewSet(ViewSet):
         return self.conditional(self.get_serializer(self.get_object()).data)
 
     def page_of(self, queryset, ordering, serializer_class) -> HttpResponse:
+        context = self.get_serializer_context()
+
         def select(rows, extra=()):
             return [
-                (serializer_class(row).data, tuple(getattr(row, n) for n in extra))
+                (
+                    serializer_class(row, context=context).data,
+                    tuple(getattr(row, n) for n in extra),
+                )
                 for row in rows
             ]
 

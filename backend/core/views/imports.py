@@ -7,6 +7,7 @@ from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 
+from core import access, job_errors
 from core.importing.job import KIND, start
 from core.importing.mapping import ColumnMap
 from core.importing.rows import Mode
@@ -87,7 +88,10 @@ class ImportSerializer(JobSerializer):
 
     def get_mapping(self, job) -> dict[str, str | None]:
         """Each column of the file and the field that it goes to."""
-        return ColumnMap(**job.params["columns"]).as_dict()
+        mapping = ColumnMap(**job.params["columns"]).as_dict()
+        for column in job_errors.hidden_columns(job, self.context["request"].user):
+            del mapping[column]
+        return mapping
 
     def get_skipped_because(self, job) -> dict[str, int]:
         """How many rows were skipped as blank, exists, not_found or unchanged."""
@@ -95,11 +99,15 @@ class ImportSerializer(JobSerializer):
 
     def get_unknown_owners(self, job) -> dict[str, int]:
         """Owners in the file who are no users here; the importer owns their rows."""
+        user = self.context["request"].user
+        if "owner" in access.hidden_fields(user, job.params["record_type"]):
+            return {}
         return job.state.get("unknown_owners", {})
 
     def get_errors(self, job) -> JobErrorSerializer(many=True):
         """The first of the errors; `errors/` has them all."""
-        return JobErrorSerializer(job.errors.all()[:SHOWN_ERRORS], many=True).data
+        errors = job.errors.all()[:SHOWN_ERRORS]
+        return JobErrorSerializer(errors, many=True, context=self.context).data
 
 
 class ImportViewSet(JobViewSet):

@@ -5,7 +5,7 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from core import access, jobs
+from core import access, job_errors, jobs
 from core.exceptions import Conflict
 from core.models import Job, JobError
 from core.views.base import ReadOnlyViewSet
@@ -15,6 +15,11 @@ class JobErrorSerializer(serializers.ModelSerializer):
     class Meta:
         model = JobError
         fields = ("line", "column", "code", "message", "row")
+
+    def to_representation(self, error):
+        """As far as the reader may see the fields that it is about."""
+        answer = super().to_representation(error)
+        return {**answer, **job_errors.shown(error, self.context["request"].user)}
 
 
 class FailureSerializer(serializers.Serializer):
@@ -51,7 +56,7 @@ class JobViewSet(ReadOnlyViewSet):
         """What the job could not do, in the order of the file."""
         self.refuse_parameters(*self.query_parameters)
         return self.page_of(
-            JobError.objects.filter(job=self.get_object()),
+            self.get_object().errors.all(),
             [("id", False)],
             JobErrorSerializer,
         )

@@ -1,6 +1,6 @@
 """The views that every record type has by its declaration."""
 
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import models
@@ -13,10 +13,17 @@ from rest_framework.response import Response
 from core import access, history
 from core.conditional import etag_of, matches
 from core.exceptions import Conflict, PreconditionFailed, bad_parameter
-from core.filters import Search, StrictFilterBackend, filter_set, ordering_of
+from core.field_rights import CUSTOM, FieldRights
+from core.filters import (
+    Search,
+    StrictFilterBackend,
+    filter_set,
+    narrowed,
+    ordering_of,
+)
 from core.renderers import dumps
 from core.representation import Representation
-from core.serializers import record_serializer
+from core.serializers import narrowed_serializer, record_serializer
 from core.views.base import ViewSet, boolean
 
 
@@ -29,6 +36,36 @@ class VerbAccessSerializer(serializers.Serializer):
 class AccessSerializer(serializers.Serializer):
     user = serializers.UUIDField()
     verbs = serializers.DictField(child=VerbAccessSerializer())
+    hidden_fields = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What the user does not see, of what you see.",
+    )
+    read_only_fields = serializers.ListField(child=serializers.CharField())
+
+
+@lru_cache(maxsize=512)
+def narrowed_view(view, rights: FieldRights) -> dict:
+    """What a view is for those who do not see all its fields, as its attributes."""
+    names = tuple(name for name in view.all_fields if name not in rights.hidden)
+    filters = view.filterset_class.base_filters
+    shown = frozenset(
+        name for name, f in filters.items() if not rights.hides_path(f.field_name or "")
+    )
+    attributes = {
+        "all_fields": names,
+        "representation": Representation(view.model, names, rights.hidden_keys),
+        "serializer_class": narrowed_serializer(view.serializer_class, names),
+        "filterset_class": narrowed(view.filterset_class, shown),
+        "search_fields": tuple(
+            name for name in view.search_fields if not rights.hides_path(name)
+        ),
+        "ordering_fields": tuple(
+            name for name in view.ordering_fields if name not in rights.hidden
+        ),
+    }
+    if any(rights.hides_path(term) for term in view.default_ordering.split(",")):
+        attributes["default_ordering"] = "-created_at"
+    return attributes
 
 
 class JournaledViewSet(ViewSet):
@@ -72,6 +109,15 @@ class JournaledViewSet(ViewSet):
             for name, field in fields.items()
             if not field.is_relation and field.get_internal_type() != "JSONField"
         )
+
+    def initial(self, request, *args, **kwargs):
+        super().initial(request, *args, **kwargs)
+        if self.field_rights.hidden:
+            vars(self).update(narrowed_view(type(self), self.field_rights))
+
+    @cached_property
+    def field_rights(self) -> FieldRights:
+        return access.field_rights(self.request.user, self.record_type)
 
     # Reading
 
@@ -163,8 +209,9 @@ class JournaledViewSet(ViewSet):
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         record = self.model()
+        values = self._complete({}, serializer.validated_data)
         with self.change_set() as changes:
-            changes.save(record, **serializer.validated_data)
+            changes.save(record, **values)
         response = self._answer(record, status.HTTP_201_CREATED)
         response["Location"] = request.build_absolute_uri(f"{request.path}{record.pk}/")
         return response
@@ -190,16 +237,39 @@ class JournaledViewSet(ViewSet):
         values = dict(serializer.validated_data)
         if not partial:
             values = {**self._defaults(serializer), **values}
+        values = self._complete(getattr(record, CUSTOM, {}), values)
         with self.change_set() as changes:
             changes.save(record, **values)
         return self._answer(record)
 
+    def _complete(self, current: dict, values: dict) -> dict:
+        """The values to write: custom fields keep what the user may not edit of them.
+
+        Args:
+            current: the custom fields of now.
+        """
+        rights = self.field_rights
+        sent = values.get(CUSTOM)
+        if not (rights.locked_keys and isinstance(sent, dict)):
+            return values
+        for key in sent:
+            if key in rights.hidden_keys:
+                raise bad_parameter(
+                    f"{CUSTOM}.{key}", "Unknown field.", "unknown_field"
+                )
+        return {**values, CUSTOM: rights.kept(current, sent)}
+
     def _defaults(self, serializer) -> dict:
-        """What PUT makes of the fields that it does not send; the owner stays."""
+        """What PUT makes of the fields that it does not send.
+
+        The owner stays, and so does what the user may not edit.
+        """
         return {
             name: self.model._meta.get_field(name).get_default()
             for name, field in serializer.fields.items()
-            if not field.read_only and name != "owner"
+            if not field.read_only
+            and name != "owner"
+            and name not in self.field_rights.read_only
         }
 
     def _locked(self, verb, queryset):
@@ -236,8 +306,14 @@ class JournaledViewSet(ViewSet):
                 raise bad_parameter(
                     "user", "There is no such user.", "does_not_exist"
                 ) from None
+        rights = access.field_rights(user, self.record_type)
         return self.conditional(
-            {"user": user.pk, "verbs": access.explain(user, record)}
+            {
+                "user": user.pk,
+                "verbs": access.explain(user, record),
+                "hidden_fields": sorted(rights.hidden - self.field_rights.hidden),
+                "read_only_fields": sorted(rights.read_only - self.field_rights.hidden),
+            }
         )
 
     # The past
@@ -252,7 +328,7 @@ class JournaledViewSet(ViewSet):
             request,
             history.changes_of(record),
             [("version", True), ("id", True)],
-            partial(history.select, record),
+            partial(history.select, record, request.user),
         )
         return self.conditional(page)
 

@@ -1,0 +1,44 @@
+"""What a job could not do, as far as a reader may see the fields it was about."""
+
+from core import access
+from core.field_rights import FieldRights
+from core.models import Job, JobError
+
+CONCEALED = "It is about a field that your role may not see."
+
+
+def hidden_columns(job: Job, user) -> dict[str, int]:
+    """The columns of an imported file, and their places, that go to hidden fields."""
+    rights = access.field_rights(user, job.params.get("record_type", ""))
+    columns = job.params.get("columns")
+    if not (rights.hidden and columns):
+        return {}
+    pairs = zip(columns["columns"], columns["targets"], strict=True)
+    return {
+        name: place
+        for place, (name, target) in enumerate(pairs)
+        if target and leads_to_hidden(target, rights)
+    }
+
+
+def leads_to_hidden(target: str, rights: FieldRights) -> bool:
+    if target == "full_name":
+        return not rights.hidden.isdisjoint(("first_name", "last_name"))
+    return target.partition(".")[0] in rights.hidden
+
+
+def shown(error: JobError, user) -> dict:
+    """The column, message and row of an error of an import or of an undo."""
+    column, message, row = error.column, error.message, error.row
+    if isinstance(row, list):
+        places = hidden_columns(error.job, user)
+        hidden = column in places
+        if places:
+            # Blank, so that the other cells keep their places.
+            row = ["" if n in places.values() else cell for n, cell in enumerate(row)]
+    else:
+        record_type = (row or {}).get("record_type", "")
+        hidden = column in access.hidden_fields(user, record_type)
+    if hidden:
+        column, message = "", CONCEALED
+    return {"column": column, "message": message, "row": row}
