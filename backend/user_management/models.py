@@ -12,7 +12,6 @@ from rest_framework.exceptions import PermissionDenied
 from core.access import Scope, Verb, reaches, scope_of
 from core.exceptions import Conflict
 from core.field_rights import NO_LIMITS, FieldRights, field_rights, is_limitable
-from core.jsonvalues import check
 from core.models import Journaled, JournaledQuerySet
 from core.models.journal import snapshot
 from core.registry import record_types
@@ -105,10 +104,6 @@ class Role(Journaled):
                 for name in names:
                     if not is_limitable(model, name):
                         refuse(f"'{record_type}' has no field '{name}' to limit.")
-        try:
-            check(self.field_rights)
-        except ValueError as error:
-            refuse(str(error))
 
     def guard(self, actor, changed):
         """Nobody gives more rights than they have; built-in roles stay as they are."""
