@@ -12,10 +12,13 @@ from rest_framework.exceptions import PermissionDenied
 
 from contact_management.models import Contact
 from core import jobs
-from core.access import Scope, Verb
+from core.access import Scope, Verb, visibility_key
 from core.field_rights import NO_LIMITS, FieldReadOnly, field_rights
+from core.filters import filter_set
 from core.models import Change, ChangeSet, Job
 from core.models.journal import snapshot
+from core.representation import Representation
+from core.serializers import record_serializer
 from core.testing import (
     ALL,
     MARKER,
@@ -25,6 +28,7 @@ from core.testing import (
     make_user,
     system_changes,
 )
+from core.views.records import crossings, narrowed_view
 
 PATH = "/api/contacts/"
 SEE = {Verb.VIEW: Scope.ALL, Verb.EXPORT: Scope.ALL}
@@ -358,8 +362,6 @@ class ImportTests(FieldRightsTestCase):
 
 class ReadingTests(FieldRightsTestCase):
     def test_an_expanded_relation_shows_no_hidden_field(self):
-        from core.representation import Representation
-
         contact = self.make(first_name="Ada", company_name="Engines")
         user = self.person(hidden=["first_name"])
         representation = Representation(Contact, ("id", "owner"))
@@ -371,6 +373,28 @@ class ReadingTests(FieldRightsTestCase):
             answers = [{"owner": contact.pk}]
             representation.expand(answers, ["owner"], reader)
             self.assertEqual(set(answers[0]["owner"]), names)
+
+    def test_a_look_up_through_a_relation_asks_no_hidden_field(self):
+        class Pair:
+            model = Contact
+            all_fields = ("id", "owner", "city")
+            representation = Representation(Contact, all_fields)
+            serializer_class = record_serializer(Contact, all_fields)
+            search_fields = ("city", "^owner__last_name", "owner__email")
+            ordering_fields = ("id", "city")
+            default_ordering = "-created_at"
+            filterset_class = filter_set(Contact, representation.fields)
+
+        self.assertEqual(
+            crossings(Pair),
+            {
+                "^owner__last_name": ("user", "last_name"),
+                "owner__email": ("user", "email"),
+            },
+        )
+        narrow = narrowed_view(Pair, NO_LIMITS, frozenset(["owner__email"]))
+        self.assertEqual(narrow["search_fields"], ("city", "^owner__last_name"))
+        self.assertEqual(narrow["all_fields"], Pair.all_fields)
 
     def test_a_cursor_made_with_a_right_that_was_lost_is_refused(self):
         for name in ("Ada", "Bob", "Cid"):
@@ -401,8 +425,6 @@ class ReadingTests(FieldRightsTestCase):
         self.assertEqual(client.get(PATH).content, first.content)
 
     def test_people_who_see_other_fields_share_no_cached_answer(self):
-        from core.access import visibility_key
-
         keys = {
             visibility_key(person, "contact")
             for person in (

@@ -44,21 +44,40 @@ class AccessSerializer(serializers.Serializer):
 
 
 @lru_cache(maxsize=512)
-def narrowed_view(view, rights: FieldRights) -> dict:
-    """What a view is for those who do not see all its fields, as its attributes."""
+def crossings(view) -> dict[str, tuple[str, str]]:
+    """The (record type, field) that each search or filter through a relation asks."""
+    paths = {f.field_name or "" for f in view.filterset_class.base_filters.values()}
+    found = {}
+    for path in paths.union(view.search_fields):
+        name, _, rest = path.lstrip("^=@$").partition("__")
+        relation = view.representation.relations.get(name)
+        if relation and rest:
+            found[path] = (relation.record_type(), rest.partition("__")[0])
+    return found
+
+
+@lru_cache(maxsize=512)
+def narrowed_view(view, rights: FieldRights, crossed: frozenset[str]) -> dict:
+    """What a view is for those who do not see all its fields, as its attributes.
+
+    Args:
+        crossed: searches and filters that ask hidden fields of other records.
+    """
+
+    def is_asked(path):
+        return path not in crossed and not rights.hides_path(path)
+
     names = tuple(name for name in view.all_fields if name not in rights.hidden)
     filters = view.filterset_class.base_filters
     shown = frozenset(
-        name for name, f in filters.items() if not rights.hides_path(f.field_name or "")
+        name for name, f in filters.items() if is_asked(f.field_name or "")
     )
     attributes = {
         "all_fields": names,
         "representation": Representation(view.model, names, rights.hidden_keys),
         "serializer_class": narrowed_serializer(view.serializer_class, names),
         "filterset_class": narrowed(view.filterset_class, shown),
-        "search_fields": tuple(
-            name for name in view.search_fields if not rights.hides_path(name)
-        ),
+        "search_fields": tuple(filter(is_asked, view.search_fields)),
         "ordering_fields": tuple(
             name for name in view.ordering_fields if name not in rights.hidden
         ),
@@ -112,8 +131,19 @@ class JournaledViewSet(ViewSet):
 
     def initial(self, request, *args, **kwargs):
         super().initial(request, *args, **kwargs)
-        if self.field_rights.hidden:
-            vars(self).update(narrowed_view(type(self), self.field_rights))
+        if self.field_rights.hidden or self.crossed:
+            vars(self).update(
+                narrowed_view(type(self), self.field_rights, self.crossed)
+            )
+
+    @cached_property
+    def crossed(self) -> frozenset[str]:
+        """Look-ups through relations that would ask what the user does not see."""
+        return frozenset(
+            path
+            for path, (record_type, name) in crossings(type(self)).items()
+            if name in access.hidden_fields(self.request.user, record_type)
+        )
 
     @cached_property
     def field_rights(self) -> FieldRights:
@@ -197,6 +227,8 @@ class JournaledViewSet(ViewSet):
         keys = [f"{t}: {access.visibility_key(user, t)}" for t in sorted(types)]
         # Who is on which team, and which team is below which, decides what is seen.
         types |= {user.record_type(), "team"}
+        if self.crossed:
+            keys.append(f"without {sorted(self.crossed)}")
         if "me" in self.request.query_params.values():
             keys.append(f"me: {user.pk}")
         return types, "; ".join(keys)
