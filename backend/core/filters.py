@@ -228,22 +228,28 @@ class StrictFilterBackend(DjangoFilterBackend):
 class Search(SearchFilter):
     """Each word of `search` must stand in one of the view's `search_fields`.
 
-    Of records one text holds all of them (core.search).
+    Of records one text holds all of them (core.search), which helps nobody from whom a
+    part of it is hidden: for them each field is asked.
     """
 
     def filter_queryset(self, request, queryset, view):
-        if not issubclass(queryset.model, Record):
-            return super().filter_queryset(request, queryset, view)
         terms = self.get_search_terms(request)
+        names = self.get_search_fields(view, request)
+        if terms and not names:
+            return queryset.none()
+        if not issubclass(queryset.model, Record) or len(names) < len(
+            queryset.model.searched_fields()
+        ):
+            return super().filter_queryset(request, queryset, view)
         words = search.plain_words(terms)
         if terms and not words:
             return queryset.none()
         return search.holding(queryset, words)
 
-    def filter_queryset(self, request, queryset, view):
-        if not view.search_fields and self.get_search_terms(request):
-            return queryset.none()
-        return super().filter_queryset(request, queryset, view)
+    def get_search_fields(self, view, request):
+        if not issubclass(view.model, Record):
+            return view.search_fields
+        return search.shown_fields(view.model, request.user)
 
     def get_search_terms(self, request):
         text = request.query_params.get(self.search_param, "")

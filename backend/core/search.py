@@ -22,6 +22,8 @@ from operator import or_
 from django.db.models import Model, Q, QuerySet
 from rapidfuzz.distance import OSA
 
+from core import access
+
 # A shorter word is met in the middle of half of all texts: it is looked for where words
 # begin, and never guessed.
 SHORT = 3
@@ -101,13 +103,20 @@ def texts_of(record: Model, name: str) -> list[str]:
     return [entry["value"] if isinstance(entry, dict) else entry for entry in value]
 
 
-def search_text(record: Model) -> str:
-    """What a record is found by: each plain text once, with spaces around it."""
-    texts = {
-        plain(text)
-        for name in record.searched_fields()
-        for text in texts_of(record, name)
-    }
+def shown_fields(model: type[Model], user) -> tuple[str, ...]:
+    """The searched fields of a record type that the user sees."""
+    hidden = access.hidden_fields(user, model.record_type())
+    return tuple(name for name in model.searched_fields() if name not in hidden)
+
+
+def search_text(record: Model, names: Iterable[str] | None = None) -> str:
+    """What a record is found by: each plain text once, with spaces around it.
+
+    Args:
+        names: of the fields; all that are searched if not given.
+    """
+    names = record.searched_fields() if names is None else names
+    texts = {plain(text) for name in names for text in texts_of(record, name)}
     return f" {' '.join(sorted(texts - {''}))} " if texts - {""} else ""
 
 
@@ -227,12 +236,17 @@ def find(model: type[Model], user, text: str, limit: int) -> list[Hit]:
         return []
     visible = model.objects.visible_to(user)
     names = {*model.summary_fields, *model.searched_fields(), "search_text"}
+    shown = shown_fields(model, user)
+    hides = bool(access.hidden_fields(user, model.record_type()))
     found: dict = {}
 
     def look(condition: QuerySet) -> int:
         rows = condition.values("pk")[:COMPARED]
         records = model.objects.filter(pk__in=rows).only(*names).order_by("-pk")
-        found.update((record.pk, record) for record in records)
+        for record in records:
+            if hides:
+                record.search_text = search_text(record, shown)
+            found[record.pk] = record
         return len(records)
 
     meanings = [[word] for word in words]
@@ -246,10 +260,13 @@ def find(model: type[Model], user, text: str, limit: int) -> list[Hit]:
         if any(len(words) > 1 for words in meanings):
             look(meaning(visible, meanings))
     likely = nlargest(3 * limit, found.values(), key=lambda r: _coarse(r, meanings))
-    hits = filter(None, (_hit(r, meanings, model.searched_fields()) for r in likely))
-    return sorted(hits, key=lambda hit: (-hit.score, str(hit.record), hit.record.pk))[
-        :limit
-    ]
+    hits = filter(None, (_hit(r, meanings, shown) for r in likely))
+
+    def rank(hit):
+        # A name may be made of hidden fields: then not even its place tells it.
+        return -hit.score, "" if hides else str(hit.record), hit.record.pk
+
+    return sorted(hits, key=rank)[:limit]
 
 
 def _coarse(record: Model, meanings: list[list[str]]) -> float:

@@ -8,6 +8,7 @@ from contact_management.models import Contact
 from core.models import ChangeSet, Job
 from core.testing import MARKER, client_of, system_changes
 from core.tests.test_field_rights import PATH, FieldRightsTestCase, ImportTests
+from core.views.search import SearchViewSet
 
 CONTACTS = "/admin/contact_management/contact/"
 HIDDEN = (
@@ -80,6 +81,8 @@ class MarkerTests(FieldRightsTestCase):
 
     def queries(self, view) -> list[dict]:
         """Every kind of query that a list knows, with each of its names."""
+        if view is SearchViewSet:
+            return [{"q": PART}, {"q": "king"}, {"q": "ada king"}, {"q": "kong"}]
         if not hasattr(view, "query_parameters"):
             return [{}]
         queries = [{}, {"page_size": 1}, {"page_size": 1, "cursor": ""}]
@@ -139,6 +142,21 @@ class MarkerTests(FieldRightsTestCase):
         query = {"search": PART}
         self.assertEqual(client_of(self.user).get(PATH, query).json()["count"], 0)
         self.assertEqual(self.manager.get(PATH, query).json()["count"], 1)
+
+    def test_the_search_over_all_types_finds_nothing_by_a_hidden_field(self):
+        client = client_of(self.user)
+        for text, found in ((PART, 0), ("king", 1), ("ada king", 1)):
+            with self.subTest(text):
+                answer = client.get("/api/search/", {"q": text, "types": "contact"})
+                hits = answer.json()["results"]
+                self.assertEqual(len(hits), found)
+                self.assertNotIn(MARKER, self.content(answer))
+                for hit in hits:
+                    self.assertEqual(
+                        list(hit["record"]), ["id", "first_name", "last_name", "email"]
+                    )
+        told = self.manager.get("/api/search/", {"q": PART, "types": "contact"})
+        self.assertIn(MARKER, self.content(told))
 
     def test_where_no_field_is_left_to_search_nothing_is_found(self):
         names = (

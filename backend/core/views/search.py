@@ -81,7 +81,7 @@ class SearchViewSet(ViewSet):
                 for hit in search.find(record_types()[name], user, text, limit)
             ]
             hits.sort(key=lambda found: -found[1].score)
-            return {"results": [_shown(*found) for found in hits[:limit]]}, None
+            return {"results": [_shown(*found, user) for found in hits[:limit]]}, None
 
         keys = [f"{name}: {access.visibility_key(user, name)}" for name in types]
         return self.cached(build, {*types, user.record_type(), "team"}, "; ".join(keys))
@@ -113,8 +113,9 @@ def _types(request) -> list[str]:
     ]
 
 
-def _shown(record_type: str, hit: search.Hit) -> dict:
-    names = hit.record.summary_fields
+def _shown(record_type: str, hit: search.Hit, user) -> dict:
+    hidden = access.hidden_fields(user, record_type)
+    names = [name for name in hit.record.summary_fields if name not in hidden]
     return {
         "record_type": record_type,
         "id": hit.record.pk,
