@@ -216,6 +216,10 @@ CELERY_BEAT_SCHEDULE = {
         # A sweep that waited longer than this is of no more use than the next one.
         "options": {"expires": 30},
     },
+    "erase_old_logs": {
+        "task": "core.tasks.erase_old_logs",
+        "schedule": timedelta(hours=1),
+    },
     "forget_attempts": {
         "task": "user_management.tasks.forget_attempts",
         "schedule": timedelta(hours=1),
