@@ -174,7 +174,9 @@ class ErasureTests(RetentionTestCase):
         tasks.erase_old_logs()
         job = Job.objects.get()
         with (
-            mock.patch.object(retention, "_erase", side_effect=ZeroDivisionError),
+            mock.patch.object(
+                retention.ErasureHandler, "_erase", side_effect=ZeroDivisionError
+            ),
             self.assertLogs("core.jobs", "ERROR"),
         ):
             jobs.run(job.pk)
