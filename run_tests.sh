@@ -7,6 +7,7 @@
 #                                ./run_tests.sh unit core.tests.test_journal
 #   ./run_tests.sh coverage      the tests on PostgreSQL and Redis, and the lines of
 #                                backend/core that they miss
+#   ./run_tests.sh browser       sign-in and the pages in Chromium
 #   ./run_tests.sh performance   comes later
 #   ./run_tests.sh load          comes later
 #   ./run_tests.sh all           everything; the same as no word
@@ -17,6 +18,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 CORE_COVERAGE=95
+PACKAGES=(postgresql redis-server chromium)
 
 python=.venv/bin/python
 tmp=$(mktemp -d)
@@ -33,15 +35,24 @@ fail() {
 
 # Setting up
 
-# The throw-away servers that are not here yet, as Debian's packages.
+# Those of these Debian packages that are needed and not here yet.
 missing() {
-    if [[ -z ${DATABASE_URL-} ]]; then
-        { command -v pg_virtualenv && compgen -G '/usr/lib/postgresql/*/bin/pg_ctl'; } \
-            >/dev/null || say postgresql
-    fi
-    if [[ -z ${REDIS_URL-} ]]; then
-        command -v redis-server >/dev/null || say redis-server
-    fi
+    local package
+    for package; do
+        case $package in
+            postgresql)
+                [[ -n ${DATABASE_URL-} ]] || { command -v pg_virtualenv &&
+                    compgen -G '/usr/lib/postgresql/*/bin/pg_ctl'; }
+                ;;
+            redis-server)
+                [[ -n ${REDIS_URL-} ]] || command -v redis-server
+                ;;
+            chromium)
+                command -v chromium || command -v chromium-browser ||
+                    command -v google-chrome
+                ;;
+        esac >/dev/null || say "$package"
+    done
 }
 
 # The Python packages: MyCRM's own, and what only its tests need.
@@ -60,7 +71,7 @@ python_packages() {
 set_up() {
     local packages administrator=()
     python_packages
-    mapfile -t packages < <(missing)
+    mapfile -t packages < <(missing "$@")
     [[ ${#packages[@]} -gt 0 ]] || return 0
     [[ $(id -u) == 0 ]] || administrator=(sudo --non-interactive)
     if command -v apt-get >/dev/null && "${administrator[@]}" true 2>/dev/null; then
@@ -73,8 +84,8 @@ set_up() {
         fi
         tail -n 20 "$tmp/apt.log" >&2
     fi
-    fail "The tests also run on PostgreSQL and Redis. Install ${packages[*]}" \
-        "(Debian, Ubuntu: apt-get install ${packages[*]})," \
+    fail "The tests need PostgreSQL, Redis and Chromium. Install ${packages[*]}" \
+        "(Debian: apt-get install ${packages[*]})," \
         "or name servers to use in DATABASE_URL and REDIS_URL."
 }
 
@@ -106,6 +117,15 @@ on_sqlite() {
 
 unit() {
     heading "Tests on SQLite"
+    django_tests --exclude-tag browser "$@"
+}
+
+browser() {
+    heading "Tests in a browser"
+    django_tests --tag browser "$@"
+}
+
+django_tests() {
     (cd backend && on_sqlite ../$python -W error manage.py test --no-input "$@")
 }
 
@@ -143,7 +163,7 @@ tests_on_servers() {
     : "${DATABASE_URL:=postgres://${PGUSER-}:${PGPASSWORD-}@127.0.0.1:${PGPORT-}/postgres}"
     export DATABASE_URL
     $python -W error -m coverage run backend/manage.py test --no-input \
-        backend || result=$?
+        --exclude-tag browser backend || result=$?
     echo "$result" >"$1"
 }
 
@@ -152,14 +172,14 @@ tests_on_servers() {
 everything() {
     local part failed=()
     SECONDS=0
-    for part in lint unit coverage; do
+    for part in lint unit browser coverage; do
         ./run_tests.sh "$part" || failed+=("$part")
     done
     heading "After $SECONDS seconds"
     if ((${#failed[@]})); then
         fail "FAILED: ${failed[*]}. One alone: ./run_tests.sh ${failed[0]}"
     fi
-    say "Everything passed: lint, the tests on SQLite, the tests on PostgreSQL and" \
+    say "Everything passed: lint, the tests on SQLite, in a browser, on PostgreSQL and" \
         "Redis, and $CORE_COVERAGE % coverage of backend/core."
 }
 
@@ -167,21 +187,25 @@ word=${1-all}
 (($# == 0)) || shift
 case $word in
     setup)
-        set_up
+        set_up "${PACKAGES[@]}"
         ;;
     lint | unit)
         python_packages
         "$word" "$@"
         ;;
+    browser)
+        set_up chromium
+        browser "$@"
+        ;;
     coverage)
-        set_up
+        set_up postgresql redis-server
         coverage
         ;;
     performance | load)
         say "The $word tests come later."
         ;;
     all)
-        set_up
+        set_up "${PACKAGES[@]}"
         everything
         ;;
     tests-on-servers)

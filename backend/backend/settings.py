@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import environ
+from django.templatetags.static import static
 
 BACKEND_DIR = Path(__file__).resolve().parent.parent
 PROJECT_DIR = BACKEND_DIR.parent
@@ -216,6 +217,10 @@ CELERY_BEAT_SCHEDULE = {
         # A sweep that waited longer than this is of no more use than the next one.
         "options": {"expires": 30},
     },
+    "erase_old_logs": {
+        "task": "core.tasks.erase_old_logs",
+        "schedule": timedelta(hours=1),
+    },
     "forget_attempts": {
         "task": "user_management.tasks.forget_attempts",
         "schedule": timedelta(hours=1),
@@ -279,7 +284,7 @@ HEADLESS_JWT_REFRESH_TOKEN_EXPIRES_IN = 14 * 24 * 3600
 HEADLESS_SERVE_SPECIFICATION = True
 HEADLESS_SPECIFICATION_TEMPLATE_NAME = None
 LOGIN_URL = "account_login"
-LOGIN_REDIRECT_URL = "admin:index"
+LOGIN_REDIRECT_URL = "account"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 
 if "EMAIL_URL" in env:
@@ -353,7 +358,18 @@ STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
-UNFOLD = {"SITE_TITLE": "MyCRM", "SITE_HEADER": "MyCRM", "SITE_SYMBOL": "contacts"}
+UNFOLD = {
+    "SITE_TITLE": "MyCRM",
+    "SITE_HEADER": "MyCRM",
+    "SITE_SYMBOL": "contacts",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("core/icon.svg"),
+        }
+    ],
+}
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

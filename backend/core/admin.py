@@ -427,12 +427,12 @@ class JobAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Organization)
-class OrganizationAdmin(ModelAdmin):
+class OrganizationAdmin(JournaledAdmin):
     list_display = ("name", "country", "created_at")
-    fields = ("name", "country")
-
-    def get_queryset(self, request):
-        return Organization.objects.filter(pk=request.user.organization_id)
+    fieldsets = (
+        (None, {"fields": ("name", ("country", "currency", "timezone"))}),
+        ("What is kept", {"fields": (("audit_retention_days", "purge_after_days"),)}),
+    )
 
     def has_add_permission(self, request):
         return False

@@ -177,14 +177,17 @@ def _beyond(log: int, start: Place, backwards: bool) -> Q:
 
 
 def entries(found: list[Place], user) -> list[dict]:
-    """What stands at these places, as far as the user may see it."""
+    """What stands at these places, as far as the user may see it.
+
+    But for what was erased just now.
+    """
     shown = {}
     for number, log in enumerate(LOGS):
         ids = [pk for _, at, pk in found if at == number]
         rows = log.model.objects.select_related(log.related).in_bulk(ids)
         for pk, row in rows.items():
             shown[number, pk] = _entry(row, user)
-    return [shown[log, pk] for _, log, pk in found]
+    return [shown[log, pk] for _, log, pk in found if (log, pk) in shown]
 
 
 def _entry(row: Change | SecurityEvent, user) -> dict:

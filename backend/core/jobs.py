@@ -58,7 +58,7 @@ class JobHandler:
     """How one kind of job is done. An instance lives for one slice of time."""
 
     def __init__(self, job: Job):
-        """`job`: with its owner, the owner's role and their organization."""
+        """`job`: with its owner, if it has one, their role and organization."""
 
     def step(self, job: Job) -> bool:
         """Do the next chunk, in a transaction, and note the progress on the job.

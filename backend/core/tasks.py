@@ -5,7 +5,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from core import jobs
+from core import jobs, retention
 from core.idempotency import KEPT_HOURS
 from core.importing.job import remove_orphans
 from core.models import Heartbeat, IdempotencyKey
@@ -34,3 +34,9 @@ def sweep() -> None:
     kept_since = now - timedelta(hours=KEPT_HOURS)
     IdempotencyKey.objects.filter(created_at__lt=kept_since).delete()
     remove_orphans()
+
+
+@shared_task
+def erase_old_logs() -> None:
+    """Every hour: look whether a new day made logs too old to be kept."""
+    retention.start_due()

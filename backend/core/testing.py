@@ -43,10 +43,13 @@ class Runner(DiscoverRunner):
 
 
 def make_organization(name: str = "Analytical Engines", **fields) -> Organization:
-    return Organization.objects.create(name=name, **fields)
+    organization = Organization()
+    with system_changes(organization) as changes:
+        changes.save(organization, name=name, **fields)
+    return organization
 
 
-def make_role(organization, name: str, scopes: dict, field_rights=None, **more):
+def make_role(organization, name: str, scopes: dict, /, field_rights=None, **more):
     """A role with these scopes for every record type, and `more` by record type."""
     role_model = get_user_model()._meta.get_field("role").related_model
     rights = {

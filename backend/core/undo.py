@@ -17,12 +17,13 @@ from rest_framework.exceptions import APIException
 
 from core import access
 from core.exceptions import Conflict
-from core.jobs import JobHandler, handles, submit
+from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import Change, Changes, ChangeSet, Job, JobError, Journaled, Record
 from core.models.journal import Update, from_json, snapshot, to_json
 from core.origin import kept_origin
 from core.problems import violated_constraint
 from core.registry import journaled_types
+from core.retention import require_kept
 
 KIND = "undo"
 BATCH_RECORDS = 1000
@@ -87,6 +88,9 @@ def undo_batch(
     Args:
         changes: of the undo, whose actor's rights count.
         after: the id of the last record of the batch before.
+
+    Raises:
+        Conflict: what the set changed is no longer kept.
     """
     net_changes, last = _net_changes(change_set, after, limit)
     batch = Batch(last=last, actor=changes.actor)
@@ -115,6 +119,7 @@ def undo_batch(
             )
         ]
         _write(model, updates, changes, batch)
+    require_kept(change_set)
     return batch
 
 
@@ -285,7 +290,8 @@ def undo(
 
 
 def require_undoable(change_set: ChangeSet) -> None:
-    """Raise Conflict where a set is being written or undone."""
+    """Raise Conflict where a set is being written or undone, or no longer kept."""
+    require_kept(change_set)
     if change_set.jobs.filter(status__in=Job.ACTIVE).exists():
         raise Conflict("The job that writes this change set still runs.", "running")
     undos = Job.objects.filter(kind=KIND, params__change_set=str(change_set.pk))
@@ -311,9 +317,11 @@ class UndoHandler(JobHandler):
     """Tries the whole first where conflicts forbid it, then does it, batch by batch."""
 
     def __init__(self, job):
-        self.change_set = ChangeSet.objects.get(pk=job.params["change_set"])
+        self.change_set = ChangeSet.objects.filter(pk=job.params["change_set"]).first()
 
     def step(self, job):
+        if self.change_set is None:
+            raise JobFailed("erased", "The change set is no longer kept.")
         if job.total is None:
             records = self.change_set.changes.order_by().values("record_id")
             job.total = records.distinct().count()
@@ -359,8 +367,11 @@ class UndoHandler(JobHandler):
             reason=job.params.get("reason", ""),
             **kept_origin(job.params),
         )
-        with made.writing(trial) as changes:
-            batch = undo_batch(self.change_set, changes, job.state.get("after"))
+        try:
+            with made.writing(trial) as changes:
+                batch = undo_batch(self.change_set, changes, job.state.get("after"))
+        except Conflict as conflict:
+            raise JobFailed(conflict.detail.code, str(conflict.detail)) from conflict
         if changes.touched and not trial:
             job.change_set = made
         return batch

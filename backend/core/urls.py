@@ -6,6 +6,7 @@ from core.views.change_sets import ChangeSetViewSet
 from core.views.health import HealthView
 from core.views.imports import ImportViewSet
 from core.views.jobs import JobViewSet
+from core.views.organization import OrganizationViewSet
 from core.views.search import SearchViewSet
 
 router = Router()
@@ -16,6 +17,7 @@ router.register("jobs", JobViewSet)
 
 urlpatterns = [
     path("health/", HealthView.as_view(), name="health"),
+    *OrganizationViewSet.urls("organization"),
     path("search/", SearchViewSet.as_view({"get": "list"}), name="search"),
     *router.urls,
 ]

@@ -1,5 +1,5 @@
 from allauth.account.decorators import secure_admin_login
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.shortcuts import redirect
@@ -24,6 +24,7 @@ def may_enter(request):
 def sign_in(request, **kwargs):
     """The page of the sign-in, with its limits and 2FA; then the way to set that up."""
     if request.user.is_authenticated and lacks_two_factor(request.user):
+        messages.info(request, "Your role requires two-factor authentication.")
         return redirect("mfa_index")
     return secure_admin_login(own_sign_in)(request, **kwargs)
 

@@ -10,6 +10,7 @@ from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.core.exceptions import ImproperlyConfigured
+from django.shortcuts import resolve_url
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication, exceptions
 
@@ -45,6 +46,10 @@ class AccountAdapter(DefaultAccountAdapter):
     def is_open_for_signup(self, request):
         """Nobody signs up: organizations are made by a command, people by them."""
         return False
+
+    def get_login_redirect_url(self, request):
+        """Staff go to their admin, others to their account."""
+        return resolve_url("admin:index" if request.user.is_staff else "account")
 
     def get_client_ip(self, request):
         """The address of the connection, or what the last trusted proxy saw."""

@@ -30,12 +30,11 @@ def create_organization(name: str, email: str, password: str, **attributes) -> U
         ValidationError: the password is too weak, or the e-mail not one or taken.
     """
     validate_password(password)
-    organization = Organization(name=name, **attributes)
-    organization.full_clean()
-    organization.save(force_insert=True)
+    organization = Organization()
     with ChangeSet.open(
         organization=organization, source=ChangeSet.Source.COMMAND
     ) as changes:
+        changes.save(organization, name=name, **attributes)
         for role_name, rights in BUILT_IN.items():
             changes.save(Role(built_in=True), name=role_name, rights=rights)
     administrator = Role.objects.get(organization=organization, name="administrator")

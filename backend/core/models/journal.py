@@ -254,7 +254,9 @@ class Changes:
         fields = [record._meta.get_field(name) for name in written]
         # The version in the condition: a change made since the read is never lost.
         updated = type(record)._base_manager.filter(
-            pk=record.pk, version=expected, organization=self.change_set.organization_id
+            (record.organization_path, self.change_set.organization_id),
+            pk=record.pk,
+            version=expected,
         )
         if not updated.update(
             version=record.version,

@@ -30,6 +30,8 @@ class Journaled(models.Model):
 
     # Fields that never reach the journal, such as a password's hash.
     unjournaled = ()
+    # The way from a row to its organization, in look-ups.
+    organization_path = "organization"
 
     class Meta:
         abstract = True

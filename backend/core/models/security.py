@@ -17,6 +17,7 @@ class SecurityEvent(AppendOnly):
         PASSWORD_CHANGED = "password_changed"  # noqa: S105
         REFUSED = "refused"
         EXPORT = "export"
+        ERASURE = "erasure"
 
     organization = models.ForeignKey(
         "core.Organization",

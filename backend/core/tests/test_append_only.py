@@ -1,11 +1,13 @@
 from importlib import import_module
+from pathlib import Path
 
 from django.apps import apps
+from django.conf import settings
 from django.db import IntegrityError, connection, migrations, transaction
 from django.db.migrations.state import ProjectState
 from django.test import TestCase, TransactionTestCase
 
-from core.append_only import erasing
+from core.append_only import SWITCH, erasing
 from core.models import Change, ChangeSet, SecurityEvent
 from core.models.append_only import AppendOnly
 from core.testing import Cast, system_changes
@@ -38,6 +40,17 @@ class AppendOnlyTests(TestCase):
     def test_these_are_all_the_tables_that_are_only_added_to(self):
         found = [m for m in apps.get_models() if issubclass(m, AppendOnly)]
         self.assertEqual(set(found), set(MODELS))
+
+    def test_only_retention_and_the_tests_tear_down_turn_the_guard_off(self):
+        users = {"core/append_only.py", "core/retention.py", "core/testing.py"}
+        folder = Path(settings.BACKEND_DIR)
+        for path in folder.rglob("*.py"):
+            name = str(path.relative_to(folder))
+            if name not in users and "tests" not in path.parts:
+                with self.subTest(name):
+                    text = path.read_text()
+                    self.assertNotIn("erasing", text)
+                    self.assertNotIn(SWITCH, text)
 
     def test_our_own_code_cannot_change_or_delete_rows(self):
         for model in MODELS:

@@ -514,10 +514,29 @@ class PeopleTests(AdminTestCase):
         rows = self.page(ORGANIZATIONS).context["cl"].result_list
         self.assertEqual(list(rows), [self.organization])
         path = f"{ORGANIZATIONS}{self.organization.pk}/change/"
-        self.assertSaved(self.send(path, name="The Royal Society"))
-        self.assertEqual(
-            Organization.objects.get(pk=self.organization.pk).name, "The Royal Society"
+        self.assertSaved(
+            self.send(path, name="The Royal Society", audit_retention_days="365")
         )
+        stored = Organization.objects.get(pk=self.organization.pk)
+        self.assertEqual(
+            (stored.name, stored.audit_retention_days, stored.version),
+            ("The Royal Society", 365, 2),
+        )
+        change = Change.objects.get(record_id=stored.pk, verb="update")
+        self.assertEqual(
+            change.after, {"name": "The Royal Society", "audit_retention_days": 365}
+        )
+        self.assertEqual(
+            (change.change_set.source, change.change_set.actor), ("admin", self.admin)
+        )
+
+    def test_an_organization_keeps_its_logs_for_a_month_at_least(self):
+        path = f"{ORGANIZATIONS}{self.organization.pk}/change/"
+        response = self.send(path, audit_retention_days="29")
+        self.assertEqual(response.status_code, 200)
+        self.assertIn("audit_retention_days", response.context["adminform"].errors)
+        stored = Organization.objects.get(pk=self.organization.pk)
+        self.assertEqual((stored.audit_retention_days, stored.version), (None, 1))
 
 
 class JournalTests(AdminTestCase):
