@@ -43,7 +43,7 @@ def make_organization(name: str = "Analytical Engines", **fields) -> Organizatio
     return Organization.objects.create(name=name, **fields)
 
 
-def make_role(organization, name: str, scopes: dict, **more):
+def make_role(organization, name: str, scopes: dict, /, **more):
     """A role with these scopes for every record type, and `more` by record type."""
     role_model = get_user_model()._meta.get_field("role").related_model
     rights = {
