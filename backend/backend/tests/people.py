@@ -17,6 +17,7 @@ from django.urls import get_resolver
 from django.urls.resolvers import URLPattern
 from rest_framework.test import APIClient
 
+from core.models import Job
 from core.testing import (
     ALL,
     Cast,
@@ -63,6 +64,24 @@ class People(Cast):
         if name != "anonymous":
             client.force_login(getattr(self, name))
         return client
+
+
+def make_import(owner) -> Job:
+    """An import of tags that waits for its worker."""
+    outcomes = ("created", "updated", "skipped", "failed")
+    return Job.objects.create(
+        organization=owner.organization,
+        owner=owner,
+        kind="import",
+        params={
+            "file_name": "tags.csv",
+            "record_type": "tag",
+            "mode": "create",
+            "dry_run": False,
+            "columns": {"columns": ["name"], "targets": ["name"]},
+        },
+        counts=dict.fromkeys(outcomes, 0),
+    )
 
 
 def our_apps() -> list:

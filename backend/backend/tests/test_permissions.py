@@ -14,7 +14,7 @@ from django.test import TestCase
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
-from core.models import ChangeSet, Job
+from core.models import ChangeSet
 from core.testing import client_of
 
 from .people import (
@@ -24,6 +24,7 @@ from .people import (
     database,
     endpoints,
     general,
+    make_import,
     record_views,
 )
 
@@ -178,24 +179,11 @@ class PermissionTableTests(TestCase):
         cls.checks = 0
         cls.contracts = {path: contract_for(path, people) for path in contracts()}
         tag = cls.contracts["tags"].make(n=900)
-        job = Job.objects.create(
-            organization=people.organization,
-            owner=people.alice,
-            kind="import",
-            params={
-                "file_name": "a.csv",
-                "record_type": "tag",
-                "mode": "create",
-                "dry_run": False,
-                "columns": {"columns": ["name"], "targets": ["name"]},
-            },
-            counts={"created": 0, "updated": 0, "skipped": 0, "failed": 0},
-        )
         cls.targets = {
             "alice": people.alice.pk,
             "bob": people.bob.pk,
             "edit": ChangeSet.objects.get(changes__record_id=tag["id"]).pk,
-            "import": job.pk,
+            "import": make_import(people.alice).pk,
             "role": people.alice.role_id,
             "team": people.team.pk,
         }
