@@ -153,6 +153,10 @@ class JournaledAdmin(ScopedAdmin):
         kwargs["queryset"] = db_field.related_model.objects.visible_to(request.user)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
+    def formfield_for_manytomany(self, db_field, request, **kwargs):
+        kwargs["queryset"] = db_field.related_model.objects.visible_to(request.user)
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
     # Writing
 
     def change_set(self, request, source=ChangeSet.Source.ADMIN):
@@ -310,6 +314,10 @@ class ChangeInline(ReadOnlyInline):
     fields = ("record_type", "record_id", "verb", "version", "before", "after")
     readonly_fields = fields
 
+    def get_queryset(self, request):
+        """Whoever sees a change set need not see all the records in it."""
+        return super().get_queryset(request).filter(history.seen_by(request.user))
+
 
 @admin.register(ChangeSet)
 class ChangeSetAdmin(ReadOnlyAdmin):
@@ -325,7 +333,9 @@ class ChangeSetAdmin(ReadOnlyAdmin):
     actions = ("undo_selected",)
 
     def get_queryset(self, request):
-        return super().get_queryset(request).annotate(size=Count("changes"))
+        counted = super().get_queryset(request).annotate(size=Count("changes"))
+        # A query that counts loses the model's own order.
+        return counted.order_by(*ChangeSet._meta.ordering)
 
     @admin.display(description="records")
     def size(self, change_set):
