@@ -148,7 +148,7 @@ class LeakTestCase(TestCase):
         return {
             address: view
             for address, (view, actions) in self.views(base).items()
-            if "{}" not in address and "list" in actions.values()
+            if "list" in actions.values() and hasattr(view, "filterset_class")
         }
 
 
@@ -254,6 +254,20 @@ class LeakTests(LeakTestCase):
                                 self.assertHoldsNothing(attacker, answer)
                                 tried += 1
         self.assertGreater(tried, 5)
+
+    def test_the_search_over_all_types_does_not_find_it(self):
+        tried = 0
+        for attacker in self.attackers:
+            for path, record in self.made["alice"].items():
+                for name in record_views()[path].search_fields:
+                    if text := record.get(name):
+                        with self.subTest(f"{attacker}: {text}"):
+                            answer = attacker.client.get("/api/search/", {"q": text})
+                            self.assertEqual(answer.status_code, 200)
+                            self.assertHoldsNothing(attacker, answer)
+                            self.assertNotIn(record["id"].encode(), answer.content)
+                            tried += 1
+        self.assertGreater(tried, 2)
 
     def test_no_order_and_no_filter_goes_by_what_is_not_shown(self):
         """Neither by a field that the view does not have, nor through a relation."""

@@ -82,6 +82,7 @@ PUT    roles/{role}               404 403 403 403 403 403 403 403 200
 PATCH  roles/{role}               404 403 403 403 403 403 403 403 200
 GET    roles/{role}/access        404 200 200 200 200 200 200 200 200
 GET    roles/{role}/history       404 200 200 200 200 200 200 200 200
+GET    search?q=ada               200 200 200 200 200 200 200 200 200
 GET    teams                      200 200 200 200 200 200 200 200 200
 POST   teams                      201 403 403 403 403 403 403 403 201
 GET    teams/{team}               404 200 200 200 200 200 200 200 200
@@ -159,6 +160,12 @@ def lines(text: str):
         yield method, address, dict(zip(PRINCIPALS, map(int, statuses), strict=True))
 
 
+def at(address: str) -> str:
+    """Where the address of a line is, whose query stands behind its last slash."""
+    path, mark, query = address.partition("?")
+    return f"/api/{path}/{mark}{query}"
+
+
 def sign_in_lines():
     """(address, status of each method) of every address of the sign-in."""
     for line in SIGN_IN.strip().splitlines()[1:]:
@@ -197,7 +204,9 @@ class PermissionTableTests(TestCase):
         # Those with a parameter for the kind of client are the same addresses again.
         served = {a for a in endpoints() if not a.startswith("auth/{}")}
         table = {address for address, _ in sign_in_lines()}
-        table |= {f"{general(address)}/" for _, address, _ in lines(SPECIAL)}
+        table |= {
+            f"{general(address.partition('?')[0])}/" for _, address, _ in lines(SPECIAL)
+        }
         table |= {f"{address}/" for address in OPEN}
         for path in record_views():
             table |= {
@@ -239,7 +248,7 @@ class PermissionTableTests(TestCase):
                 statuses = methods.get("GET" if method == "HEAD" else method)
                 if statuses is None:
                     statuses = dict.fromkeys(PRINCIPALS, 405)
-                where = f"/api/{address.replace('*', path).format(**targets)}/"
+                where = at(address.replace("*", path).format(**targets))
                 body = self.body(
                     method, address, where, bodies, 405 in statuses.values()
                 )
@@ -265,7 +274,7 @@ class PermissionTableTests(TestCase):
                 status = 200 if method in ("GET", "HEAD") else 405
                 with self.subTest(f"{method} {address}"):
                     statuses = dict.fromkeys(self.clients, status)
-                    self.check(method, f"/api/{address}/", None, statuses)
+                    self.check(method, at(address), None, statuses)
 
     def check_sign_in(self):
         for address, methods in sign_in_lines():
