@@ -154,6 +154,10 @@ class JournaledAdmin(LimitedAdmin, ScopedAdmin):
         kwargs["queryset"] = db_field.related_model.objects.visible_to(request.user)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
+    def formfield_for_manytomany(self, db_field, request, **kwargs):
+        kwargs["queryset"] = db_field.related_model.objects.visible_to(request.user)
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
     # Writing
 
     def change_set(self, request, source=ChangeSet.Source.ADMIN):
@@ -330,6 +334,10 @@ class ChangeInline(ReadOnlyInline):
         rights = field_rights(self.user, change.record_type)
         return rights.shown_change(change.before or {}, change.after or {})
 
+    def get_queryset(self, request):
+        """Whoever sees a change set need not see all the records in it."""
+        return super().get_queryset(request).filter(history.seen_by(request.user))
+
 
 @admin.register(ChangeSet)
 class ChangeSetAdmin(ReadOnlyAdmin):
@@ -345,7 +353,9 @@ class ChangeSetAdmin(ReadOnlyAdmin):
     actions = ("undo_selected",)
 
     def get_queryset(self, request):
-        return super().get_queryset(request).annotate(size=Count("changes"))
+        counted = super().get_queryset(request).annotate(size=Count("changes"))
+        # A query that counts loses the model's own order.
+        return counted.order_by(*ChangeSet._meta.ordering)
 
     @admin.display(description="records")
     def size(self, change_set):

@@ -1,11 +1,12 @@
 """The past of a record, read from the journal."""
 
-from django.db.models import F
+from django.db.models import F, Q
 from rest_framework import serializers
 
 from core import access
-from core.models import Change, ChangeSet, Journaled
+from core.models import Change, ChangeSet, Journaled, Record
 from core.models.journal import snapshot
+from core.registry import journaled_types
 from core.serializers import StrictSerializer
 
 BLANK = (None, "", [], {})
@@ -44,6 +45,18 @@ def changes_of(record: Journaled):
     return Change.objects.filter(
         record_id=record.pk, record_type=record.record_type()
     ).select_related("change_set__actor")
+
+
+def seen_by(user) -> Q:
+    """The condition on changes that the user sees what was changed, deleted or not."""
+    seen = Q(pk__in=[])
+    for record_type, model in journaled_types().items():
+        if issubclass(model, Record):
+            rows = model.objects.within(user, access.Verb.VIEW)
+        else:
+            rows = model.objects.visible_to(user)
+        seen |= Q(record_type=record_type, record_id__in=rows.values("pk"))
+    return seen
 
 
 def select(record: Journaled, user, queryset, extra=()) -> list[tuple[dict, tuple]]:

@@ -166,6 +166,9 @@ def _taken_back(
     if record is None:
         batch.report(net, "gone", "The record is not there any more.")
         return None
+    # First, for of what somebody does not see nothing more is said.
+    if not _may(changes.actor, record, access.Verb.VIEW, net, batch):
+        return None
     record.organization = changes.change_set.organization
     before = snapshot(record)
     if net.created:
@@ -181,8 +184,7 @@ def _taken_back(
     if not wanted:
         return None
     verb = access.Verb.DELETE if "deleted_at" in wanted else access.Verb.EDIT
-    if changes.actor and not access.reaches(changes.actor, record, verb):
-        batch.report(net, "permission_denied", NOT_ALLOWED)
+    if not _may(changes.actor, record, verb, net, batch):
         return None
     for name, value in wanted.items():
         model_field = record._meta.get_field(name)
@@ -197,6 +199,14 @@ def _taken_back(
         batch.report(net, "invalid", " ".join(error.messages))
         return None
     return record, before
+
+
+def _may(actor, record: Journaled, verb: str, net: NetChange, batch: Batch) -> bool:
+    """Whether the actor, if there is one, may do this; if not, it is reported."""
+    allowed = actor is None or access.reaches(actor, record, verb)
+    if not allowed:
+        batch.report(net, "permission_denied", NOT_ALLOWED)
+    return allowed
 
 
 def _uncreated(current: dict, net: NetChange, edits: dict, batch: Batch) -> dict:

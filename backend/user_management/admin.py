@@ -1,7 +1,9 @@
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.shortcuts import redirect
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
@@ -62,6 +64,13 @@ class UserAdmin(JournaledAdmin, DjangoUserAdmin):
         ("Rights", {"fields": (("role", "team"), ("is_staff",))}),
         ("Password", {"fields": ("usable_password", "password1", "password2")}),
     )
+
+    def user_change_password(self, request, id, form_url=""):
+        """Whoever sets somebody's password can become them."""
+        user = self.get_object(request, unquote(id))
+        if user and not user.role.is_within(request.user.role):
+            raise PermissionDenied
+        return super().user_change_password(request, id, form_url)
 
     def get_readonly_fields(self, request, obj=None):
         fields = super().get_readonly_fields(request, obj)

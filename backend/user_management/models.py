@@ -20,6 +20,11 @@ from user_management.roles import ANY_RECORD, SYSTEM_TYPES
 MAX_FIELDS = 200
 
 
+class LastAdministrator(Conflict):
+    default_detail = "The organization needs an active administrator."
+    default_code = "last_administrator"
+
+
 class OrganizationQuerySet(JournaledQuerySet):
     """What everybody in an organization sees of it: people, teams and roles."""
 
@@ -109,8 +114,14 @@ class Role(Journaled):
         """Nobody gives more rights than they have; built-in roles stay as they are."""
         if self.built_in:
             raise Conflict("Built-in roles cannot be changed: copy it.", "built_in")
-        if changed & {"rights", "field_rights"} and not self.is_within(actor.role):
+        if not changed & {"rights", "field_rights"}:
+            return
+        if not self.is_within(actor.role):
             raise PermissionDenied("These rights are more than your own.")
+        if self.scope("user", Verb.EDIT) != Scope.ALL:
+            roles = administrators(self.organization_id).values_list("role", flat=True)
+            if set(roles) == {self.pk}:
+                raise LastAdministrator()
 
     def is_within(self, other: "Role") -> bool:
         """Whether this role allows nothing that the other does not."""
@@ -292,29 +303,16 @@ class User(AbstractBaseUser, Journaled):
             return
         if actor.scope("user", Verb.EDIT) != Scope.ALL:
             raise PermissionDenied("Only an administrator may change this.")
-        if "role" in changed and not self.role.is_within(actor.role):
+        # Whoever has somebody's e-mail can become them.
+        if changed & {"role", "email"} and not self.role.is_within(actor.role):
             raise PermissionDenied("This role may do more than your own.")
         if not self._leaves_an_administrator():
-            raise Conflict(
-                "The organization needs an active administrator.", "last_administrator"
-            )
+            raise LastAdministrator()
 
     def _leaves_an_administrator(self) -> bool:
-        """Whether somebody may manage people once this user is as they are here.
-
-        Locks the administrators, so that two cannot send each other away.
-        """
-        others = (
-            type(self)
-            .objects.select_for_update(of=("self",))
-            .filter(
-                organization=self.organization_id,
-                is_active=True,
-                role__rights__user__edit=Scope.ALL,
-            )
-        )
+        """Whether somebody may manage people once this user is as they are here."""
         manages = self.is_active and self.role.scope("user", Verb.EDIT) == Scope.ALL
-        ids = list(others.order_by("pk").values_list("pk", flat=True))
+        ids = list(administrators(self.organization_id).values_list("pk", flat=True))
         return manages or any(pk != self.pk for pk in ids)
 
     @cached_property
@@ -353,6 +351,19 @@ class User(AbstractBaseUser, Journaled):
             scope_of(self, model._meta.model_name, Verb.VIEW) != Scope.NONE
             for model in apps.get_app_config(app_label).get_models()
         )
+
+
+def administrators(organization) -> models.QuerySet:
+    """The active people who may manage people, locked in one order for all.
+
+    So that two cannot take the right from each other.
+    """
+    people = User.objects.select_for_update(of=("self",)).order_by("pk")
+    return people.filter(
+        organization=organization,
+        is_active=True,
+        role__rights__user__edit=Scope.ALL,
+    )
 
 
 class Attempts(models.Model):

@@ -158,7 +158,7 @@ class RowImport:
     ):
         """`remember` the rows taken, for a trial whose chunks are taken back."""
         self.tried: set[int] | None = set() if remember else None
-        self.user = user
+        self.of(user)
         self.organization = user.organization
         self.model = model
         self.column_map = column_map
@@ -174,6 +174,10 @@ class RowImport:
             if f.choices
         }
         self.all_names = {f.name for f in model._meta.concrete_fields}
+
+    def of(self, user) -> None:
+        """Go on with the rights of this user, as they are now."""
+        self.user = user
         self._colleagues = {}
 
     def take(self, changes: Changes, rows: Iterable[Row]) -> Result:

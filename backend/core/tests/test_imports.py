@@ -670,6 +670,29 @@ class RightsTests(ImportTestCase):
         jobs.run(job.pk)
         self.assertFalse(Contact.objects.exists())
 
+    def test_rights_that_are_lost_between_two_chunks_count_at_once(self):
+        self.chunks_of(1)
+        for name in ("a", "b"):
+            self.make(email=f"{name}@example.com")
+        text = "email,city\na@example.com,London\nb@example.com,London\n"
+        manager = self.cast.manager
+        job = self.submit(text, client_of(manager), mode="update")
+        take = RowImport.take
+
+        def demoted_after(importer, changes, rows):
+            result = take(importer, changes, rows)
+            with system_changes(self.cast.organization) as system:
+                system.save(
+                    User.objects.get(pk=manager.pk), role=self.cast.stranger.role
+                )
+            return result
+
+        with mock.patch.object(RowImport, "take", demoted_after):
+            jobs.run(job.pk)
+        shown = client_of(manager).get(f"{PATH}{job.pk}/").json()
+        self.assertCounts(shown, 0, 1, 0, 1)
+        self.assertEqual(self.rows("city"), [("London",), ("",)])
+
     def test_imports_of_others_are_not_found(self):
         job = self.submit(self.TEXT)
         for user in (self.cast.stranger, self.cast.reader, self.cast.carol):

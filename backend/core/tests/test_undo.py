@@ -6,8 +6,16 @@ from django.test.utils import CaptureQueriesContext
 
 from contact_management.models import Contact
 from core import jobs, undo
+from core.access import Scope, Verb
 from core.models import Change, ChangeSet, Job
-from core.testing import Cast, client_of, system_changes
+from core.testing import (
+    OWN,
+    Cast,
+    client_of,
+    make_role,
+    make_user,
+    system_changes,
+)
 
 
 class UndoTestCase(TestCase):
@@ -375,6 +383,31 @@ class UndoTests(UndoTestCase):
             with self.subTest(change_set.pk):
                 self.assertRefused(response, (None, "permission_denied"))
                 self.assertEqual(self.everything(), before)
+
+    def test_of_a_record_that_is_not_seen_nothing_more_is_said(self):
+        """Not even which of its fields somebody changed since."""
+        role = make_role(
+            self.cast.organization, "auditor", OWN, changeset={Verb.VIEW: Scope.ALL}
+        )
+        auditor = client_of(make_user(self.cast.organization, "auditor", role))
+        contact = self.make()
+        edit = self.edit(contact, job_title="Countess")
+        self.edit(contact, job_title="Lady")
+        before = self.everything()
+        response = self.post_undo(edit, auditor)
+        self.assertRefused(response, (None, "permission_denied"))
+        self.assertEqual(self.everything(), before)
+
+    def test_who_may_edit_but_not_see_a_record_undoes_nothing(self):
+        rights = {**OWN, Verb.EDIT: Scope.ALL}
+        role = make_role(
+            self.cast.organization, "odd", rights, changeset={Verb.VIEW: Scope.ALL}
+        )
+        odd = client_of(make_user(self.cast.organization, "odd", role))
+        edit = self.edit(self.make(), job_title="Countess")
+        before = self.everything()
+        self.assertRefused(self.post_undo(edit, odd), (None, "permission_denied"))
+        self.assertEqual(self.everything(), before)
 
     def test_a_manager_undoes_what_others_did(self):
         contact = self.make()

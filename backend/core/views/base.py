@@ -18,6 +18,7 @@ from core.models import ChangeSet
 from core.origin import origin
 from core.pagination import Pagination
 from core.renderers import dumps
+from core.serializers import StrictSerializer
 
 WRITE_ATTEMPTS = 4
 # PostgreSQL's serialization_failure and deadlock_detected: the same may work again.
@@ -92,6 +93,10 @@ class ViewSet(GenericViewSet):
         for name in self.request.query_params:
             if name not in known:
                 raise bad_parameter(name, "Unknown parameter.", "unknown_parameter")
+
+    def refuse_body(self):
+        """Raise a 400 that names what the body holds, where none is wanted."""
+        StrictSerializer(data=self.request.data).is_valid(raise_exception=True)
 
     def change_set(self, source=ChangeSet.Source.API, **attributes):
         """Open a change set in the name of the request's user."""

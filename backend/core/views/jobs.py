@@ -66,6 +66,7 @@ class JobViewSet(ReadOnlyViewSet):
     def cancel(self, request, pk):
         """Stop after the chunk at work; what was done stays, and can be undone."""
         self.refuse_parameters("dry_run")
+        self.refuse_body()
         job = self.get_object(self.get_queryset().select_for_update(of=("self",)))
         access.require(request.user, job, access.Verb.EDIT)
         if not job.is_active:

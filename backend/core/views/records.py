@@ -395,6 +395,7 @@ class RecordViewSet(JournaledViewSet):
     def restore(self, request, pk):
         """Bring a deleted record back."""
         self.refuse_parameters("fields", "expand", "dry_run")
+        self.refuse_body()
         record = self._locked(access.Verb.DELETE, self.get_everything())
         if record.deleted_at is None:
             raise Conflict("This record is not deleted.", "not_deleted")

@@ -697,6 +697,18 @@ class RightsTests(AdminTestCase):
                 self.assertIn(self.client.post(path, sent).status_code, (302, 403))
         self.assertEqual(list(User.objects.order_by("pk").values()), users)
 
+    def test_nobody_sets_the_password_of_an_account_that_may_do_more(self):
+        rights = {"user": {"view": "all", "edit": "all"}}
+        role = make_role(self.organization, "people", {}, **rights)
+        self.client.force_login(
+            make_user(self.organization, "keeper", role, is_staff=True)
+        )
+        sent = {"password1": "a-new-long-password", "password2": "a-new-long-password"}
+        for method in (self.client.get, self.client.post):
+            page = method(f"{USERS}{self.admin.pk}/password/", sent)
+            self.assertEqual(page.status_code, 403)
+        self.assertEqual(self.stored(self.admin).password, self.admin.password)
+
     def test_nobody_makes_themselves_an_administrator(self):
         """One's own profile may be edited; one's rights are not part of it."""
         self.client.force_login(self.seller)

@@ -124,6 +124,37 @@ class UserTests(PeopleTestCase):
         self.assertEqual(codes, {"permission_denied", "edited_since"})
         self.assertFalse(User.objects.get(pk=bob.pk).is_staff)
 
+    def test_nobody_gets_hold_of_an_account_that_may_do_more(self):
+        """Whoever has its e-mail resets its password, and is in."""
+        role = make_role(
+            self.cast.organization, "people", OWN, user={"view": "all", "edit": "all"}
+        )
+        keeper = make_user(self.cast.organization, "keeper", role)
+        response = client_of(keeper).patch(
+            self.address(self.admin), {"email": keeper.email.replace("keeper", "mine")}
+        )
+        self.assertRefused(response, 403, "permission_denied")
+
+    def test_a_role_stays_one_of_administrators_if_no_other_is(self):
+        role = make_role(self.cast.organization, "boss", ALL, **self.admin.role.rights)
+        with system(self.cast.organization) as changes:
+            changes.save(User.objects.get(pk=self.admin.pk), role=role)
+        boss = client_of(User.objects.get(pk=self.admin.pk))
+        address = f"/api/roles/{role.pk}/"
+        for rights in ({}, {**role.rights, "user": {"view": "all", "edit": "own"}}):
+            with self.subTest(rights):
+                response = boss.patch(address, {"rights": rights})
+                self.assertEqual(response.status_code, 409, response.content)
+                self.assertEqual(response.json()["code"], "last_administrator")
+        self.assertEqual(Role.objects.get(pk=role.pk).version, 1)
+        less = {**role.rights, "auditlog": {}}
+        self.assertEqual(boss.patch(address, {"rights": less}).status_code, 200)
+        other = make_role(
+            self.cast.organization, "other boss", ALL, **self.admin.role.rights
+        )
+        make_user(self.cast.organization, "second", other)
+        self.assertEqual(boss.patch(address, {"rights": {}}).status_code, 200)
+
     def test_the_last_administrator_stays_one(self):
         address = self.address(self.admin)
         for change in ({"is_active": False}, {"role": str(self.cast.alice.role.pk)}):

@@ -1,0 +1,163 @@
+"""What the tests over all apps share: more people, and every record type's endpoints.
+
+Beside the cast of `core.testing`: teams above and below that of alice and bob, the
+administrators of both organizations, one who left, and one who has yet to set up 2FA.
+"""
+
+import pkgutil
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from django.apps import apps
+from django.conf import settings
+from django.urls import get_resolver
+from django.urls.resolvers import URLPattern
+from rest_framework.test import APIClient
+
+from core.models import Job
+from core.testing import (
+    ALL,
+    Cast,
+    RecordContract,
+    make_role,
+    make_team,
+    make_user,
+    system_changes,
+)
+from core.views import RecordViewSet
+from user_management.roles import BUILT_IN
+
+PARAMETER = re.compile(r"<[^>]+>|\{[^}]+\}")
+
+
+class People(Cast):
+    """The principals of the permission table, by name."""
+
+    def __init__(self):
+        super().__init__()
+        here = self.organization
+        head, field = make_team(here, "Head office"), make_team(here, "Field")
+        with system_changes(here) as changes:
+            changes.save(self.team, parent=head)
+            changes.save(field, parent=self.team)
+        self.above = make_user(here, "above", self.bob.role, head)
+        self.below = make_user(here, "below", self.bob.role, field)
+        role = make_role(here, "administrator", ALL, **BUILT_IN["administrator"])
+        self.administrator = make_user(here, "administrator", role)
+        self.departed = make_user(here, "departed", role)
+        with system_changes(here) as changes:
+            changes.save(self.departed, is_active=False)
+        strict = make_role(here, "strict", ALL, **BUILT_IN["administrator"])
+        with system_changes(here) as changes:
+            changes.save(strict, requires_two_factor=True)
+        self.unsecured = make_user(here, "unsecured", strict)
+        there = self.other_organization
+        role = make_role(there, "administrator", ALL, **BUILT_IN["administrator"])
+        self.foreigner = make_user(there, "foreigner", role)
+
+    def outside(self, name: str) -> APIClient:
+        """Comes by a cookie, if at all, and meets all that guards the API."""
+        client = APIClient()
+        if name != "anonymous":
+            client.force_login(getattr(self, name))
+        return client
+
+
+def make_import(owner) -> Job:
+    """An import of tags that waits for its worker."""
+    outcomes = ("created", "updated", "skipped", "failed")
+    return Job.objects.create(
+        organization=owner.organization,
+        owner=owner,
+        kind="import",
+        params={
+            "file_name": "tags.csv",
+            "record_type": "tag",
+            "mode": "create",
+            "dry_run": False,
+            "columns": {"columns": ["name"], "targets": ["name"]},
+        },
+        counts=dict.fromkeys(outcomes, 0),
+    )
+
+
+def our_apps() -> list:
+    return [
+        app
+        for app in apps.get_app_configs()
+        if Path(app.path).parent == settings.BACKEND_DIR
+    ]
+
+
+def our_models() -> list:
+    return [model for app in our_apps() for model in app.get_models()]
+
+
+@cache
+def contracts() -> dict[str, type[RecordContract]]:
+    """The contract of each record type, which knows how one is made, by its path."""
+    for app in our_apps():
+        folder = import_module(f"{app.name}.tests").__path__
+        for module in pkgutil.iter_modules(folder, f"{app.name}.tests."):
+            import_module(module.name)
+    found, waiting = {}, [RecordContract]
+    while waiting:
+        contract = waiting.pop()
+        waiting += contract.__subclasses__()
+        if getattr(contract, "path", None):
+            found[contract.path.removeprefix("/api/").rstrip("/")] = contract
+    return found
+
+
+def contract_for(path: str, people: Cast) -> RecordContract:
+    """A contract outside of its own test, to make records of its type with."""
+    contract = contracts()[path]()
+    contract.cast = people
+    contract.setUp()
+    return contract
+
+
+def endpoints() -> dict[str, object]:
+    """Every address under /api/ with its view; `{}` stands for what it varies by."""
+
+    def walk(resolver, path="") -> Iterator:
+        for pattern in resolver.url_patterns:
+            address = f"{path}{pattern.pattern}"
+            if isinstance(pattern, URLPattern):
+                yield address, pattern.callback
+            else:
+                yield from walk(pattern, address)
+
+    return {
+        general(address.removeprefix("api/")): callback
+        for address, callback in walk(get_resolver())
+        if address.startswith("api/")
+    }
+
+
+def general(address: str) -> str:
+    return PARAMETER.sub("{}", address)
+
+
+@cache
+def record_views() -> dict[str, type[RecordViewSet]]:
+    """The view of each record type that is a declaration, by its path."""
+    return {
+        address.rstrip("/"): callback.cls
+        for address, callback in endpoints().items()
+        if issubclass(getattr(callback, "cls", object), RecordViewSet)
+        and address.count("/") == 1
+    }
+
+
+def database() -> dict:
+    """Every row of ours, but for what a refusal itself leaves behind."""
+    left_out = ("securityevent", "attempts", "idempotencykey", "heartbeat")
+    return {
+        model._meta.label: list(model._base_manager.order_by("pk").values_list())
+        for model in our_models()
+        if model._meta.model_name not in left_out
+    }

@@ -1,0 +1,208 @@
+"""A field that a client may not set, wherever it is sent, sets nothing and is named.
+
+Every field of every model, and some made up, is sent to every endpoint that takes a
+body, by an administrator, for not even they set these.
+"""
+
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import models
+from django.test import TestCase
+
+from core.models import ChangeSet
+from core.testing import client_of
+from user_management.models import User
+
+from .people import (
+    People,
+    contract_for,
+    contracts,
+    database,
+    endpoints,
+    general,
+    make_import,
+    our_models,
+    record_views,
+)
+
+MADE_UP = {
+    "pk": 1,
+    "is_superuser": True,
+    "is_admin": True,
+    "permissions": ["*"],
+    "groups": [1],
+    "user_permissions": [1],
+    "_state": {"adding": True},
+    "__class__": "x",
+    "__all__": "x",
+    "non_field_errors": "x",
+    "owner__role": "x",
+    "owner.role": "x",
+}
+# Which no error can name, for they are how errors are named.
+NAMELESS = {"__all__", "non_field_errors"}
+PERSON = {"first_name", "last_name", "timezone", "language"}
+GRANTED = {"email", "role", "team", "is_active", "is_staff"}
+
+# What the endpoints beside the record types let an administrator set.
+WRITABLE = {
+    "change-sets/{edit}/undo": {"partial"},
+    "imports": {"file", "record_type", "mapping", "mode", "dry_run"},
+    "imports/{import}/cancel": set(),
+    "jobs/{import}/cancel": set(),
+    "organization": {
+        *("name", "country", "currency", "timezone"),
+        *("audit_retention_days", "purge_after_days"),
+    },
+    "roles": {"name", "rights", "field_rights", "requires_two_factor"},
+    "roles/{role}": {"name", "rights", "field_rights", "requires_two_factor"},
+    "teams": {"name", "parent"},
+    "teams/{team}": {"name", "parent"},
+    "users/me": PERSON,
+    "users/{alice}": PERSON | GRANTED,
+    "users/{alice}/hand-over": {"to", "deactivate"},
+}
+# What these need besides, for the field in question to be all that is wrong.
+BODIES = {
+    "imports": {"record_type": "tag"},
+    "roles": {"name": "new"},
+    "teams": {"name": "new"},
+}
+# Declared, but takes no body: it says that it is not there.
+CLOSED = {"users"}
+
+
+def plausible(field: models.Field, people: People):
+    """A value that the field could take, and that would do harm."""
+    if field.name == "organization":
+        return str(people.other_organization.pk)
+    if isinstance(field, models.ForeignKey):
+        user = people.administrator
+        return str(getattr(user, f"{field.name}_id", None) or user.pk)
+    if isinstance(field, models.BooleanField):
+        return True
+    if isinstance(field, models.IntegerField):
+        return 7
+    if isinstance(field, models.DateTimeField):
+        return "2020-01-01T00:00:00Z"
+    if isinstance(field, models.JSONField):
+        return {"*": {"view": "all"}}
+    return "x"
+
+
+def columns(model) -> set[str]:
+    fields = model._meta.concrete_fields
+    return {name for field in fields for name in (field.name, field.attname)}
+
+
+class MassAssignmentTests(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        cls.people = people = People()
+        cls.administrator = client_of(people.administrator)
+        cls.contracts = {path: contract_for(path, people) for path in contracts()}
+        cls.records = {path: c.make(n=900) for path, c in cls.contracts.items()}
+        edit = ChangeSet.objects.filter(actor=people.alice).first()
+        cls.targets = {
+            "alice": people.alice.pk,
+            "edit": edit.pk,
+            "import": make_import(people.alice).pk,
+            "role": people.alice.role_id,
+            "team": people.team.pk,
+        }
+        cls.values = dict(MADE_UP)
+        for model in our_models():
+            for field in model._meta.concrete_fields:
+                value = plausible(field, people)
+                cls.values |= {field.name: value, field.attname: value}
+
+    def requests(self):
+        """(method, address, body, fields that may be set) of all that takes a body."""
+        special = {general(address): address for address in WRITABLE}
+        for address, callback in endpoints().items():
+            address = address.rstrip("/")
+            path, _, rest = address.partition("/")
+            for method in tuple(getattr(callback, "actions", None) or ()):
+                if method not in ("post", "put", "patch") or address in CLOSED:
+                    continue
+                if path in record_views() and address not in special:
+                    yield self.of_record(method, path, rest)
+                    continue
+                self.assertIn(address, special, "Without a line in WRITABLE.")
+                line = special[address]
+                where = f"/api/{line.format(**self.targets)}/"
+                yield method, where, BODIES.get(line, {}), WRITABLE[line]
+
+    def of_record(self, method, path, rest):
+        """The same for a record type; what else is done with a record takes nothing."""
+        contract, view = self.contracts[path], record_views()[path]
+        where = f"{contract.path}{rest.format(self.records[path]['id'])}"
+        if rest not in ("", "{}"):
+            return method, f"{where}/", {}, set()
+        body = {"post": contract.body(n=901), "put": contract.body(n=900), "patch": {}}
+        fields = [view.model._meta.get_field(name) for name in view.fields]
+        writable = {field.name for field in fields if field.editable}
+        where = f"{where}/" if rest else where
+        return method, where, body[method], writable | {"owner", "custom_fields"}
+
+    def test_all_that_may_not_be_set_is_named_and_nothing_is_set(self):
+        """Every field of every model at once."""
+        before = database()
+        for method, where, body, writable in self.requests():
+            with self.subTest(f"{method} {where}"):
+                wrong = {n: v for n, v in self.values.items() if n not in writable}
+                answer = self.send(method, where, {**body, **wrong})
+                self.assertEqual(answer.status_code, 400, answer.content[:300])
+                named = {error["field"] for error in answer.json()["errors"]}
+                self.assertLessEqual(wrong.keys() - NAMELESS, named)
+                self.assertEqual(database(), before)
+
+    def test_one_that_may_not_be_set_is_named_and_nothing_is_set(self):
+        """Alone, with a body that is right: those of users, who have the rights."""
+        tried = 0
+        before = database()
+        names = [*MADE_UP, *columns(User)]
+        for method, where, body, writable in self.requests():
+            for name in names:
+                if name not in writable:
+                    with self.subTest(f"{method} {where} {name}"):
+                        sent = {**body, name: self.values[name]}
+                        self.assertNamed(self.send(method, where, sent), name)
+                        tried += 1
+            with self.subTest(f"{method} {where}"):
+                self.assertEqual(database(), before)
+        self.assertGreater(tried, 300)
+
+    def test_nobody_gives_themselves_what_is_granted(self):
+        people = self.people
+        alice = client_of(people.alice)
+        values = {
+            "email": "alice@example.org",
+            "role": str(people.administrator.role_id),
+            "team": str(people.above.team_id),
+            "is_active": False,
+            "is_staff": True,
+        }
+        before = database()
+        for name in GRANTED:
+            with self.subTest(name):
+                where = f"/api/users/{people.alice.pk}/"
+                answer = alice.patch(where, {name: values[name]})
+                self.assertEqual(answer.status_code, 403, answer.content)
+                answer = alice.patch("/api/users/me/", {name: values[name]})
+                self.assertNamed(answer, name)
+        self.assertEqual(database(), before)
+
+    def send(self, method, where, body):
+        if where == "/api/imports/":
+            file = SimpleUploadedFile("tags.csv", b"name\nnew\n")
+            body = {**body, "file": file}
+            body = {n: v if n == "file" else str(v) for n, v in body.items()}
+            return self.administrator.post(where, body, format="multipart")
+        return getattr(self.administrator, method)(where, body)
+
+    def assertNamed(self, answer, name):
+        self.assertEqual(answer.status_code, 400, answer.content[:300])
+        [error] = answer.json()["errors"]
+        self.assertIn(error["code"], ("unknown_field", "read_only"))
+        if name not in NAMELESS:
+            self.assertEqual(error["field"], name)

@@ -1,0 +1,318 @@
+"""The permission table: every endpoint, by every method, for everybody.
+
+A record type that is a `RecordViewSet` has its rows from RECORD. An endpoint beside
+these is a line in SPECIAL for each method that it has, and what it is sent stands in
+BODIES. Whatever stands in no line is 405, once somebody may ask at all.
+"""
+
+from http import HTTPStatus
+from unittest import mock
+
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import transaction
+from django.test import TestCase
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework.test import APIClient
+
+from core.models import ChangeSet
+from core.testing import client_of
+
+from .people import (
+    People,
+    contract_for,
+    contracts,
+    database,
+    endpoints,
+    general,
+    make_import,
+    record_views,
+)
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+# Alice owns what is asked for. Bob is on her team, as `above` and `below` are on teams
+# above and below it; what these three see is their team's, what they write their own.
+PRINCIPALS = (
+    *("foreigner", "stranger", "reader", "below", "bob", "above"),
+    *("alice", "manager", "administrator"),
+)
+# Whoever does not come in is refused everywhere, before anything else is looked at.
+OUTSIDE = {"anonymous": 401, "departed": 401, "unsecured": 403}
+
+# `*` is the path of the record type; {live} and {deleted} are records of alice.
+RECORD = """
+            foreigner stranger reader below bob above alice manager administrator
+GET    *                    200 200 200 200 200 200 200 200 200
+POST   *                    201 201 403 201 201 201 201 201 201
+GET    */{live}             404 404 200 404 200 200 200 200 200
+PUT    */{live}             404 404 403 404 403 403 200 200 200
+PATCH  */{live}             404 404 403 404 403 403 200 200 200
+DELETE */{live}             404 404 403 404 403 403 204 204 204
+GET    */{live}/access      404 404 200 404 200 200 200 200 200
+GET    */{live}/history     404 404 200 404 200 200 200 200 200
+GET    */{deleted}/history  404 404 200 404 200 200 200 200 200
+GET    */{deleted}          404 404 404 404 404 404 404 404 404
+PUT    */{deleted}          404 404 404 404 404 404 404 404 404
+PATCH  */{deleted}          404 404 404 404 404 404 404 404 404
+DELETE */{deleted}          404 404 404 404 404 404 404 404 404
+POST   */{deleted}/restore  404 404 403 404 403 403 200 200 200
+POST   */{live}/restore     404 404 403 404 403 403 409 409 409
+"""
+
+SPECIAL = """
+            foreigner stranger reader below bob above alice manager administrator
+GET    audit-log                  200 403 403 403 403 403 403 403 200
+GET    audit-log/export           200 403 403 403 403 403 403 403 200
+GET    change-sets                200 200 200 200 200 200 200 200 200
+GET    change-sets/{edit}         404 404 200 404 200 200 200 200 200
+POST   change-sets/{edit}/undo    404 404 409 404 409 409 200 200 200
+GET    imports                    200 200 200 200 200 200 200 200 200
+POST   imports                    202 202 403 202 202 202 202 202 202
+GET    imports/{import}           404 404 404 404 404 404 200 404 200
+GET    imports/{import}/errors    404 404 404 404 404 404 200 404 200
+POST   imports/{import}/cancel    404 404 404 404 404 404 200 404 200
+GET    jobs                       200 200 200 200 200 200 200 200 200
+GET    jobs/{import}              404 404 404 404 404 404 200 404 200
+GET    jobs/{import}/errors       404 404 404 404 404 404 200 404 200
+POST   jobs/{import}/cancel       404 404 404 404 404 404 200 404 200
+GET    organization               200 200 200 200 200 200 200 200 200
+PATCH  organization               200 403 403 403 403 403 403 403 200
+GET    organization/history       200 200 200 200 200 200 200 200 200
+GET    roles                      200 200 200 200 200 200 200 200 200
+POST   roles                      201 403 403 403 403 403 403 403 201
+GET    roles/{role}               404 200 200 200 200 200 200 200 200
+PUT    roles/{role}               404 403 403 403 403 403 403 403 200
+PATCH  roles/{role}               404 403 403 403 403 403 403 403 200
+GET    roles/{role}/access        404 200 200 200 200 200 200 200 200
+GET    roles/{role}/history       404 200 200 200 200 200 200 200 200
+GET    search?q=ada               200 200 200 200 200 200 200 200 200
+GET    teams                      200 200 200 200 200 200 200 200 200
+POST   teams                      201 403 403 403 403 403 403 403 201
+GET    teams/{team}               404 200 200 200 200 200 200 200 200
+PUT    teams/{team}               404 403 403 403 403 403 403 403 200
+PATCH  teams/{team}               404 403 403 403 403 403 403 403 200
+GET    teams/{team}/access        404 200 200 200 200 200 200 200 200
+GET    teams/{team}/history       404 200 200 200 200 200 200 200 200
+GET    users                      200 200 200 200 200 200 200 200 200
+GET    users/me                   200 200 200 200 200 200 200 200 200
+PATCH  users/me                   200 200 200 200 200 200 200 200 200
+GET    users/{alice}              404 200 200 200 200 200 200 200 200
+PUT    users/{alice}              404 403 403 403 403 403 200 403 200
+PATCH  users/{alice}              404 403 403 403 403 403 200 403 200
+GET    users/{alice}/access       404 200 200 200 200 200 200 200 200
+GET    users/{alice}/history      404 200 200 200 200 200 200 200 200
+POST   users/{alice}/hand-over    404 403 403 403 403 403 403 202 202
+"""
+
+# What is sent, where nothing would not do. A PUT sends back what is there.
+BODIES = {
+    "POST imports": {"record_type": "tag", "file": b"name\nnew\n"},
+    "PATCH organization": {"country": "DE"},
+    "POST roles": {"name": "new"},
+    "PATCH roles/{role}": {"name": "new"},
+    "POST teams": {"name": "new"},
+    "PATCH teams/{team}": {"name": "new"},
+    "PATCH users/me": {"last_name": "new"},
+    "PATCH users/{alice}": {"last_name": "new"},
+    "POST users/{alice}/hand-over": {"to": "{bob}"},
+}
+
+# What everybody may read, whoever they are.
+OPEN = ("docs", "docs/sign-in", "schema", "health")
+
+# The sign-in is allauth's, and knows no roles: what it answers who is not signed in,
+# or who left. `*` is the kind of client, app or browser.
+SIGN_IN = """
+                                                GET POST PUT PATCH DELETE
+auth/openapi.json                               200 405 405 405 405
+auth/openapi.yaml                               200 405 405 405 405
+auth/*/v1/config                                200 405 405 405 405
+auth/*/v1/auth/login                            405 400 400 400 400
+auth/*/v1/auth/session                          401 405 405 405 401
+auth/*/v1/auth/sessions                         401 401 401 401 401
+auth/*/v1/auth/signup                           405 400 405 405 405
+auth/*/v1/auth/reauthenticate                   401 401 401 401 401
+auth/*/v1/auth/code/confirm                     409 409 409 409 409
+auth/*/v1/auth/email/verify                     400 400 400 400 400
+auth/*/v1/auth/email/verify/resend              405 409 405 405 405
+auth/*/v1/auth/phone/verify                     409 409 409 409 409
+auth/*/v1/auth/phone/verify/resend              405 409 405 405 405
+auth/*/v1/auth/password/request                 405 400 400 400 400
+auth/*/v1/auth/password/reset                   400 400 400 400 400
+auth/*/v1/auth/2fa/authenticate                 401 401 401 401 401
+auth/*/v1/auth/2fa/reauthenticate               401 401 401 401 401
+auth/*/v1/auth/webauthn/authenticate            401 401 401 401 401
+auth/*/v1/auth/webauthn/login                   200 400 405 405 405
+auth/*/v1/auth/webauthn/reauthenticate          401 401 401 401 401
+auth/*/v1/account/email                         404 404 404 404 404
+auth/*/v1/account/phone                         404 404 404 404 404
+auth/*/v1/account/password/change               401 401 401 401 401
+auth/*/v1/account/authenticators                401 401 401 401 401
+auth/*/v1/account/authenticators/totp           401 401 401 401 401
+auth/*/v1/account/authenticators/webauthn       401 401 401 401 401
+auth/*/v1/account/authenticators/recovery-codes 401 401 401 401 401
+auth/app/v1/tokens/refresh                      405 400 400 400 400
+"""
+SIGN_IN_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+CLIENTS = ("app", "browser")
+
+
+def lines(text: str):
+    """(method, address, status of each principal) of a table's lines."""
+    for line in text.strip().splitlines()[1:]:
+        method, address, *statuses = line.split()
+        yield method, address, dict(zip(PRINCIPALS, map(int, statuses), strict=True))
+
+
+def at(address: str) -> str:
+    """Where the address of a line is, whose query stands behind its last slash."""
+    path, mark, query = address.partition("?")
+    return f"/api/{path}/{mark}{query}"
+
+
+def sign_in_lines():
+    """(address, status of each method) of every address of the sign-in."""
+    for line in SIGN_IN.strip().splitlines()[1:]:
+        address, *statuses = line.split()
+        methods = dict(zip(SIGN_IN_METHODS, map(int, statuses), strict=True))
+        for client in CLIENTS if "*" in address else ("",):
+            yield address.replace("*", client), methods
+
+
+class PermissionTableTests(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        cls.people = people = People()
+        cls.clients = {name: people.outside(name) for name in OUTSIDE}
+        for name in PRINCIPALS:
+            cls.clients[name] = client_of(getattr(people, name))
+        cls.administrator = client_of(people.administrator)
+        cls.checks = 0
+        cls.contracts = {path: contract_for(path, people) for path in contracts()}
+        tag = cls.contracts["tags"].make(n=900)
+        cls.targets = {
+            "alice": people.alice.pk,
+            "bob": people.bob.pk,
+            "edit": ChangeSet.objects.get(changes__record_id=tag["id"]).pk,
+            "import": make_import(people.alice).pk,
+            "role": people.alice.role_id,
+            "team": people.team.pk,
+        }
+
+    # Completeness
+
+    def test_every_record_type_has_a_contract(self):
+        self.assertEqual(set(record_views()), set(contracts()))
+
+    def test_every_endpoint_stands_in_the_table_and_every_line_has_one(self):
+        # Those with a parameter for the kind of client are the same addresses again.
+        served = {a for a in endpoints() if not a.startswith("auth/{}")}
+        table = {address for address, _ in sign_in_lines()}
+        table |= {
+            f"{general(address.partition('?')[0])}/" for _, address, _ in lines(SPECIAL)
+        }
+        table |= {f"{address}/" for address in OPEN}
+        for path in record_views():
+            table |= {
+                f"{general(address.replace('*', path))}/"
+                for _, address, _ in lines(RECORD)
+            }
+        self.assertEqual(served - table, set(), "Without a line in the table.")
+        self.assertEqual(table - served, set(), "Without an endpoint.")
+
+    # The table
+
+    def test_everybody_is_answered_as_the_table_says(self):
+        self.check_open()
+        self.check_sign_in()
+        self.check_table(SPECIAL, self.targets)
+        for path in record_views():
+            with self.subTest(path):
+                contract = self.contracts[path]
+                live, deleted = contract.make(n=901), contract.make(n=902)
+                removed = contract.alice.delete(contract.address(deleted))
+                self.assertEqual(removed.status_code, 204, removed.content)
+                targets = {"live": live["id"], "deleted": deleted["id"]}
+                bodies = {
+                    "POST *": contract.body(n=903),
+                    "PUT */{live}": contract.body(n=901),
+                    "PUT */{deleted}": contract.body(n=902),
+                    "PATCH */{live}": contract.change,
+                    "PATCH */{deleted}": contract.change,
+                }
+                self.check_table(RECORD, targets, path, bodies)
+        self.assertGreaterEqual(self.checks, 2_000)
+
+    def check_table(self, text, targets, path="", bodies=BODIES):
+        table = {}
+        for method, address, statuses in lines(text):
+            table.setdefault(address, {})[method] = statuses
+        for address, methods in table.items():
+            for method in METHODS:
+                statuses = methods.get("GET" if method == "HEAD" else method)
+                if statuses is None:
+                    statuses = dict.fromkeys(PRINCIPALS, 405)
+                where = at(address.replace("*", path).format(**targets))
+                body = self.body(
+                    method, address, where, bodies, 405 in statuses.values()
+                )
+                with self.subTest(f"{method} {where}"):
+                    self.check(method, where, body, {**OUTSIDE, **statuses})
+
+    def body(self, method, address, where, bodies, is_refused):
+        body = bodies.get(f"{method} {address}")
+        if body is None and method == "PUT" and not is_refused:
+            return self.administrator.get(where).json()
+        targets = {f"{{{name}}}": pk for name, pk in self.targets.items()}
+        return {
+            name: targets.get(value, value) if isinstance(value, str) else value
+            for name, value in (body or {}).items()
+        }
+
+    # Who may, not what is shown: a schema takes long, and no worker runs here.
+    @mock.patch.object(SchemaGenerator, "get_schema", return_value={})
+    @mock.patch.dict("core.views.health.CHECKS", {"all": bool}, clear=True)
+    def check_open(self, _):
+        for address in OPEN:
+            for method in METHODS:
+                status = 200 if method in ("GET", "HEAD") else 405
+                with self.subTest(f"{method} {address}"):
+                    statuses = dict.fromkeys(self.clients, status)
+                    self.check(method, at(address), None, statuses)
+
+    def check_sign_in(self):
+        for address, methods in sign_in_lines():
+            for method, status in methods.items():
+                with self.subTest(f"{method} {address}"):
+                    statuses = {"anonymous": status, "departed": status}
+                    self.check(method, f"/api/{address}", None, statuses)
+
+    def check(self, method, where, body, statuses):
+        """All answers to a request; what is refused leaves everything as it was."""
+        writes = method not in ("GET", "HEAD", "OPTIONS")
+        before = database() if writes else None
+        for name, status in statuses.items():
+            refused = status >= HTTPStatus.BAD_REQUEST
+            with transaction.atomic():
+                answer = self.send(self.clients[name], method, where, body)
+                transaction.set_rollback(writes and not refused)
+            self.compare(name, answer, status)
+        if writes:
+            self.assertEqual(database(), before)
+
+    def send(self, client: APIClient, method, where, body=None):
+        if method in ("GET", "HEAD"):
+            return client.generic(method, where)
+        data, form = {}, "json"
+        for name, value in (body or {}).items():
+            if isinstance(value, bytes):
+                form = "multipart"
+                value = SimpleUploadedFile(f"{name}.csv", value)
+            data[name] = value
+        return getattr(client, method.lower())(where, data, format=form)
+
+    def compare(self, name, answer, status):
+        type(self).checks += 1
+        if answer.status_code != status:
+            content = b"" if answer.streaming else answer.content[:200]
+            self.fail(f"{name}: {answer.status_code}, not {status}: {content}")
