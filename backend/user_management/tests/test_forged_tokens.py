@@ -1,4 +1,4 @@
-"""Tokens that are none of ours, or not any more, on every address that is not public."""
+"""Tokens that are none of ours, or not any more, on every address but the public."""
 
 import base64
 import hashlib
@@ -7,7 +7,6 @@ import json
 import time
 import uuid
 from datetime import timedelta
-from unittest import mock
 
 import jwt
 from allauth.headless.base.views import AuthenticatedAPIView
@@ -22,7 +21,7 @@ from knox.crypto import hash_token
 from rest_framework.permissions import AllowAny, IsAuthenticated
 
 from core.models import Change
-from core.testing import PASSWORD, make_user
+from core.testing import make_user
 from user_management.models import ApiKey
 from user_management.scopes import scopes
 
@@ -63,8 +62,8 @@ def endpoints() -> list[tuple[str, str]]:
                 names = [name for name in METHODS if hasattr(view, name)]
                 found += [(name, address) for name in names]
         else:
-            actions = getattr(pattern.callback, "actions", None)
-            found += [(name, address) for name in actions or ("get",)]
+            actions = pattern.callback.actions
+            found += [(name, address) for name in METHODS if name in actions]
     return found
 
 
@@ -106,6 +105,12 @@ class ForgedTokenTests(SignInTestCase):
         emptied = self.tokens()["access_token"]
         session = SessionStore(self.session_of(emptied))
         session.flush()
+        nobodys = self.tokens()["access_token"]
+        nobody = str(uuid.uuid4())
+        session = SessionStore(self.session_of(nobodys))
+        session["_auth_user_id"] = nobody
+        session.save()
+        nobodys = jwt.encode({**self.payload_of(nobodys), "sub": nobody}, SECRET)
         return {
             "nothing": "",
             "alg none, no signature": f"{none}.{body}.",
@@ -135,6 +140,7 @@ class ForgedTokenTests(SignInTestCase):
             "a made up session": jwt.encode(
                 {**payload, "sid": internal.session_key_to_sid("x" * 32)}, SECRET
             ),
+            "of a user who is not there": nobodys,
             "session ended": ended,
             "session emptied": emptied,
             "the session's own key": self.session_of(token),
@@ -195,10 +201,11 @@ class ForgedTokenTests(SignInTestCase):
         accepted = {}
         for name, token in tokens.items():
             for method, address in addresses:
-                answer = getattr(client, method)(
+                answer = client.generic(
+                    method.upper(),
                     address,
-                    "{}" if method != "get" else None,
-                    **({"content_type": "application/json"} if method != "get" else {}),
+                    "{}",
+                    "application/json",
                     headers={"Authorization": f"{scheme} {token}"},
                 )
                 if answer.status_code != 401:
@@ -209,9 +216,7 @@ class ForgedTokenTests(SignInTestCase):
         found = endpoints()
         self.assertIn(("get", ME), found)
         self.assertIn(("post", "/api/contacts/"), found)
-        self.assertIn(
-            ("delete", f"{APP}auth/session"), [*found, ("delete", f"{APP}auth/session")]
-        )
+        self.assertIn(("get", f"{APP}account/authenticators"), found)
         self.assertGreater(len(found), 60)
 
     def test_what_is_open_to_all_is_known(self):
@@ -268,9 +273,6 @@ class ForgedTokenTests(SignInTestCase):
 
     def test_a_token_ends_with_its_user(self):
         token = self.tokens()["access_token"]
-        with mock.patch.object(User.objects, "select_related") as found:
-            found.return_value.filter.return_value.first.return_value = None
-            self.assertEqual(self.me(token).status_code, 401)
         self.change(is_active=False)
         self.assertRefused({"of who left": token}, "Bearer", endpoints())
 
