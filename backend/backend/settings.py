@@ -300,6 +300,8 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "MyCRM <mycrm@localhost>")
 
 # API keys. The length of what a key begins with follows from knox: 15 characters.
 KNOX_TOKEN_MODEL = "user_management.ApiKey"  # noqa: S105
+# Its own would make the table of a token model that this one replaces.
+MIGRATION_MODULES = {"knox": None}
 REST_KNOX = {"TOKEN_PREFIX": "mycrm_"}
 
 # The API

@@ -8,7 +8,7 @@ from rest_framework.exceptions import APIException
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
 from core.access import Scope, Verb
-from core.admin import JournaledAdmin, JournaledForm
+from core.admin import JournaledAdmin, JournaledForm, ReadOnlyAdmin
 from user_management.auth import lacks_two_factor
 from user_management.models import ApiKey, Role, Team, User
 
@@ -109,7 +109,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(JournaledAdmin):
+class ApiKeyAdmin(ReadOnlyAdmin, JournaledAdmin):
     """Keys are made and named in the API; here they are looked at and ended."""
 
     list_display = (
@@ -125,15 +125,6 @@ class ApiKeyAdmin(JournaledAdmin):
     )
     readonly_fields = fields
     actions = ("revoke_selected",)
-
-    def has_add_permission(self, request):
-        return False
-
-    def has_change_permission(self, request, obj=None):
-        return False
-
-    def has_delete_permission(self, request, obj=None):
-        return False
 
     @admin.action(description="Revoke the selected keys", permissions=("view",))
     def revoke_selected(self, request, queryset):

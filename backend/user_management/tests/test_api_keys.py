@@ -356,6 +356,21 @@ class UseTests(KeyTestCase):
         [shown] = client.get(expanded).json()["results"]
         self.assertEqual(shown["owner"]["email"], self.ada.email)
 
+    def test_a_key_shares_no_cached_answer_with_those_who_see_more(self):
+        """Nor with its owner: a role without a right on users still sees colleagues."""
+        role = make_role(self.cast.organization, "plain", OWN, user={})
+        owner = make_user(self.cast.organization, "owner", role)
+        session = client_of(owner)
+        made = session.post(CONTACTS, {"last_name": "King"}).json()
+        key = self.key("contacts:read", owner=owner)
+        other = self.key("tags:read", owner=owner)
+        address = f"{CONTACTS}{made['id']}/?expand=owner&fields=owner"
+        for _ in range(2):
+            shown = session.get(address).json()
+            self.assertEqual(shown["owner"]["email"], owner.email)
+            self.assertEqual(key.get(address).json(), {"owner": None})
+            self.assertEqual(other.get(address).status_code, 404)
+
     def test_access_and_refusal_name_the_key_as_the_reason(self):
         client = self.key("contacts:read")
         contact = self.contact()

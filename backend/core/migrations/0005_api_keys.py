@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('core', '0003_append_only'),
+        ('core', '0004_search'),
         # Where the model of KNOX_TOKEN_MODEL is made; not in the first, as Django thinks.
         ('user_management', '0002_api_keys'),
     ]
