@@ -1,4 +1,5 @@
 from datetime import timedelta
+from functools import partial
 from unittest import mock
 
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -22,6 +23,7 @@ from core.testing import (
     make_user,
     system_changes,
 )
+from core.undo import undo_batch
 from user_management import services
 from user_management.models import ApiKey, Role
 from user_management.scopes import WHAT, scopes
@@ -31,6 +33,8 @@ from .test_sign_in import User
 KEYS = "/api/api-keys/"
 CONTACTS = "/api/contacts/"
 EVERY_SCOPE = sorted(scopes())
+# Two records in each chunk of an undo.
+IN_TWOS = mock.patch("core.undo.undo_batch", partial(undo_batch, limit=2))
 OWN_KEYS = {Verb.VIEW: Scope.OWN, Verb.CREATE: Scope.OWN, Verb.EDIT: Scope.OWN}
 ALL_KEYS = {Verb.VIEW: Scope.ALL, Verb.CREATE: Scope.OWN, Verb.EDIT: Scope.ALL}
 
@@ -614,11 +618,29 @@ class JobTests(KeyTestCase):
             self.assertEqual(Contact.objects.live().count(), 5)
             remover = self.key("change-sets:read", "contacts:delete")
             undone = remover.post(address, {"partial": True})
-        with mock.patch("core.undo.BATCH_RECORDS", 2):
+        with IN_TWOS:
             jobs.run(undone.json()["id"])
         self.assertEqual(Contact.objects.live().count(), 0)
         undo = Job.objects.get(pk=undone.json()["id"])
         self.assertEqual(undo.change_set.api_key, self.made)
+
+    def test_an_undo_stops_where_its_key_is_revoked(self):
+        job = self.start(self.client)
+        jobs.run(job.pk)
+        job.refresh_from_db()
+        client = self.key("change-sets:read", "contacts:delete")
+        address = f"/api/change-sets/{job.change_set_id}/undo/"
+        with (
+            mock.patch("core.undo.AT_ONCE", 2),
+            IN_TWOS,
+        ):
+            undo = client.post(address, {"partial": True}).json()
+            jobs.run(undo["id"], seconds=0)
+            self.client.post(f"{KEYS}{self.made.pk}/revoke/")
+            jobs.run(undo["id"])
+        self.assertEqual(Contact.objects.live().count(), 3)
+        undo = Job.objects.get(pk=undo["id"])
+        self.assertEqual(undo.counts, {"undone": 2, "conflicts": 3})
 
 
 class AdminTests(KeyTestCase):
