@@ -1,4 +1,3 @@
-from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.test import Client
 
@@ -8,7 +7,7 @@ from core.testing import ALL, PASSWORD, make_role, system_changes
 from user_management.models import ApiKey
 
 from .test_api_keys import ALL_KEYS, client_with, make_key
-from .test_sign_in import APP, BROWSER, SignInTestCase, User
+from .test_sign_in import APP, BROWSER, SessionStore, SignInTestCase, User
 
 KEYS = "/api/api-keys/"
 EXPORT = "/api/audit-log/export/"
