@@ -330,7 +330,8 @@ SPECTACULAR_SETTINGS = {
         "The REST API of MyCRM. Lists are paged, filtered and ordered by query"
         " parameters; an unknown parameter or field is a 400 that names it. Errors are"
         " `application/problem+json` (RFC 9457). How to sign in stands under"
-        " [/api/docs/sign-in/](/api/docs/sign-in/)."
+        " [/api/docs/sign-in/](/api/docs/sign-in/). Programs send an API key as"
+        " `Authorization: Bearer <key>` or `Api-Key <key>`."
     ),
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.0",

@@ -15,7 +15,7 @@ from rest_framework.exceptions import PermissionDenied
 from core.access import Scope, Verb, is_beyond_key, reaches, scope_of
 from core.exceptions import Conflict
 from core.field_rights import NO_LIMITS, FieldRights, field_rights, is_limitable
-from core.models import ChangeSet, Journaled, JournaledQuerySet
+from core.models import Journaled, JournaledQuerySet
 from core.models.journal import snapshot
 from core.registry import record_types
 from user_management import scopes
@@ -273,10 +273,10 @@ class User(AbstractBaseUser, Journaled):
         password_changed = self._password and "password" in (update_fields or ())
         super().save(*args, update_fields=update_fields, **kwargs)
         if password_changed:
-            from user_management.security import note_password
+            from user_management import security
 
-            note_password(self)
-            self._end_keys()
+            security.note_password(self)
+            security.end_keys(self)
 
     def clean(self):
         self.email = self.email.lower()
@@ -290,16 +290,6 @@ class User(AbstractBaseUser, Journaled):
                 raise ValidationError(
                     {name: ValidationError("Unknown.", code="does_not_exist")}
                 )
-
-    def _end_keys(self) -> None:
-        """Whoever knew the old password may have made keys with it."""
-        if self.api_keys.live().exists():
-            with ChangeSet.open(
-                actor=self,
-                source=ChangeSet.Source.SYSTEM,
-                reason="The password of the owner was changed.",
-            ) as changes:
-                revoke_keys(self, changes)
 
     def after_write(self, changed, changes):
         """End sessions and keys of who leaves: coming back must not bring them back."""

@@ -2,8 +2,9 @@ from datetime import timedelta
 from functools import partial
 from unittest import mock
 
+from allauth.mfa.totp.internal.auth import TOTP
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import TestCase
+from django.test import Client, TestCase
 from django.urls import resolve
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -392,8 +393,6 @@ class UseTests(KeyTestCase):
             role = Role.objects.get(pk=self.ada.role_id)
             changes.save(role, requires_two_factor=True)
         self.assertRefused(client.get(CONTACTS), 403, "two_factor_required")
-        from allauth.mfa.totp.internal.auth import TOTP
-
         TOTP.activate(User.objects.get(pk=self.ada.pk), "JBSWY3DPEHPK3PXP")
         self.assertEqual(client.get(CONTACTS).status_code, 200)
 
@@ -471,6 +470,24 @@ class EndTests(KeyTestCase):
         self.assertEqual(made.reason, "The password of the owner was changed.")
         self.assertEqual((made.actor, made.changes.count()), (ada, 2))
 
+    def test_a_password_that_staff_sets_ends_the_keys_in_their_name(self):
+        client = self.key("contacts:read")
+        page = Client()
+        page.force_login(self.admin)
+        password = "another-horse-battery"
+        page.post(
+            f"/admin/user_management/user/{self.ada.pk}/password/",
+            {
+                "password1": password,
+                "password2": password,
+                "usable_password": "true",
+                "set-password": "",
+            },
+        )
+        self.assertEnded(client)
+        made = ChangeSet.objects.latest("pk")
+        self.assertEqual((made.actor, made.address), (self.admin, "127.0.0.1"))
+
     def test_undo_brings_no_key_back(self):
         client = self.key("contacts:read")
         self.client.post(f"{KEYS}{self.made.pk}/revoke/")
@@ -509,6 +526,10 @@ class JournalTests(KeyTestCase):
         self.assertEqual([one["api_key"] for one in listed["results"]], [told])
         log = admin.get(f"/api/audit-log/?api_key={self.made.pk}").json()["results"]
         self.assertEqual([one["api_key"] for one in log], [told])
+        page = Client()
+        page.force_login(self.admin)
+        shown = page.get(f"/admin/contact_management/contact/{contact['id']}/history/")
+        self.assertContains(shown, f"{self.ada.email}, through the key Website")
         rows = b"".join(admin.get("/api/audit-log/export/").streaming_content)
         self.assertIn(f"Website,{self.made.pk}", rows.decode())
 
@@ -649,8 +670,6 @@ class AdminTests(KeyTestCase):
     def setUp(self):
         super().setUp()
         self.key("contacts:read", name="Shop")
-        from django.test import Client
-
         self.page = Client()
         self.page.force_login(self.admin)
 
