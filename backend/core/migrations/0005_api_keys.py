@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('core', '0004_search'),
         # Where the model of KNOX_TOKEN_MODEL is made; not in the first, as Django thinks.
-        ('user_management', '0002_api_keys'),
+        ('user_management', '0003_api_keys'),
     ]
 
     operations = [

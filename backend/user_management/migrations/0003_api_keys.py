@@ -29,8 +29,8 @@ def take_rights(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('core', '0003_append_only'),
-        ('user_management', '0001_initial'),
+        ('core', '0004_search'),
+        ('user_management', '0002_role_field_rights'),
     ]
 
     operations = [
