@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('core', '0004_search'),
+        ('core', '0005_retention'),
         # Where the model of KNOX_TOKEN_MODEL is made; not in the first, as Django thinks.
         ('user_management', '0003_api_keys'),
     ]
