@@ -91,6 +91,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "rest_framework",
+    "knox",
     "core",
     "contact_management",
 ]
@@ -257,6 +258,8 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "user_management.auth.ResetTokenGenerator"  # noqa: S105
 PASSWORD_RESET_TIMEOUT = 3600
+# How long after signing in a sensitive step may be taken without doing so again.
+ACCOUNT_REAUTHENTICATION_TIMEOUT = env.int("REAUTHENTICATION_SECONDS", 300)
 # Where the links in e-mails lead: a frontend's address, or "" for this server's pages.
 FRONTEND_URL = env.str("FRONTEND_URL", "").rstrip("/")
 RESET_PATH = "/account/password/reset/key/{key}/"
@@ -295,10 +298,18 @@ else:
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "MyCRM <mycrm@localhost>")
 
+# API keys. The length of what a key begins with follows from knox: 15 characters.
+KNOX_TOKEN_MODEL = "user_management.ApiKey"  # noqa: S105
+# Its own would make the table of a token model that this one replaces.
+MIGRATION_MODULES = {"knox": None}
+REST_KNOX = {"TOKEN_PREFIX": "mycrm_"}
+
 # The API
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
+        "user_management.auth.BearerKeyAuthentication",
+        "user_management.auth.KeyAuthentication",
         "user_management.auth.TokenAuthentication",
         "user_management.auth.SessionAuthentication",
     ],
@@ -319,7 +330,8 @@ SPECTACULAR_SETTINGS = {
         "The REST API of MyCRM. Lists are paged, filtered and ordered by query"
         " parameters; an unknown parameter or field is a 400 that names it. Errors are"
         " `application/problem+json` (RFC 9457). How to sign in stands under"
-        " [/api/docs/sign-in/](/api/docs/sign-in/)."
+        " [/api/docs/sign-in/](/api/docs/sign-in/). Programs send an API key as"
+        " `Authorization: Bearer <key>` or `Api-Key <key>`."
     ),
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.0",

@@ -2,8 +2,9 @@
 
 A user answers `scope(record_type, verb)` with a `Scope`, from their role, and
 `team_ids` with their own team and those below it, and `field_rights(record_type)` with
-the fields that they may not see or not edit. Everything that depends on rights
-asks here or through `RecordQuerySet.visible_to`.
+the fields that they may not see or not edit. Who came with an API key carries it as
+`api_key` (None for others), and `scope` gives nothing that the key does not cover.
+Everything that depends on rights asks here or through `RecordQuerySet.visible_to`.
 """
 
 from django.db import models
@@ -91,11 +92,17 @@ def explain(user, record) -> dict[str, dict]:
     answer = {}
     for verb in Verb:
         scope = scope_of(user, record.record_type(), verb)
-        rule = f"The role '{user.role.name}' gives '{verb}' on '{record.record_type()}'"
+        if is_beyond_key(user, record.record_type(), verb):
+            rule = str(refusal(user, record.record_type(), verb).detail)
+        else:
+            rule = (
+                f"The role '{user.role.name}' gives '{verb}' on"
+                f" '{record.record_type()}' the scope '{scope}'."
+            )
         answer[verb.value] = {
             "allowed": reaches(user, record, verb),
             "scope": scope.value,
-            "rule": f"{rule} the scope '{scope}'.",
+            "rule": rule,
         }
     return answer
 
@@ -112,7 +119,16 @@ def require_some(user, record_type: str, verb: str) -> None:
         raise refusal(user, record_type, verb)
 
 
+def is_beyond_key(user, record_type: str, verb: str) -> bool:
+    """Whether the user came with an API key whose scopes do not cover this."""
+    return bool(user.api_key) and not user.api_key.covers(record_type, verb)
+
+
 def refusal(user, record_type: str, verb: str) -> PermissionDenied:
+    if is_beyond_key(user, record_type, verb):
+        return PermissionDenied(
+            f"The scopes of this API key do not cover '{verb}' on '{record_type}'."
+        )
     scope = scope_of(user, record_type, verb)
     return PermissionDenied(
         f"Your role does not allow this: the right '{verb}' on '{record_type}' has the"
@@ -122,6 +138,8 @@ def refusal(user, record_type: str, verb: str) -> PermissionDenied:
 
 def visibility_key(user, record_type: str) -> str:
     """Users with equal keys see the same of a type: they may share answers."""
+    if is_beyond_key(user, record_type, Verb.VIEW):
+        return "beyond the API key"
     scope = scope_of(user, record_type, Verb.VIEW)
     if scope == Scope.ALL:
         whose = "all"

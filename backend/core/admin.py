@@ -341,13 +341,15 @@ class ChangeInline(ReadOnlyInline):
 
 @admin.register(ChangeSet)
 class ChangeSetAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "source", "actor", "reason", "size", "undoes")
+    list_display = (
+        *("created_at", "source", "actor", "api_key", "reason", "size", "undoes"),
+    )
     list_filter = ("source", "created_at")
-    search_fields = ("reason", "request_id", "actor__email")
-    list_select_related = ("actor", "undoes")
+    search_fields = ("reason", "request_id", "actor__email", "api_key__name")
+    list_select_related = ("actor", "api_key", "undoes")
     fields = (
-        *("created_at", "source", "actor", "reason", "request_id", "undoes"),
-        *("address", "user_agent"),
+        *("created_at", "source", "actor", "api_key", "reason", "request_id"),
+        *("undoes", "address", "user_agent"),
     )
     inlines = (ChangeInline,)
     actions = ("undo_selected",)
@@ -387,13 +389,23 @@ class ChangeSetAdmin(ReadOnlyAdmin):
 
 @admin.register(SecurityEvent)
 class SecurityEventAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "kind", "user", "record_type", "address", "detail")
+    list_display = (
+        *("created_at", "kind", "user", "api_key", "record_type", "address", "detail"),
+    )
     list_filter = ("kind", "created_at")
     search_fields = ("user__email", "address", "request_id", "user_agent")
     search_help_text = "E-mail, address, request id or program"
-    list_select_related = ("user",)
+    list_select_related = ("user", "api_key")
     fields = (
-        *("created_at", "kind", "user", "record_type", "record_id", "detail"),
+        *(
+            "created_at",
+            "kind",
+            "user",
+            "api_key",
+            "record_type",
+            "record_id",
+            "detail",
+        ),
         *("address", "user_agent", "request_id"),
     )
 
@@ -430,8 +442,8 @@ class JobAdmin(ReadOnlyAdmin):
     list_filter = ("kind", "status")
     list_select_related = ("owner",)
     fields = (
-        *("kind", "status", "owner", "done", "total", "counts", "error"),
-        *("change_set", "created_at", "started_at", "finished_at"),
+        *("kind", "status", "owner", "api_key", "done", "total", "counts"),
+        *("error", "change_set", "created_at", "started_at", "finished_at"),
     )
     inlines = (JobErrorInline,)
 

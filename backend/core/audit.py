@@ -50,6 +50,7 @@ def filterset_of(model, kind, actor, action, sources, change_set=""):
     declared = {
         "kind": ChoiceHere(None, choices=[(k, k) for k in KINDS], here=(kind,)),
         "actor": PersonFilter(actor),
+        "api_key": filters.UUIDFilter(f"{change_set}api_key"),
         "record_type": filters.CharFilter("record_type"),
         "record_id": filters.UUIDFilter("record_id"),
         "action": ChoiceHere(
@@ -78,7 +79,7 @@ class Log:
 
     model: type[Model]
     actor: str
-    related: str
+    related: tuple[str, ...]
     filterset: type[filters.FilterSet]
 
     def visible_to(self, user, verb: str) -> QuerySet:
@@ -92,7 +93,7 @@ LOGS = (
     Log(
         Change,
         "change_set__actor",
-        "change_set__actor",
+        ("change_set__actor", "change_set__api_key"),
         filterset_of(
             Change,
             "change",
@@ -105,7 +106,7 @@ LOGS = (
     Log(
         SecurityEvent,
         "user",
-        "user",
+        ("user", "api_key"),
         filterset_of(SecurityEvent, "security", "user", "kind", ()),
     ),
 )
@@ -184,7 +185,7 @@ def entries(found: list[Place], user) -> list[dict]:
     shown = {}
     for number, log in enumerate(LOGS):
         ids = [pk for _, at, pk in found if at == number]
-        rows = log.model.objects.select_related(log.related).in_bulk(ids)
+        rows = log.model.objects.select_related(*log.related).in_bulk(ids)
         for pk, row in rows.items():
             shown[number, pk] = _entry(row, user)
     return [shown[log, pk] for _, log, pk in found if (log, pk) in shown]
@@ -225,6 +226,7 @@ def _entry(row: Change | SecurityEvent, user) -> dict:
         }
     return {
         **told,
+        "api_key": summary_of(origin.api_key),
         "record_type": row.record_type,
         "record_id": row.record_id,
         "address": origin.address,

@@ -42,6 +42,13 @@ class PreconditionFailed(exceptions.APIException):
         self.headers = {"ETag": etag}
 
 
+class ReauthenticationRequired(exceptions.PermissionDenied):
+    """This takes somebody who proved just now who they are (403)."""
+
+    default_code = "reauthentication_required"
+    default_detail = "Sign in once more for this step, and try again."
+
+
 class Busy(exceptions.APIException):
     """Something needed for the answer is away or locked for now (503)."""
 

@@ -19,12 +19,23 @@ class ActorSerializer(StrictSerializer):
     last_name = serializers.CharField()
 
 
+class ApiKeySummarySerializer(StrictSerializer):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    prefix = serializers.CharField()
+
+
 class ChangeSetReferenceSerializer(serializers.ModelSerializer):
     actor = ActorSerializer(allow_null=True)
+    api_key = ApiKeySummarySerializer(
+        allow_null=True, help_text="The key through which the actor made the change."
+    )
 
     class Meta:
         model = ChangeSet
-        fields = ("id", "actor", "source", "reason", "request_id", "undoes")
+        fields = (
+            *("id", "actor", "api_key", "source", "reason", "request_id", "undoes"),
+        )
 
 
 class EntrySerializer(serializers.ModelSerializer):
@@ -44,7 +55,7 @@ class EntrySerializer(serializers.ModelSerializer):
 def changes_of(record: Journaled):
     return Change.objects.filter(
         record_id=record.pk, record_type=record.record_type()
-    ).select_related("change_set__actor")
+    ).select_related("change_set__actor", "change_set__api_key")
 
 
 def seen_by(user) -> Q:
@@ -85,14 +96,16 @@ def entry(change: Change, record: Journaled, user) -> dict:
     }
 
 
-def summary_of(actor) -> dict | None:
-    return actor and {name: getattr(actor, name) for name in actor.summary_fields}
+def summary_of(row) -> dict | None:
+    """What is shown of a user or an API key in the place of its id."""
+    return row and {name: getattr(row, name) for name in row.summary_fields}
 
 
 def reference(change_set: ChangeSet) -> dict:
     return {
         "id": change_set.pk,
         "actor": summary_of(change_set.actor),
+        "api_key": summary_of(change_set.api_key),
         "source": change_set.source,
         "reason": change_set.reason,
         "request_id": change_set.request_id,

@@ -38,19 +38,21 @@ class InFlight(Conflict):
 def once(request, handler: Callable[[], HttpResponse]) -> HttpResponse:
     """Answer a POST, from memory if its key was answered before.
 
-    Must run in the transaction of the work.
+    Must run in the transaction of the work. A response with a secret in its data, which
+    must not be kept, says as its `kept_data` what is given again.
     """
     key = request.headers.get(HEADER)
     if key is None:
         return handler()
     if not VALID.fullmatch(key):
         raise bad_parameter(HEADER, "Give 1 to 255 printable ASCII characters.")
-    mine = IdempotencyKey(user=request.user, key=key, fingerprint=fingerprint(request))
+    whose = {"user": request.user, "api_key": request.user.api_key, "key": key}
+    mine = IdempotencyKey(fingerprint=fingerprint(request), **whose)
     try:
         with transaction.atomic():
             mine.save(force_insert=True)
     except IntegrityError:
-        first = IdempotencyKey.objects.get(user=request.user, key=key)
+        first = IdempotencyKey.objects.get(**whose)
         if first.fingerprint != mine.fingerprint:
             raise KeyReused() from None
         return replay(first)
@@ -62,7 +64,7 @@ def once(request, handler: Callable[[], HttpResponse]) -> HttpResponse:
     response = handler()
     mine.status = response.status_code
     mine.headers = {name: response[name] for name in KEPT_HEADERS if name in response}
-    mine.body = dumps(response.data)
+    mine.body = dumps(getattr(response, "kept_data", response.data))
     mine.save()
     return response
 

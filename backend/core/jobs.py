@@ -87,7 +87,11 @@ def handles(kind: str):
 
 
 def submit(job: Job) -> Job:
-    """Save a new job, and wake a worker when the transaction has committed."""
+    """Save a new job, and wake a worker when the transaction has committed.
+
+    The job may do what its owner may, by the way that they come now.
+    """
+    job.api_key = job.owner and job.owner.api_key
     job.sent_at = timezone.now()
     job.save(force_insert=True)
     transaction.on_commit(lambda: wake(job.pk))
@@ -193,9 +197,13 @@ def _locked(job_id, lease) -> Job:
     job = (
         Job.objects.select_for_update(of=("self",))
         .select_related("owner__organization", "owner__role", "owner__team")
-        .select_related("change_set__actor__role")
+        .select_related("api_key", "change_set")
         .get(pk=job_id)
     )
+    if job.owner:
+        job.owner.api_key = job.api_key
+    if job.change_set:
+        job.change_set.actor = job.owner
     if job.lease != lease or not job.is_active:
         raise LeaseLost
     return job

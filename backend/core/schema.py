@@ -33,7 +33,8 @@ PROBLEM = {
 ANSWERS = {
     "400": "Not valid; `errors` names the fields.",
     "401": "Not signed in.",
-    "403": "The role does not allow this.",
+    "403": "The role or the API key does not allow this, or it takes a recent sign-in:"
+    " `reauthentication_required`.",
     "404": "There is no such thing, or none that you may see.",
     "409": "The current state does not allow this.",
     "412": "`If-Match` names an older version; `current` holds the present values.",

@@ -31,6 +31,7 @@ def note(request, kind: str, user=None, *, record_type="", record_id=None, **det
             SecurityEvent.objects.create(
                 organization_id=user and user.organization_id,
                 user=user,
+                api_key=user and user.api_key,
                 kind=kind,
                 record_type=record_type,
                 record_id=record_id,

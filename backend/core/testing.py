@@ -4,6 +4,7 @@ The cast: alice owns; bob is on her team; stranger is a colleague on no team; ma
 may do everything; reader may only look; carol is in another organization.
 """
 
+import time
 import uuid
 from unittest import mock
 
@@ -93,6 +94,9 @@ def system_changes(organization, **attributes):
 
 def client_of(user) -> APIClient:
     client = APIClient()
+    if user:
+        # Forced in, they have no session that could tell.
+        user.signed_in_at = lambda request: time.time()
     client.force_authenticate(user)
     return client
 

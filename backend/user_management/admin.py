@@ -5,12 +5,14 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.shortcuts import redirect
+from django.utils import timezone
+from rest_framework.exceptions import APIException
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
 from core.access import Scope, Verb
-from core.admin import JournaledAdmin, JournaledForm
+from core.admin import JournaledAdmin, JournaledForm, ReadOnlyAdmin
 from user_management.auth import lacks_two_factor
-from user_management.models import Role, Team, User
+from user_management.models import ApiKey, Role, Team, User
 
 admin.site.unregister(Group)
 
@@ -95,3 +97,54 @@ class TeamAdmin(JournaledAdmin):
     list_display = ("name", "parent")
     list_select_related = ("parent",)
     fields = ("name", "parent")
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request, model_admin):
+        return [("live", "Live"), ("revoked", "Revoked"), ("expired", "Expired")]
+
+    def queryset(self, request, queryset):
+        match self.value():
+            case "live":
+                return queryset.live()
+            case "revoked":
+                return queryset.exclude(revoked_at=None)
+            case "expired":
+                return queryset.filter(revoked_at=None, expiry__lte=timezone.now())
+        return queryset
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnlyAdmin, JournaledAdmin):
+    """Keys are made and named in the API; here they are looked at and ended."""
+
+    list_display = (
+        *("name", "prefix", "owner", "expiry", "last_used_at", "revoked_at"),
+    )
+    list_filter = (StateFilter, "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("name", "prefix", "owner__email")
+    search_help_text = "Name, beginning of the key, or e-mail of the owner"
+    fields = (
+        *("name", "prefix", "owner", "scopes", "expiry", "last_used_at"),
+        *("revoked_at", "created_at"),
+    )
+    readonly_fields = fields
+    actions = ("revoke_selected",)
+
+    @admin.action(description="Revoke the selected keys", permissions=("view",))
+    def revoke_selected(self, request, queryset):
+        live = queryset.live().select_for_update(of=("self",))
+        try:
+            with self.change_set(request) as changes:
+                revoked = [
+                    changes.save(key, revoked_at=timezone.now())
+                    for key in live.order_by("pk")
+                ]
+        except APIException as error:
+            messages.error(request, str(error.detail))
+        else:
+            messages.success(request, f"Revoked: {len(revoked)}.")

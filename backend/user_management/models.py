@@ -1,4 +1,5 @@
 from collections import defaultdict
+from datetime import timedelta
 from functools import cached_property
 from zoneinfo import available_timezones
 
@@ -7,17 +8,24 @@ from django.apps import apps
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils import timezone
+from knox.settings import CONSTANTS
 from rest_framework.exceptions import PermissionDenied
 
-from core.access import Scope, Verb, reaches, scope_of
+from core.access import Scope, Verb, is_beyond_key, reaches, scope_of
 from core.exceptions import Conflict
 from core.field_rights import NO_LIMITS, FieldRights, field_rights, is_limitable
 from core.models import Journaled, JournaledQuerySet
 from core.models.journal import snapshot
 from core.registry import record_types
+from user_management import scopes
 from user_management.roles import ANY_RECORD, SYSTEM_TYPES
 
 MAX_FIELDS = 200
+API_KEY_DAYS = 90
+MAX_API_KEY_DAYS = 365
+# How often it is written down that a key is used.
+USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 class LastAdministrator(Conflict):
@@ -26,10 +34,15 @@ class LastAdministrator(Conflict):
 
 
 class OrganizationQuerySet(JournaledQuerySet):
-    """What everybody in an organization sees of it: people, teams and roles."""
+    """What everybody in an organization sees of it: people, teams and roles.
+
+    A program sees them if a scope of its API key says so.
+    """
 
     def visible_to(self, user):
         if not user.is_authenticated:
+            return self.none()
+        if is_beyond_key(user, self.model.record_type(), Verb.VIEW):
             return self.none()
         return self.filter(organization=user.organization_id)
 
@@ -241,6 +254,9 @@ class User(AbstractBaseUser, Journaled):
     # Whoever may do everything has a role that says so.
     is_superuser = False
 
+    # The key that a request or a job came with in this user's name, if it did.
+    api_key = None
+
     # What nobody changes of themselves: it decides who they are and what they may do.
     granted_fields = frozenset(("email", "role", "team", "is_active", "is_staff"))
 
@@ -268,9 +284,10 @@ class User(AbstractBaseUser, Journaled):
         password_changed = self._password and "password" in (update_fields or ())
         super().save(*args, update_fields=update_fields, **kwargs)
         if password_changed:
-            from user_management.security import note_password
+            from user_management import security
 
-            note_password(self)
+            security.note_password(self)
+            security.end_keys(self)
 
     def clean(self):
         self.email = self.email.lower()
@@ -285,11 +302,12 @@ class User(AbstractBaseUser, Journaled):
                     {name: ValidationError("Unknown.", code="does_not_exist")}
                 )
 
-    def after_write(self, changed):
-        """End the sessions of who leaves: coming back must not bring them back."""
+    def after_write(self, changed, changes):
+        """End sessions and keys of who leaves: coming back must not bring them back."""
         if "is_active" in changed and not self.is_active:
             for session in UserSession.objects.filter(user=self.pk):
                 session.end()
+            revoke_keys(self, changes)
 
     def belongs_to(self):
         return self
@@ -327,10 +345,23 @@ class User(AbstractBaseUser, Journaled):
         return self.first_name or self.email
 
     def scope(self, record_type: str, verb: str) -> Scope:
+        """What the role gives; with an API key, only as far as its scopes go."""
+        if is_beyond_key(self, record_type, verb):
+            return Scope.NONE
         return self.role.scope(record_type, verb)
 
     def field_rights(self, record_type: str) -> FieldRights:
         return self.role.fields(record_type)
+
+    def signed_in_at(self, request) -> float:
+        """When the person of the request's session last proved who they are.
+
+        Returns:
+            Seconds since the epoch; 0 where there is no session that knows.
+        """
+        from user_management.auth import signed_in_at
+
+        return signed_in_at(self, request)
 
     # The questions of the Django admin, answered from the role.
 
@@ -364,6 +395,125 @@ def administrators(organization) -> models.QuerySet:
         is_active=True,
         role__rights__user__edit=Scope.ALL,
     )
+
+
+class ApiKeyQuerySet(JournaledQuerySet):
+    def live(self) -> "ApiKeyQuerySet":
+        """Keys that were not revoked and have not expired."""
+        return self.filter(revoked_at=None, expiry__gt=timezone.now())
+
+
+def in_90_days():
+    return timezone.now() + timedelta(days=API_KEY_DAYS)
+
+
+class ApiKey(Journaled):
+    """What a program signs in with, in its owner's name and within its scopes.
+
+    The key itself is told once, when it is made; kept is what it begins with, to
+    recognise it, and a digest, to check it. A key that ended stays: the journal points
+    at it.
+    """
+
+    owner = models.ForeignKey(
+        "user_management.User",
+        models.PROTECT,
+        related_name="api_keys",
+        editable=False,
+    )
+    name = models.CharField(max_length=100, help_text="What it is for.")
+    scopes = models.JSONField(help_text="What it may do, such as `contacts:read`.")
+    expiry = models.DateTimeField(
+        default=in_90_days,
+        help_text="When it ends: in 90 days if not given, in a year at most.",
+    )
+    prefix = models.CharField(
+        max_length=CONSTANTS.TOKEN_KEY_LENGTH,
+        editable=False,
+        db_index=True,
+        help_text="How the key begins, to recognise it.",
+    )
+    digest = models.CharField(max_length=CONSTANTS.DIGEST_LENGTH, editable=False)
+    last_used_at = models.DateTimeField(
+        null=True, editable=False, help_text="To the minute."
+    )
+    # Not editable: undo brings no key back.
+    revoked_at = models.DateTimeField(null=True, editable=False)
+
+    objects = ApiKeyQuerySet.as_manager()
+    unjournaled = ("digest", "last_used_at")
+    summary_fields = ("id", "name", "prefix")
+
+    class Meta:
+        ordering = ["-created_at"]
+        verbose_name = "API key"
+        verbose_name_plural = "API keys"
+
+    def __str__(self):
+        return f"{self.name} ({self.prefix}...)"
+
+    def clean(self):
+        super().clean()
+        if self._state.adding:
+            self._check_scopes()
+            self._check_expiry()
+
+    def _check_scopes(self):
+        known = scopes.scopes()
+        given = self.scopes if isinstance(self.scopes, list) else []
+        if not given:
+            error = ValidationError("Give a list of scopes.", "required")
+        elif unknown := [name for name in given if name not in known]:
+            error = ValidationError(f"There is no scope '{unknown[0]}'.", "invalid")
+        else:
+            self.scopes = sorted(set(given))
+            return
+        raise ValidationError({"scopes": error})
+
+    def _check_expiry(self):
+        latest = timezone.now() + timedelta(days=MAX_API_KEY_DAYS)
+        if not timezone.now() < self.expiry <= latest:
+            raise ValidationError(
+                {
+                    "expiry": ValidationError(
+                        f"Within the next {MAX_API_KEY_DAYS} days.", "invalid"
+                    )
+                }
+            )
+
+    def belongs_to(self):
+        return self.owner
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it can be used; one without scopes is no key at all."""
+        return (
+            self.revoked_at is None
+            and self.expiry > timezone.now()
+            and isinstance(self.scopes, list)
+            and bool(self.scopes)
+        )
+
+    def note_use(self) -> None:
+        """Write down that it is used now; at most once a minute, and no journal."""
+        now = timezone.now()
+        if self.last_used_at is None or now - self.last_used_at > USE_NOTED_EVERY:
+            self.last_used_at = now
+            self.save(update_fields=["last_used_at"])
+
+    def covers(self, record_type: str, verb: str) -> bool:
+        """Whether the key goes so far; the role of its owner has its say besides."""
+        return self.is_live and scopes.covers(self.scopes, record_type, verb)
+
+
+def revoke_keys(owner: User, changes) -> None:
+    """End all keys of somebody, whatever the actor may do with keys."""
+    updates = []
+    for key in owner.api_keys.live().select_for_update(of=("self",)):
+        before = snapshot(key)
+        key.revoked_at = timezone.now()
+        updates.append((key, before))
+    changes.bulk_update(ApiKey, updates)
 
 
 class Attempts(models.Model):

@@ -21,7 +21,8 @@ def rights(
 
 # What rights can name besides record types.
 SYSTEM_TYPES = (
-    *("auditlog", "changeset", "job", "organization", "role", "team", "user"),
+    *("apikey", "auditlog", "changeset", "job", "organization"),
+    *("role", "team", "user"),
 )
 
 NONE, OWN, TEAM, ALL = Scope
@@ -34,6 +35,7 @@ EVERYBODY = {
     "team": rights(view=ALL),
     "changeset": rights(view=OWN),
     "job": rights(view=OWN, edit=OWN),
+    "apikey": rights(view=OWN, create=OWN, edit=OWN),
 }
 
 BUILT_IN = {
@@ -46,6 +48,7 @@ BUILT_IN = {
         "changeset": rights(view=ALL),
         "auditlog": rights(view=ALL, export=ALL),
         "job": rights(view=ALL, edit=ALL),
+        "apikey": rights(view=ALL, create=OWN, edit=ALL),
     },
     "manager": {
         **EVERYBODY,

@@ -1,4 +1,4 @@
-"""Sign-in and passwords, written down as security events."""
+"""Sign-in and passwords, written down as security events, and the end of keys."""
 
 from allauth.core import context
 from django.contrib.auth.signals import (
@@ -9,9 +9,10 @@ from django.contrib.auth.signals import (
 from django.dispatch import receiver
 
 from core.jsonvalues import storable
-from core.models import SecurityEvent
+from core.models import ChangeSet, SecurityEvent
+from core.origin import origin
 from core.security import note
-from user_management.models import User
+from user_management.models import User, revoke_keys
 
 EMAIL_LENGTH = 254
 Kind = SecurityEvent.Kind
@@ -40,12 +41,29 @@ def note_failed_sign_in(credentials, request=None, **kwargs):
 
 def note_password(user: User) -> None:
     """Somebody's password was changed, by themselves or by who asks for this now."""
-    request = context.request
-    actor = getattr(request, "user", None)
     note(
-        request,
+        context.request,
         Kind.PASSWORD_CHANGED,
-        actor if actor and actor.is_authenticated else user,
+        acting(user),
         record_type=user.record_type(),
         record_id=user.pk,
     )
+
+
+def end_keys(user: User) -> None:
+    """End the keys of who has a new password: the old one may have made them."""
+    if not user.api_keys.live().exists():
+        return
+    with ChangeSet.open(
+        actor=acting(user),
+        source=ChangeSet.Source.SYSTEM,
+        reason="The password of the owner was changed.",
+        **(origin(context.request) if context.request else {}),
+    ) as changes:
+        revoke_keys(user, changes)
+
+
+def acting(user: User) -> User:
+    """Who asks for this now; the user themselves where nobody is signed in."""
+    actor = getattr(context.request, "user", None)
+    return actor if actor and actor.is_authenticated else user

@@ -1,8 +1,9 @@
 from rest_framework import serializers
 
 from core.models import Organization
-from core.serializers import StrictSerializer, VisibleRelatedField
-from user_management.models import Role, Team, User
+from core.serializers import RecordSerializer, StrictSerializer, VisibleRelatedField
+from user_management.models import ApiKey, Role, Team, User
+from user_management.scopes import scopes
 
 
 class NamedOrganizationSerializer(serializers.ModelSerializer):
@@ -21,6 +22,43 @@ class NamedTeamSerializer(serializers.ModelSerializer):
     class Meta:
         model = Team
         fields = ("id", "name")
+
+
+class ApiKeySerializer(RecordSerializer):
+    """A key that is there: it can be renamed, but never do more or last longer."""
+
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(sorted(scopes())), read_only=True
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = (
+            *("id", "name", "scopes", "expiry", "prefix", "owner", "last_used_at"),
+            *("revoked_at", "version", "created_at", "updated_at"),
+        )
+        read_only_fields = ("expiry",)
+
+
+class NewApiKeySerializer(ApiKeySerializer):
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(sorted(scopes())),
+        allow_empty=False,
+        help_text="What it may do, as far as the role of its owner allows it too.",
+    )
+
+    class Meta(ApiKeySerializer.Meta):
+        read_only_fields = ()
+
+
+class MadeApiKeySerializer(ApiKeySerializer):
+    key = serializers.CharField(
+        allow_null=True,
+        help_text="The key itself, in this answer alone: null where it comes again.",
+    )
+
+    class Meta(ApiKeySerializer.Meta):
+        fields = (*ApiKeySerializer.Meta.fields, "key")
 
 
 class HandOverSerializer(StrictSerializer):

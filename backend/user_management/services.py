@@ -7,6 +7,8 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.mail import send_mail
 from django.template.loader import render_to_string
+from knox.models import get_digest_token
+from knox.settings import CONSTANTS
 
 from core import access
 from core.jobs import JobFailed, JobHandler, handles, submit
@@ -14,7 +16,7 @@ from core.models import ChangeSet, Job, Organization
 from core.models.journal import snapshot
 from core.origin import kept_origin
 from core.registry import record_types
-from user_management.models import Role, User
+from user_management.models import ApiKey, Role, User
 from user_management.roles import BUILT_IN
 
 KEY = "__key__"
@@ -161,6 +163,25 @@ class HandOverHandler(JobHandler):
                 job.counts[name] += len(updates)
                 return len(updates)
         return 0
+
+
+def make_api_key(changes, key: ApiKey, **values) -> str:
+    """Save a new API key under a change set.
+
+    Args:
+        key: not saved yet, with its owner.
+        values: `name`, `scopes` and, if not the default, `expiry`.
+
+    Returns:
+        The key itself, which nobody can tell again.
+
+    Raises:
+        ValidationError: with the fields that are wrong.
+    """
+    key.digest, text = get_digest_token()
+    key.prefix = text[: CONSTANTS.TOKEN_KEY_LENGTH]
+    changes.save(key, **values)
+    return text
 
 
 def send_password_reset(email: str, link: str) -> None:

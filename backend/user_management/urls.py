@@ -6,7 +6,13 @@ from django.urls import path
 
 from core.routers import Router
 from user_management import forms
-from user_management.views import MeViewSet, RoleViewSet, TeamViewSet, UserViewSet
+from user_management.views import (
+    ApiKeyViewSet,
+    MeViewSet,
+    RoleViewSet,
+    TeamViewSet,
+    UserViewSet,
+)
 
 
 def closed(request, **kwargs):
@@ -46,6 +52,7 @@ router = Router()
 router.register("users", UserViewSet)
 router.register("teams", TeamViewSet)
 router.register("roles", RoleViewSet)
+router.register("api-keys", ApiKeyViewSet)
 
 urlpatterns = [
     *(path(f"auth/<str:client>/v1/{address}", closed) for address in CLOSED),

@@ -1,3 +1,4 @@
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
@@ -6,15 +7,22 @@ from rest_framework.response import Response
 
 from core import access
 from core.conditional import etag_of, matches
-from core.exceptions import PreconditionFailed, bad_parameter
+from core.exceptions import Conflict, PreconditionFailed, bad_parameter
 from core.origin import origin
+from core.permissions import require_recent_sign_in
 from core.renderers import dumps
 from core.views import JournaledViewSet, ViewSet
-from core.views.base import REASON_HEADER
+from core.views.base import REASON_HEADER, boolean
 from core.views.jobs import JobSerializer
 from user_management import services
-from user_management.models import Role, Team, User
-from user_management.serializers import HandOverSerializer, MeSerializer
+from user_management.models import ApiKey, Role, Team, User
+from user_management.serializers import (
+    ApiKeySerializer,
+    HandOverSerializer,
+    MadeApiKeySerializer,
+    MeSerializer,
+    NewApiKeySerializer,
+)
 
 
 class UserViewSet(JournaledViewSet):
@@ -78,6 +86,55 @@ class RoleViewSet(JournaledViewSet):
     model = Role
     fields = ("name", "rights", "field_rights", "requires_two_factor", "built_in")
     default_ordering = "name"
+
+
+class ApiKeyViewSet(JournaledViewSet):
+    """What programs sign in with. Everybody has their own; administrators end any."""
+
+    model = ApiKey
+    fields = (
+        *("name", "scopes", "expiry", "prefix", "owner"),
+        *("last_used_at", "revoked_at"),
+    )
+    http_method_names = ("get", "head", "post", "patch")
+
+    def get_serializer_class(self):
+        return NewApiKeySerializer if self.action == "create" else ApiKeySerializer
+
+    def cached(self, build, record_types, visibility):
+        """That a key was used is no change that a cache would hear of."""
+        return self.conditional(*build())
+
+    @extend_schema(responses={201: MadeApiKeySerializer})
+    def create(self, request):
+        """Make a key of one's own; its text stands in this answer and nowhere else."""
+        self.refuse_parameters("fields", "expand", "dry_run")
+        access.require_some(request.user, self.record_type, access.Verb.CREATE)
+        require_recent_sign_in(request)
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        key = ApiKey(owner=request.user)
+        with self.change_set() as changes:
+            text = services.make_api_key(changes, key, **serializer.validated_data)
+        response = self._answer(key, status.HTTP_201_CREATED)
+        response["Location"] = request.build_absolute_uri(f"{request.path}{key.pk}/")
+        response.kept_data = {**response.data, "key": None}
+        tried = boolean(request, "dry_run")
+        response.data = {**response.data, "key": None if tried else text}
+        return response
+
+    @extend_schema(request=None, responses=ApiKeySerializer)
+    @action(detail=True, methods=["post"], filter_backends=())
+    def revoke(self, request, pk):
+        """End a key at once and for good."""
+        self.refuse_parameters("fields", "expand", "dry_run")
+        self.refuse_body()
+        key = self._locked(access.Verb.EDIT, self.get_queryset())
+        if key.revoked_at:
+            raise Conflict("This key is revoked already.", "already_revoked")
+        with self.change_set() as changes:
+            changes.save(key, revoked_at=timezone.now())
+        return self._answer(key)
 
 
 class MeViewSet(ViewSet):

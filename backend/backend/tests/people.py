@@ -28,7 +28,9 @@ from core.testing import (
     system_changes,
 )
 from core.views import RecordViewSet
+from user_management.models import ApiKey
 from user_management.roles import BUILT_IN
+from user_management.services import make_api_key
 
 PARAMETER = re.compile(r"<[^>]+>|\{[^}]+\}")
 
@@ -63,6 +65,15 @@ class People(Cast):
         client = APIClient()
         if name != "anonymous":
             client.force_login(getattr(self, name))
+        return client
+
+    def program(self, *scopes: str) -> APIClient:
+        """A program with an API key of the administrator."""
+        key = ApiKey(owner=self.administrator)
+        with system_changes(self.organization) as changes:
+            text = make_api_key(changes, key, name="Website", scopes=list(scopes))
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {text}")
         return client
 
 

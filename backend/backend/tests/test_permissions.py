@@ -35,77 +35,88 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PRINCIPALS = (
     *("foreigner", "stranger", "reader", "below", "bob", "above"),
     *("alice", "manager", "administrator"),
+    # An administrator's API key that lets nothing but teams be read.
+    "key",
 )
 # Whoever does not come in is refused everywhere, before anything else is looked at.
 OUTSIDE = {"anonymous": 401, "departed": 401, "unsecured": 403}
 
 # `*` is the path of the record type; {live} and {deleted} are records of alice.
 RECORD = """
-            foreigner stranger reader below bob above alice manager administrator
-GET    *                    200 200 200 200 200 200 200 200 200
-POST   *                    201 201 403 201 201 201 201 201 201
-GET    */{live}             404 404 200 404 200 200 200 200 200
-PUT    */{live}             404 404 403 404 403 403 200 200 200
-PATCH  */{live}             404 404 403 404 403 403 200 200 200
-DELETE */{live}             404 404 403 404 403 403 204 204 204
-GET    */{live}/access      404 404 200 404 200 200 200 200 200
-GET    */{live}/history     404 404 200 404 200 200 200 200 200
-GET    */{deleted}/history  404 404 200 404 200 200 200 200 200
-GET    */{deleted}          404 404 404 404 404 404 404 404 404
-PUT    */{deleted}          404 404 404 404 404 404 404 404 404
-PATCH  */{deleted}          404 404 404 404 404 404 404 404 404
-DELETE */{deleted}          404 404 404 404 404 404 404 404 404
-POST   */{deleted}/restore  404 404 403 404 403 403 200 200 200
-POST   */{live}/restore     404 404 403 404 403 403 409 409 409
+            foreigner stranger reader below bob above alice manager administrator key
+GET    *                    200 200 200 200 200 200 200 200 200 200
+POST   *                    201 201 403 201 201 201 201 201 201 403
+GET    */{live}             404 404 200 404 200 200 200 200 200 404
+PUT    */{live}             404 404 403 404 403 403 200 200 200 404
+PATCH  */{live}             404 404 403 404 403 403 200 200 200 404
+DELETE */{live}             404 404 403 404 403 403 204 204 204 404
+GET    */{live}/access      404 404 200 404 200 200 200 200 200 404
+GET    */{live}/history     404 404 200 404 200 200 200 200 200 404
+GET    */{deleted}/history  404 404 200 404 200 200 200 200 200 404
+GET    */{deleted}          404 404 404 404 404 404 404 404 404 404
+PUT    */{deleted}          404 404 404 404 404 404 404 404 404 404
+PATCH  */{deleted}          404 404 404 404 404 404 404 404 404 404
+DELETE */{deleted}          404 404 404 404 404 404 404 404 404 404
+POST   */{deleted}/restore  404 404 403 404 403 403 200 200 200 404
+POST   */{live}/restore     404 404 403 404 403 403 409 409 409 404
 """
 
 SPECIAL = """
-            foreigner stranger reader below bob above alice manager administrator
-GET    audit-log                  200 403 403 403 403 403 403 403 200
-GET    audit-log/export           200 403 403 403 403 403 403 403 200
-GET    change-sets                200 200 200 200 200 200 200 200 200
-GET    change-sets/{edit}         404 404 200 404 200 200 200 200 200
-POST   change-sets/{edit}/undo    404 404 409 404 409 409 200 200 200
-GET    imports                    200 200 200 200 200 200 200 200 200
-POST   imports                    202 202 403 202 202 202 202 202 202
-GET    imports/{import}           404 404 404 404 404 404 200 404 200
-GET    imports/{import}/errors    404 404 404 404 404 404 200 404 200
-POST   imports/{import}/cancel    404 404 404 404 404 404 200 404 200
-GET    jobs                       200 200 200 200 200 200 200 200 200
-GET    jobs/{import}              404 404 404 404 404 404 200 404 200
-GET    jobs/{import}/errors       404 404 404 404 404 404 200 404 200
-POST   jobs/{import}/cancel       404 404 404 404 404 404 200 404 200
-GET    organization               200 200 200 200 200 200 200 200 200
-PATCH  organization               200 403 403 403 403 403 403 403 200
-GET    organization/history       200 200 200 200 200 200 200 200 200
-GET    roles                      200 200 200 200 200 200 200 200 200
-POST   roles                      201 403 403 403 403 403 403 403 201
-GET    roles/{role}               404 200 200 200 200 200 200 200 200
-PUT    roles/{role}               404 403 403 403 403 403 403 403 200
-PATCH  roles/{role}               404 403 403 403 403 403 403 403 200
-GET    roles/{role}/access        404 200 200 200 200 200 200 200 200
-GET    roles/{role}/history       404 200 200 200 200 200 200 200 200
-GET    search?q=ada               200 200 200 200 200 200 200 200 200
-GET    teams                      200 200 200 200 200 200 200 200 200
-POST   teams                      201 403 403 403 403 403 403 403 201
-GET    teams/{team}               404 200 200 200 200 200 200 200 200
-PUT    teams/{team}               404 403 403 403 403 403 403 403 200
-PATCH  teams/{team}               404 403 403 403 403 403 403 403 200
-GET    teams/{team}/access        404 200 200 200 200 200 200 200 200
-GET    teams/{team}/history       404 200 200 200 200 200 200 200 200
-GET    users                      200 200 200 200 200 200 200 200 200
-GET    users/me                   200 200 200 200 200 200 200 200 200
-PATCH  users/me                   200 200 200 200 200 200 200 200 200
-GET    users/{alice}              404 200 200 200 200 200 200 200 200
-PUT    users/{alice}              404 403 403 403 403 403 200 403 200
-PATCH  users/{alice}              404 403 403 403 403 403 200 403 200
-GET    users/{alice}/access       404 200 200 200 200 200 200 200 200
-GET    users/{alice}/history      404 200 200 200 200 200 200 200 200
-POST   users/{alice}/hand-over    404 403 403 403 403 403 403 202 202
+            foreigner stranger reader below bob above alice manager administrator key
+GET    api-keys                   200 200 200 200 200 200 200 200 200 200
+POST   api-keys                   201 403 403 403 403 403 403 403 201 403
+GET    api-keys/{key}             404 404 404 404 404 404 404 404 200 404
+PATCH  api-keys/{key}             404 404 404 404 404 404 404 404 200 404
+GET    api-keys/{key}/access      404 404 404 404 404 404 404 404 200 404
+GET    api-keys/{key}/history     404 404 404 404 404 404 404 404 200 404
+POST   api-keys/{key}/revoke      404 404 404 404 404 404 404 404 200 404
+GET    audit-log                  200 403 403 403 403 403 403 403 200 403
+GET    audit-log/export           200 403 403 403 403 403 403 403 200 403
+GET    change-sets                200 200 200 200 200 200 200 200 200 200
+GET    change-sets/{edit}         404 404 200 404 200 200 200 200 200 404
+POST   change-sets/{edit}/undo    404 404 409 404 409 409 200 200 200 404
+GET    imports                    200 200 200 200 200 200 200 200 200 200
+POST   imports                    202 202 403 202 202 202 202 202 202 403
+GET    imports/{import}           404 404 404 404 404 404 200 404 200 404
+GET    imports/{import}/errors    404 404 404 404 404 404 200 404 200 404
+POST   imports/{import}/cancel    404 404 404 404 404 404 200 404 200 404
+GET    jobs                       200 200 200 200 200 200 200 200 200 200
+GET    jobs/{import}              404 404 404 404 404 404 200 404 200 404
+GET    jobs/{import}/errors       404 404 404 404 404 404 200 404 200 404
+POST   jobs/{import}/cancel       404 404 404 404 404 404 200 404 200 404
+GET    organization               200 200 200 200 200 200 200 200 200 200
+PATCH  organization               200 403 403 403 403 403 403 403 200 403
+GET    organization/history       200 200 200 200 200 200 200 200 200 200
+GET    roles                      200 200 200 200 200 200 200 200 200 200
+POST   roles                      201 403 403 403 403 403 403 403 201 403
+GET    roles/{role}               404 200 200 200 200 200 200 200 200 404
+PUT    roles/{role}               404 403 403 403 403 403 403 403 200 404
+PATCH  roles/{role}               404 403 403 403 403 403 403 403 200 404
+GET    roles/{role}/access        404 200 200 200 200 200 200 200 200 404
+GET    roles/{role}/history       404 200 200 200 200 200 200 200 200 404
+GET    search?q=ada               200 200 200 200 200 200 200 200 200 200
+GET    teams                      200 200 200 200 200 200 200 200 200 200
+POST   teams                      201 403 403 403 403 403 403 403 201 403
+GET    teams/{team}               404 200 200 200 200 200 200 200 200 200
+PUT    teams/{team}               404 403 403 403 403 403 403 403 200 403
+PATCH  teams/{team}               404 403 403 403 403 403 403 403 200 403
+GET    teams/{team}/access        404 200 200 200 200 200 200 200 200 200
+GET    teams/{team}/history       404 200 200 200 200 200 200 200 200 200
+GET    users                      200 200 200 200 200 200 200 200 200 200
+GET    users/me                   200 200 200 200 200 200 200 200 200 200
+PATCH  users/me                   200 200 200 200 200 200 200 200 200 403
+GET    users/{alice}              404 200 200 200 200 200 200 200 200 404
+PUT    users/{alice}              404 403 403 403 403 403 200 403 200 404
+PATCH  users/{alice}              404 403 403 403 403 403 200 403 200 404
+GET    users/{alice}/access       404 200 200 200 200 200 200 200 200 404
+GET    users/{alice}/history      404 200 200 200 200 200 200 200 200 404
+POST   users/{alice}/hand-over    404 403 403 403 403 403 403 202 202 404
 """
 
 # What is sent, where nothing would not do. A PUT sends back what is there.
 BODIES = {
+    "POST api-keys": {"name": "new", "scopes": ["tags:read"]},
+    "PATCH api-keys/{key}": {"name": "new"},
     "POST imports": {"record_type": "tag", "file": b"name\nnew\n"},
     "PATCH organization": {"country": "DE"},
     "POST roles": {"name": "new"},
@@ -184,8 +195,9 @@ class PermissionTableTests(TestCase):
     def setUpTestData(cls):
         cls.people = people = People()
         cls.clients = {name: people.outside(name) for name in OUTSIDE}
-        for name in PRINCIPALS:
+        for name in PRINCIPALS[:-1]:
             cls.clients[name] = client_of(getattr(people, name))
+        cls.clients["key"] = people.program("teams:read")
         cls.administrator = client_of(people.administrator)
         cls.checks = 0
         cls.contracts = {path: contract_for(path, people) for path in contracts()}
@@ -195,6 +207,7 @@ class PermissionTableTests(TestCase):
             "bob": people.bob.pk,
             "edit": ChangeSet.objects.get(changes__record_id=tag["id"]).pk,
             "import": make_import(people.alice).pk,
+            "key": people.administrator.api_keys.get().pk,
             "role": people.alice.role_id,
             "team": people.team.pk,
         }

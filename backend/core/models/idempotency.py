@@ -9,6 +9,14 @@ class IdempotencyKey(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False
     )
+    api_key = models.ForeignKey(
+        settings.KNOX_TOKEN_MODEL,
+        models.CASCADE,
+        related_name="+",
+        null=True,
+        db_index=False,
+        help_text="The key that the user came with: its answers are its own.",
+    )
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField(null=True)
@@ -18,7 +26,16 @@ class IdempotencyKey(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["user", "key"], name="idempotency_key_once")
+            models.UniqueConstraint(
+                fields=["user", "key"],
+                condition=models.Q(api_key=None),
+                name="idempotency_key_once",
+            ),
+            models.UniqueConstraint(
+                fields=["api_key", "key"],
+                condition=~models.Q(api_key=None),
+                name="idempotency_key_once_for_api_key",
+            ),
         ]
 
     def __str__(self):

@@ -36,6 +36,14 @@ class Job(models.Model):
         null=True,
         help_text="Who asked for it; null where the program did by itself.",
     )
+    api_key = models.ForeignKey(
+        settings.KNOX_TOKEN_MODEL,
+        models.PROTECT,
+        related_name="+",
+        null=True,
+        db_index=False,
+        help_text="The key that its owner came with: the job may do no more than it.",
+    )
     kind = models.CharField(max_length=30)
     status = models.CharField(max_length=10, choices=Status, default=Status.QUEUED)
     params = models.JSONField(default=dict, help_text="What was asked for.")

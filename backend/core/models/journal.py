@@ -52,6 +52,13 @@ class ChangeSet(AppendOnly):
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", null=True
     )
+    api_key = models.ForeignKey(
+        settings.KNOX_TOKEN_MODEL,
+        models.PROTECT,
+        related_name="+",
+        null=True,
+        help_text="The key that the actor came with.",
+    )
     source = models.CharField(max_length=20, choices=Source)
     request_id = models.CharField(max_length=64, blank=True)
     address = models.CharField(max_length=45, blank=True)
@@ -78,6 +85,10 @@ class ChangeSet(AppendOnly):
 
     def __str__(self):
         return f"{self.source} by {self.actor or 'the system'} at {self.created_at}"
+
+    def save(self, *args, **kwargs):
+        self.api_key = self.actor and self.actor.api_key
+        super().save(*args, **kwargs)
 
     @classmethod
     def record_type(cls) -> str:
@@ -265,7 +276,7 @@ class Changes:
         ):
             raise StaleRecord()
         self._learn([record], changed)
-        record.after_write(changed)
+        record.after_write(changed, self)
         self._journal(
             [
                 Change(
@@ -317,7 +328,7 @@ class Changes:
             record.version += 1
             record.updated_at = now
             written.update(changed, record.before_write())
-            record.after_write(changed)
+            record.after_write(changed, self)
             rows.append(
                 Change(
                     record_type=model.record_type(),

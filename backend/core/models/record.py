@@ -48,8 +48,8 @@ class Journaled(models.Model):
         """Set what is worked out from other fields and not journalled; its names."""
         return ()
 
-    def after_write(self, changed) -> None:
-        """Do what follows from new values in these fields, in their transaction."""
+    def after_write(self, changed, changes) -> None:
+        """Do what follows from new values in these fields, as part of the changes."""
 
     @classmethod
     def record_type(cls) -> str:

@@ -34,6 +34,13 @@ class SecurityEvent(AppendOnly):
         null=True,
         help_text="Who did it; of a failed sign-in, whose account was tried.",
     )
+    api_key = models.ForeignKey(
+        settings.KNOX_TOKEN_MODEL,
+        models.PROTECT,
+        related_name="+",
+        null=True,
+        help_text="The key that the user came with.",
+    )
     kind = models.CharField(max_length=20, choices=Kind)
     record_type = models.CharField(max_length=50, blank=True)
     record_id = models.UUIDField(null=True)

@@ -9,8 +9,9 @@ from rest_framework import serializers
 from rest_framework.decorators import action
 
 from core import access, audit, csvfile
-from core.history import ActorSerializer
+from core.history import ActorSerializer, ApiKeySummarySerializer
 from core.models import SecurityEvent
+from core.permissions import require_recent_sign_in
 from core.security import note
 from core.views.base import ViewSet
 
@@ -19,6 +20,7 @@ COLUMNS = [
     *("created_at", "kind", "action", "actor_email", "record_type", "record_id"),
     *("version", "before", "after", "detail", "source", "reason", "address"),
     *("user_agent", "request_id", "change_set", "actor_id", "id"),
+    *("api_key_name", "api_key_id"),
 ]
 
 
@@ -29,6 +31,9 @@ class AuditEntrySerializer(serializers.Serializer):
     kind = serializers.CharField(help_text="`change` or `security`.")
     action = serializers.CharField(help_text="A change's verb or an event's kind.")
     actor = ActorSerializer(allow_null=True)
+    api_key = ApiKeySummarySerializer(
+        allow_null=True, help_text="The key that the actor came with."
+    )
     record_type = serializers.CharField()
     record_id = serializers.UUIDField(allow_null=True)
     version = serializers.IntegerField(allow_null=True)
@@ -69,6 +74,7 @@ class AuditLogViewSet(ViewSet):
     def export(self, request):
         """All that the filters find, as CSV; that it was asked for is an event too."""
         rows = self._rows(access.Verb.EXPORT)
+        require_recent_sign_in(request)
         note(
             request,
             SecurityEvent.Kind.EXPORT,
@@ -105,4 +111,11 @@ def _batches(rows, user) -> Iterator[list[dict]]:
 
 def _flat(entry: dict) -> dict:
     actor = entry["actor"] or {"id": None, "email": None}
-    return {**entry, "actor_id": actor["id"], "actor_email": actor["email"]}
+    api_key = entry["api_key"] or {"id": None, "name": None}
+    return {
+        **entry,
+        "actor_id": actor["id"],
+        "actor_email": actor["email"],
+        "api_key_id": api_key["id"],
+        "api_key_name": api_key["name"],
+    }

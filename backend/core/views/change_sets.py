@@ -7,7 +7,7 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from core import undo
-from core.history import ActorSerializer
+from core.history import ActorSerializer, ApiKeySummarySerializer
 from core.models import ChangeSet
 from core.origin import origin
 from core.serializers import StrictSerializer
@@ -17,13 +17,14 @@ from core.views.jobs import JobSerializer
 
 class ChangeSetSerializer(serializers.ModelSerializer):
     actor = ActorSerializer(allow_null=True)
+    api_key = ApiKeySummarySerializer(allow_null=True)
     undone_by = serializers.PrimaryKeyRelatedField(many=True, read_only=True)
 
     class Meta:
         model = ChangeSet
         fields = (
-            *("id", "actor", "source", "reason", "request_id", "created_at"),
-            *("undoes", "undone_by"),
+            *("id", "actor", "api_key", "source", "reason", "request_id"),
+            *("created_at", "undoes", "undone_by"),
         )
 
 
@@ -71,14 +72,14 @@ class ChangeSetViewSet(ReadOnlyViewSet):
 
     model = ChangeSet
     serializer_class = ChangeSetSerializer
-    filter_fields = ("source", "actor", "created_at")
+    filter_fields = ("source", "actor", "api_key", "created_at")
     takes_dry_run_back = False
 
     def get_queryset(self):
         queryset = super().get_queryset()
         if self.action == "undo":
             return queryset
-        return queryset.select_related("actor").prefetch_related("undone_by")
+        return queryset.select_related("actor", "api_key").prefetch_related("undone_by")
 
     def get_serializer_class(self):
         if self.action == "retrieve":

@@ -1,7 +1,9 @@
 import random
 import time
 import uuid
+from importlib import import_module
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.test import Client, TestCase
 
@@ -9,6 +11,7 @@ from core.models import Change
 from core.testing import PASSWORD, Cast, make_user, system_changes
 
 User = get_user_model()
+SessionStore = import_module(settings.SESSION_ENGINE).SessionStore
 APP = "/api/auth/app/v1/"
 BROWSER = "/api/auth/browser/v1/"
 ME = "/api/users/me/"
