@@ -400,12 +400,19 @@ class UndoTests(UndoTestCase):
         )
         self.assertIsNotNone(self.stored(contact).deleted_at)
 
-    def test_people_are_never_deleted_by_an_undo(self):
-        creation = ChangeSet.objects.get(
-            changes__record_id=self.cast.bob.pk, changes__verb="create"
-        )
-        response = self.post_undo(creation, client_of(self.cast.manager))
-        self.assertRefused(response, (None, "not_deletable"))
+    def test_what_is_never_deleted_is_not_by_an_undo_either(self):
+        for record, code in (
+            (self.cast.team, "not_deletable"),
+            (self.cast.bob, "permission_denied"),
+        ):
+            with self.subTest(code):
+                creation = ChangeSet.objects.get(
+                    changes__record_id=record.pk, changes__verb="create"
+                )
+                response = self.post_undo(creation, client_of(self.cast.manager))
+                self.assertRefused(response, (None, code))
+        self.cast.bob.refresh_from_db()
+        self.assertTrue(self.cast.bob.is_active)
 
     # Cost
 
