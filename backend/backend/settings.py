@@ -222,6 +222,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "core.tasks.erase_old_logs",
         "schedule": timedelta(hours=1),
     },
+    "send_letters": {
+        "task": "user_management.tasks.send_letters",
+        "schedule": timedelta(seconds=10),
+        "options": {"expires": 30},
+    },
     "forget_attempts": {
         "task": "user_management.tasks.forget_attempts",
         "schedule": timedelta(hours=1),
@@ -256,14 +261,24 @@ ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
+# A change of the e-mail address wants the password, or a code, once more.
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "user_management.auth.ResetTokenGenerator"  # noqa: S105
 PASSWORD_RESET_TIMEOUT = 3600
 # How long after signing in a sensitive step may be taken without doing so again.
 ACCOUNT_REAUTHENTICATION_TIMEOUT = env.int("REAUTHENTICATION_SECONDS", 300)
 # Where the links in e-mails lead: a frontend's address, or "" for this server's pages.
 FRONTEND_URL = env.str("FRONTEND_URL", "").rstrip("/")
-RESET_PATH = "/account/password/reset/key/{key}/"
-HEADLESS_FRONTEND_URLS = {"account_reset_password_from_key": FRONTEND_URL + RESET_PATH}
+HEADLESS_FRONTEND_URLS = {
+    name: f"{FRONTEND_URL}/account/{path}/{{key}}/"
+    for name, path in (
+        ("account_reset_password_from_key", "password/reset/key"),
+        ("invitation", "invitation"),
+        ("email_change", "email/confirm"),
+    )
+}
+# How long the links of invitations and of changes of e-mail work.
+LINK_HOURS = env.int("LINK_HOURS", 72)
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 
@@ -361,6 +376,7 @@ SPECTACULAR_SETTINGS = {
 # Uploads: a request's body, and the file of an import, in bytes.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 IMPORT_MAX_BYTES = env.int("IMPORT_MAX_BYTES", 200 * 1024 * 1024)
+AVATAR_MAX_BYTES = 5 * 1024 * 1024
 MEDIA_ROOT = DATA_DIR / "uploads"
 FILE_UPLOAD_PERMISSIONS = 0o600
 

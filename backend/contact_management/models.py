@@ -3,9 +3,10 @@ from django.db import models
 from django.db.models import Q
 
 from contact_management.headers import CONTACT_HEADERS
-from contact_management.normalisation import country_code, e164
+from contact_management.normalisation import country_code
 from core.fields import ExternalIdsField, LinkField, TagsField
 from core.models import Record, unique_among_live
+from core.phones import e164
 
 
 class Contact(Record):

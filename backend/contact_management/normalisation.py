@@ -2,7 +2,6 @@
 
 from functools import lru_cache
 
-import phonenumbers
 from django_countries import countries
 
 # What people and other programs write, beyond the names and codes of ISO 3166.
@@ -42,21 +41,3 @@ def _iso_codes() -> dict[str, str]:
         codes[code.casefold()] = code
         codes[countries.alpha3(code).casefold()] = code
     return codes
-
-
-@lru_cache(maxsize=4096)
-def e164(text: str, region: str) -> str:
-    """A phone number in E.164, such as +14155552671; empty where it is not one.
-
-    Args:
-        region: ISO 3166-1 code of the country that a number without one is of.
-    """
-    if not text:
-        return ""
-    try:
-        number = phonenumbers.parse(text, region)
-    except phonenumbers.NumberParseException:
-        return ""
-    if not phonenumbers.is_possible_number(number):
-        return ""
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

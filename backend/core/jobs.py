@@ -112,11 +112,21 @@ def wake(job_id) -> None:
     """Tell the workers to look. If the broker is away, the sweep will say it again."""
     from core.tasks import run_job
 
+    tell(run_job, str(job_id))
+
+
+def tell(task, *arguments) -> None:
+    """Ask a worker for a task that a periodic one would do later anyhow.
+
+    A broker that is away costs half a second, and is no error.
+    """
     try:
         with current_app.connection_for_write(transport_options=IMPATIENT) as broker:
-            run_job.apply_async((str(job_id),), connection=broker, retry=False)
+            task.apply_async(arguments, connection=broker, retry=False)
     except Exception:
-        logger.warning("No worker could be told about job %s", job_id, exc_info=True)
+        logger.warning(
+            "No worker could be told: %s%s", task.name, arguments, exc_info=True
+        )
 
 
 def due() -> list[uuid.UUID]:

@@ -47,6 +47,8 @@ class Schema(AutoSchema):
     """Adds the headers and parameters that the shared views understand."""
 
     def get_override_parameters(self):
+        if not hasattr(self.view, "query_parameters"):  # none of the shared views
+            return super().get_override_parameters()
         parameters = []
         if self.method == "POST":
             parameters.append(

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 from rest_framework.exceptions import APIException
 
 from core import access
@@ -172,7 +171,7 @@ def _taken_back(
     record.organization = changes.change_set.organization
     before = snapshot(record)
     if net.created:
-        wanted = _uncreated(before, net, edits, batch)
+        wanted = _uncreated(record, before, net, edits, batch)
     else:
         wanted = _unchanged(record, before, net, batch)
     if not wanted:
@@ -209,16 +208,18 @@ def _may(actor, record: Journaled, verb: str, net: NetChange, batch: Batch) -> b
     return allowed
 
 
-def _uncreated(current: dict, net: NetChange, edits: dict, batch: Batch) -> dict:
-    if "deleted_at" not in current:
+def _uncreated(record, current: dict, net: NetChange, edits: dict, batch) -> dict:
+    wanted = record.uncreated()
+    if wanted is None:
         batch.report(net, "not_deletable", "A record of this type is never deleted.")
-    elif edited := [n for n, (first, last) in edits.items() if first != last]:
-        if current["deleted_at"] is None:
-            for name in edited:
-                batch.report(net, "edited_since", "Changed since it was made.", name)
-    elif current["deleted_at"] is None:
-        return {"deleted_at": to_json(timezone.now())}
-    return {}
+        return {}
+    wanted = {n: to_json(v) for n, v in wanted.items() if to_json(v) != current[n]}
+    edited = [name for name, (first, last) in edits.items() if first != last]
+    if wanted and edited:
+        for name in edited:
+            batch.report(net, "edited_since", "Changed since it was made.", name)
+        return {}
+    return wanted
 
 
 def _unchanged(record, current: dict, net: NetChange, batch: Batch) -> dict:

@@ -1,4 +1,5 @@
 from allauth.account.decorators import secure_admin_login
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -11,8 +12,10 @@ from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
 from core.access import Scope, Verb
 from core.admin import JournaledAdmin, JournaledForm, ReadOnlyAdmin
+from user_management import services
 from user_management.auth import lacks_two_factor
-from user_management.models import ApiKey, Role, Team, User
+from user_management.models import ApiKey, Letter, Role, Team, User
+from user_management.views import invitation_link
 
 admin.site.unregister(Group)
 
@@ -38,32 +41,65 @@ admin.site.login = sign_in
 
 
 class NewUserForm(UserCreationForm):
+    """Invites, unless a password is typed."""
+
     shown_version = JournaledForm.base_fields["shown_version"]
+    usable_password = forms.ChoiceField(
+        label="How they will sign in",
+        choices={
+            "false": "An e-mail invites them to choose a password",
+            "true": "With the password typed here",
+        },
+        initial="false",
+        widget=forms.RadioSelect,
+    )
+
+    class Media:
+        # Hides the fields of a password that is not wanted.
+        css = {"all": ("admin/css/unusable_password_field.css",)}
 
     class Meta:
         model = User
-        fields = ("email", "first_name", "last_name", "role", "team", "is_staff")
+        fields = (
+            *("email", "first_name", "last_name"),
+            *("role", "team", "manager", "is_staff"),
+        )
 
 
 @admin.register(User)
 class UserAdmin(JournaledAdmin, DjangoUserAdmin):
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("email", "first_name", "last_name", "role", "team", "is_active")
-    list_filter = ("is_active", "is_staff")
+    list_display = (
+        *("email", "first_name", "last_name", "role", "team"),
+        *("is_active", "is_invited"),
+    )
+    list_filter = ("is_active", "is_invited", "is_staff")
     list_select_related = ("role", "team")
     search_fields = ("email", "first_name", "last_name")
     ordering = ("email",)
     filter_horizontal = ()
-    readonly_fields = ("last_login",)
+    readonly_fields = ("last_login", "is_invited", "phone_e164")
+    actions = ("invite_selected", "withdraw_selected")
     fieldsets = (
         (None, {"fields": (("email",), ("first_name", "last_name"))}),
-        ("Rights", {"fields": (("role", "team"), ("is_active", "is_staff"))}),
-        ("Preferences", {"fields": (("timezone", "language"), ("last_login",))}),
+        (
+            "Rights",
+            {"fields": (("role", "team"), "manager", ("is_active", "is_staff"))},
+        ),
+        (
+            "Profile",
+            {"fields": (("phone", "phone_e164"), ("department", "job_title"), "bio")},
+        ),
+        (
+            "Preferences",
+            {"fields": (("timezone", "language"), "notifications", "dashboard")},
+        ),
+        ("Sign-in", {"fields": (("last_login", "is_invited"),)}),
     )
     add_fieldsets = (
         (None, {"fields": ("email", ("first_name", "last_name"))}),
-        ("Rights", {"fields": (("role", "team"), ("is_staff",))}),
+        ("Rights", {"fields": (("role", "team"), ("manager", "is_staff"))}),
         ("Password", {"fields": ("usable_password", "password1", "password2")}),
     )
 
@@ -79,6 +115,66 @@ class UserAdmin(JournaledAdmin, DjangoUserAdmin):
         if request.user.scope("user", Verb.EDIT) == Scope.ALL:
             return fields
         return (*fields, *User.granted_fields)
+
+    def save_model(self, request, obj, form, change):
+        if change or form.cleaned_data["set_usable_password"]:
+            super().save_model(request, obj, form, change)
+            return
+        names = [n for n in form.changed_data if n in obj.journaled_fields()]
+        values = {name: getattr(obj, name) for name in names}
+        with self.change_set(request) as changes:
+            services.invite(changes, obj, invitation_link(request), **values)
+
+    @admin.action(description="Send the invitation again", permissions=("change",))
+    def invite_selected(self, request, queryset):
+        def again(changes, user):
+            services.invite_again(changes, user, invitation_link(request))
+
+        self._each(request, queryset, again, "Invited again")
+
+    @admin.action(description="Withdraw the invitation", permissions=("change",))
+    def withdraw_selected(self, request, queryset):
+        def withdraw(changes, user):
+            changes.save(user, is_invited=False)
+
+        self._each(request, queryset.filter(is_invited=True), withdraw, "Withdrawn")
+
+    def _each(self, request, queryset, work, done):
+        """Do it for all of the people, or, where one cannot be, for nobody."""
+        try:
+            with self.change_set(request) as changes:
+                people = list(queryset.select_for_update(of=("self",)))
+                for user in people:
+                    work(changes, user)
+        except APIException as error:
+            messages.error(request, str(error.detail))
+        else:
+            messages.success(request, f"{done}: {len(people)}.")
+
+
+@admin.register(Letter)
+class LetterAdmin(ReadOnlyAdmin):
+    """For whoever manages people: what was sent to them, and what still waits."""
+
+    list_display = (
+        *("created_at", "kind", "email", "user"),
+        *("sent_at", "expires_at", "ended_at"),
+    )
+    list_filter = ("kind", "sent_at")
+    list_select_related = ("user",)
+    search_fields = ("email",)
+    fields = (
+        *("kind", "email", "user", "created_at"),
+        *("sent_at", "expires_at", "ended_at"),
+    )
+
+    def get_queryset(self, request):
+        return Letter.objects.filter(user__organization=request.user.organization_id)
+
+    def _may(self, request, action, obj=None):
+        if action != "view" or request.user.scope("user", Verb.EDIT) != Scope.ALL:
+            return False
+        return obj is None or self.get_queryset(request).filter(pk=obj.pk).exists()
 
 
 @admin.register(Role)

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.auth_backends import AuthenticationBackend
 from allauth.account.internal.flows.login import get_authentication_records
+from allauth.core import context
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.headless.contrib.rest_framework.authentication import (
     JWTTokenAuthentication,
 )
@@ -16,6 +18,8 @@ from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+from django.http import HttpResponse
 from django.shortcuts import resolve_url
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from knox.auth import TokenAuthentication as KnoxAuthentication
@@ -23,10 +27,20 @@ from knox.crypto import hash_token
 from knox.settings import CONSTANTS, knox_settings
 from rest_framework import authentication, exceptions
 
+from core.problems import problem_response
 from user_management.models import ApiKey, User
 
 KEY = re.compile(rf"{knox_settings.TOKEN_PREFIX}[0-9a-f]{{64}}", re.ASCII)
 OWNER_WITH_RIGHTS = ("owner__organization", "owner__role", "owner__team")
+
+
+def refusal(request, status: int, code: str, detail: str) -> ImmediateHttpResponse:
+    """An answer for allauth to give: a problem in the API, words on a page."""
+    if request is not None and request.path.startswith("/api/"):
+        return ImmediateHttpResponse(problem_response(status, code, detail))
+    return ImmediateHttpResponse(
+        HttpResponse(detail, status=status, content_type="text/plain")
+    )
 
 
 class Backend(AuthenticationBackend):
@@ -45,6 +59,14 @@ class Backend(AuthenticationBackend):
             tried.give_back()
         return user
 
+    def _authenticate_by_email(self, email, password):
+        """One question for every kind of account: none takes longer than another.
+
+        allauth would look among the addresses that it keeps, too.
+        """
+        user = User.objects.filter(email=email.lower()).first()
+        return self._check_password(user, password)
+
     def get_user(self, user_id):
         user = (
             User.objects.select_related("organization", "role", "team")
@@ -62,6 +84,20 @@ class AccountAdapter(DefaultAccountAdapter):
     def get_login_redirect_url(self, request):
         """Staff go to their admin, others to their account."""
         return resolve_url("admin:index" if request.user.is_staff else "account")
+
+    def set_password(self, user, password):
+        """Refuse a password whose right to be set was used up in the meantime.
+
+        The old one, or a link made from it, was checked before; of two such requests
+        in parallel the second finds another password than it has read.
+        """
+        with transaction.atomic():
+            locked = User.objects.select_for_update(of=("self",)).get(pk=user.pk)
+            if locked.password != user.password:
+                raise refusal(
+                    context.request, 409, "stale", "The password was just changed."
+                )
+            super().set_password(user, password)
 
     def get_client_ip(self, request):
         """The address of the connection, or what the last trusted proxy saw."""

@@ -14,12 +14,15 @@ from allauth.headless.mfa import inputs as mfa_inputs
 from allauth.mfa import app_settings as mfa_settings
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
 from allauth.mfa.models import Authenticator
+from django import forms
+from django.contrib.auth.forms import SetPasswordMixin
 from django.db import transaction
 
 from core.exceptions import RETRY_SECONDS
 from core.problems import problem_response
-from user_management import services, tasks
+from user_management import letters, services, tasks
 from user_management.limits import Try
+from user_management.models import Letter
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +75,60 @@ class PasswordChangeInput(ChangePasswordInput):
     def clean_current_password(self):
         password = self.cleaned_data["current_password"]
         return password and check(self.user, password)
+
+
+class EmailChangeInput(Input):
+    email = forms.EmailField(max_length=254)
+
+
+class EmailConfirmInput(Input):
+    """The key of a link that was sent to a new address."""
+
+    key = forms.CharField()
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.letter = None
+
+    def clean_key(self):
+        key = self.cleaned_data["key"]
+        self.letter = letters.find(key, Letter.Kind.EMAIL_CHANGE)
+        if self.letter is None:
+            raise get_adapter().validation_error("invalid_or_expired_key")
+        return key
+
+
+class EmailChangeForm(forms.Form):
+    """Asks for the password where the API wants another sign-in before."""
+
+    email = forms.EmailField(max_length=254, label="New e-mail address")
+    password = forms.CharField(
+        label="Your password",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, *args, user, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean_password(self):
+        return check(self.user, self.cleaned_data["password"])
+
+
+class InvitationForm(SetPasswordMixin, forms.Form):
+    """A password, typed twice."""
+
+    password1, password2 = SetPasswordMixin.create_password_fields()
+
+    def __init__(self, *args, user, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean(self):
+        self.validate_passwords()
+        self.validate_password_for_user(self.user)
+        return super().clean()
 
 
 class CodeOnce:

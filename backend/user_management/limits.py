@@ -16,12 +16,11 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.core.internal.ratelimit import truncate_ip
 from django.conf import settings
 from django.db import DatabaseError, transaction
-from django.http import HttpResponse
 from django.utils import timezone
 from redis.exceptions import RedisError
 
 from core.exceptions import RETRY_SECONDS
-from core.problems import problem_response
+from user_management.auth import refusal
 from user_management.models import Attempts
 
 WINDOW_SECONDS = 5 * 60
@@ -90,12 +89,9 @@ class Try:
             ) from error
 
     def _refusal(self, status, code, detail, wait: float) -> ImmediateHttpResponse:
-        if self.request is not None and self.request.path.startswith("/api/"):
-            response = problem_response(status, code, detail)
-        else:
-            response = HttpResponse(detail, status=status, content_type="text/plain")
-        response["Retry-After"] = str(math.ceil(wait))
-        return ImmediateHttpResponse(response)
+        refused = refusal(self.request, status, code, detail)
+        refused.response["Retry-After"] = str(math.ceil(wait))
+        return refused
 
 
 def forget() -> None:

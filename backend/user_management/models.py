@@ -3,11 +3,14 @@ from datetime import timedelta
 from functools import cached_property
 from zoneinfo import available_timezones
 
+from allauth.account.models import EmailAddress
 from allauth.usersessions.models import UserSession
 from django.apps import apps
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 from knox.settings import CONSTANTS
 from rest_framework.exceptions import PermissionDenied
@@ -15,10 +18,12 @@ from rest_framework.exceptions import PermissionDenied
 from core.access import Scope, Verb, is_beyond_key, reaches, scope_of
 from core.exceptions import Conflict
 from core.field_rights import NO_LIMITS, FieldRights, field_rights, is_limitable
+from core.ids import new_id
 from core.models import Journaled, JournaledQuerySet
 from core.models.journal import snapshot
+from core.phones import e164
 from core.registry import record_types
-from user_management import scopes
+from user_management import preferences, scopes
 from user_management.roles import ANY_RECORD, SYSTEM_TYPES
 
 MAX_FIELDS = 200
@@ -228,7 +233,11 @@ class UserManager(BaseUserManager.from_queryset(OrganizationQuerySet)):
 
 
 class User(AbstractBaseUser, Journaled):
-    """Somebody who signs in. The e-mail address is the login, unique everywhere."""
+    """Somebody who signs in. The e-mail address is the login, unique everywhere.
+
+    The profile stands here too: a list of people with what it shows of each stays one
+    query on one table.
+    """
 
     email = models.EmailField()
     first_name = models.CharField(max_length=100, blank=True)
@@ -237,10 +246,39 @@ class User(AbstractBaseUser, Journaled):
     team = models.ForeignKey(
         Team, models.PROTECT, related_name="users", null=True, blank=True
     )
+    manager = models.ForeignKey(
+        "self", models.PROTECT, related_name="reports", null=True, blank=True
+    )
+    phone = models.CharField(max_length=50, blank=True, help_text="As it was given.")
+    phone_e164 = models.CharField(
+        "phone (E.164)", max_length=20, blank=True, editable=False
+    )
+    department = models.CharField(max_length=100, blank=True)
+    job_title = models.CharField(max_length=200, blank=True)
+    bio = models.TextField(max_length=2000, blank=True)
+    avatar = models.CharField(
+        max_length=64,
+        blank=True,
+        editable=False,
+        help_text="The hash of the picture at `avatar/`; blank if there is none.",
+    )
     timezone = models.CharField(max_length=50, default="UTC")
     language = models.CharField(max_length=10, default="en")
+    notifications = models.JSONField(
+        default=preferences.default_notifications,
+        blank=True,
+        help_text=preferences.NOTIFICATIONS_HELP,
+    )
+    dashboard = models.JSONField(
+        default=dict, blank=True, help_text="An object that is the frontend's own."
+    )
     is_active = models.BooleanField(
         default=True, help_text="People who leave are deactivated, never deleted."
+    )
+    is_invited = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="Was asked to join by e-mail and has not accepted yet.",
     )
     is_staff = models.BooleanField(default=False, help_text="May use this admin.")
 
@@ -258,7 +296,9 @@ class User(AbstractBaseUser, Journaled):
     api_key = None
 
     # What nobody changes of themselves: it decides who they are and what they may do.
-    granted_fields = frozenset(("email", "role", "team", "is_active", "is_staff"))
+    granted_fields = frozenset(
+        ("email", "role", "team", "manager", "is_active", "is_invited", "is_staff")
+    )
 
     class Meta:
         ordering = ["email"]
@@ -291,23 +331,63 @@ class User(AbstractBaseUser, Journaled):
 
     def clean(self):
         self.email = self.email.lower()
+        self.phone_e164 = e164(self.phone, self.organization.country)
+        errors = {}
         if self.timezone not in available_timezones():
-            raise ValidationError(
-                {"timezone": ValidationError("Unknown time zone.", code="invalid")}
-            )
-        for name in ("role", "team"):
+            errors["timezone"] = ValidationError("Unknown time zone.", "invalid")
+        if self.language not in dict(settings.LANGUAGES):
+            errors["language"] = ValidationError("Unknown language.", "invalid")
+        for name in ("role", "team", "manager"):
             other = getattr(self, name)
             if other and other.organization_id != self.organization_id:
-                raise ValidationError(
-                    {name: ValidationError("Unknown.", code="does_not_exist")}
-                )
+                errors[name] = ValidationError("Unknown.", "does_not_exist")
+        if "manager" not in errors and self._is_above_itself():
+            errors["manager"] = ValidationError(
+                "Nobody reports to themselves, not over others either.", "circular"
+            )
+        for name, complete in (
+            ("notifications", preferences.complete_notifications),
+            ("dashboard", preferences.check_dashboard),
+        ):
+            try:
+                setattr(self, name, complete(getattr(self, name)))
+            except ValidationError as error:
+                errors[name] = error
+        if errors:
+            raise ValidationError(errors)
+
+    def _is_above_itself(self) -> bool:
+        """Whether the managers above lead back to this user, or in a circle."""
+        seen = {self.pk}
+        above = self.manager
+        while above:
+            if above.pk in seen:
+                return True
+            seen.add(above.pk)
+            above = above.manager
+        return False
+
+    def uncreated(self):
+        """People are never deleted: an invitation is withdrawn, an account closed."""
+        return {"is_active": False, "is_invited": False}
 
     def after_write(self, changed, changes):
-        """End sessions and keys of who leaves: coming back must not bring them back."""
-        if "is_active" in changed and not self.is_active:
+        """What somebody could do as who they were before ends with it.
+
+        The sessions of who leaves, or has another address; the keys of who leaves; the
+        links sent to an old address; what sign-in knows of it. Coming back brings none
+        of them back.
+        """
+        left = "is_active" in changed and not self.is_active
+        if left or "email" in changed:
             for session in UserSession.objects.filter(user=self.pk):
                 session.end()
+        if left:
             revoke_keys(self, changes)
+        if "email" in changed:
+            EmailAddress.objects.filter(user=self.pk).delete()
+        if left or {"email", "is_invited"}.intersection(changed):
+            Letter.objects.filter(user=self.pk).end()
 
     def belongs_to(self):
         return self
@@ -319,11 +399,14 @@ class User(AbstractBaseUser, Journaled):
         """
         if not changed & self.granted_fields:
             return
-        if actor.scope("user", Verb.EDIT) != Scope.ALL:
+        verb = Verb.CREATE if self._state.adding else Verb.EDIT
+        if actor.scope("user", verb) != Scope.ALL:
             raise PermissionDenied("Only an administrator may change this.")
         # Whoever has somebody's e-mail can become them.
         if changed & {"role", "email"} and not self.role.is_within(actor.role):
             raise PermissionDenied("This role may do more than your own.")
+        if self.is_active and self.is_invited:
+            raise Conflict("The invitation was not accepted yet.", "invited")
         if not self._leaves_an_administrator():
             raise LastAdministrator()
 
@@ -514,6 +597,63 @@ def revoke_keys(owner: User, changes) -> None:
         key.revoked_at = timezone.now()
         updates.append((key, before))
     changes.bulk_update(ApiKey, updates)
+
+
+class LetterQuerySet(models.QuerySet):
+    def end(self) -> int:
+        """Make links of no use, once: of several who try, one gets a 1."""
+        open_ones = self.filter(ended_at=None).exclude(kind=Letter.Kind.EMAIL_CHANGED)
+        return open_ones.update(ended_at=timezone.now())
+
+    def due(self):
+        now = timezone.now()
+        return self.filter(
+            sent_at=None, ended_at=None, due_at__lte=now, expires_at__gt=now
+        )
+
+
+class Letter(models.Model):
+    """An e-mail that a worker sends, and the link in it (user_management.letters).
+
+    The row is the truth: it waits here until the mail server has taken it.
+    """
+
+    class Kind(models.TextChoices):
+        INVITATION = "invitation"
+        EMAIL_CHANGE = "email_change"
+        EMAIL_CHANGED = "email_changed"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user = models.ForeignKey(User, models.PROTECT, related_name="letters")
+    kind = models.CharField(max_length=20, choices=Kind)
+    email = models.EmailField(help_text="Where it goes.")
+    link = models.CharField(
+        max_length=500, blank=True, help_text="With a place for the key."
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField(
+        default=timezone.now, help_text="When a worker may try, or try again."
+    )
+    sent_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(
+        null=True, help_text="When the link was used, replaced or withdrawn."
+    )
+
+    objects = LetterQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        indexes = [
+            models.Index(
+                fields=["due_at"],
+                name="letter_due",
+                condition=Q(sent_at=None, ended_at=None),
+            )
+        ]
+
+    def __str__(self):
+        return f"{self.kind} to {self.email}"
 
 
 class Attempts(models.Model):

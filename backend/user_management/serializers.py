@@ -1,3 +1,4 @@
+from django.conf import settings
 from rest_framework import serializers
 
 from core.models import Organization
@@ -70,6 +71,38 @@ class HandOverSerializer(StrictSerializer):
     )
 
 
+class AcceptSerializer(StrictSerializer):
+    """What an invited person sends."""
+
+    password = serializers.CharField(
+        write_only=True, trim_whitespace=False, max_length=1000
+    )
+
+
+class InvitationSerializer(serializers.Serializer):
+    """What an invited person sees before they accept."""
+
+    email = serializers.EmailField()
+    first_name = serializers.CharField(source="user.first_name")
+    last_name = serializers.CharField(source="user.last_name")
+    organization = serializers.CharField(source="user.organization.name")
+    expires_at = serializers.DateTimeField()
+
+
+class AvatarSerializer(StrictSerializer):
+    file = serializers.FileField(
+        max_length=255, help_text="PNG, JPEG or WebP; the middle square is shown."
+    )
+
+    def validate_file(self, file):
+        limit = settings.AVATAR_MAX_BYTES
+        if file.size > limit:
+            raise serializers.ValidationError(
+                f"At most {limit // 2**20} MiB.", "too_large"
+            )
+        return file
+
+
 class MeSerializer(StrictSerializer, serializers.ModelSerializer):
     """The signed-in user: who they are and what they may do."""
 
@@ -80,8 +113,10 @@ class MeSerializer(StrictSerializer, serializers.ModelSerializer):
     class Meta:
         model = User
         fields = (
-            *("id", "email", "first_name", "last_name", "timezone", "language"),
-            *("organization", "role", "team", "is_staff"),
+            *("id", "email", "first_name", "last_name", "phone", "phone_e164"),
+            *("department", "job_title", "bio", "avatar", "timezone", "language"),
+            *("notifications", "dashboard"),
+            *("organization", "role", "team", "manager", "is_staff"),
             *("version", "created_at", "updated_at"),
         )
-        read_only_fields = ("email", "is_staff")
+        read_only_fields = ("email", "manager", "is_staff")

@@ -1,6 +1,7 @@
 """What is done with people and spans several records."""
 
 from allauth.account.forms import default_token_generator
+from allauth.account.models import EmailAddress
 from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
@@ -11,15 +12,16 @@ from knox.models import get_digest_token
 from knox.settings import CONSTANTS
 
 from core import access
+from core.exceptions import Conflict
 from core.jobs import JobFailed, JobHandler, handles, submit
-from core.models import ChangeSet, Job, Organization
+from core.models import Changes, ChangeSet, Job, Organization
 from core.models.journal import snapshot
 from core.origin import kept_origin
 from core.registry import record_types
-from user_management.models import ApiKey, Role, User
+from user_management import letters
+from user_management.letters import KEY
+from user_management.models import ApiKey, Letter, Role, User
 from user_management.roles import BUILT_IN
-
-KEY = "__key__"
 
 
 def create_organization(name: str, email: str, password: str, **attributes) -> User:
@@ -64,6 +66,112 @@ def create_user(organization, email: str, password: str, actor=None, **fields) -
         changes.save(user, email=email, **fields)
     return user
 
+
+# Invitations
+
+
+def invite(changes: Changes, user: User, link: str, **fields) -> None:
+    """Make somebody who is sent a link to choose a password.
+
+    They are there at once, so that records can be theirs, and cannot sign in before.
+
+    Args:
+        user: a new one.
+        link: where it leads, with KEY in the place of the key.
+    """
+    user.set_unusable_password()
+    changes.save(user, **{**fields, "is_active": False, "is_invited": True})
+    letters.post(user, Letter.Kind.INVITATION, user.email, link)
+
+
+def invite_again(changes: Changes, user: User, link: str) -> None:
+    """Send another link to somebody, locked, who never had a password.
+
+    Raises:
+        Conflict: they have accepted, or were given a password.
+    """
+    if user.is_active or user.has_usable_password():
+        raise Conflict("This person needs no invitation any more.", "accepted")
+    changes.save(user, is_invited=True)
+    letters.post(user, Letter.Kind.INVITATION, user.email, link)
+
+
+def accept_invitation(letter: Letter, password: str, **attributes) -> User | None:
+    """Give an invited person this password, and let them sign in.
+
+    Args:
+        letter: as `letters.find` gave it.
+        password: that `validate_password` accepted.
+        attributes: the origin of the request.
+
+    Returns:
+        None where somebody else was quicker.
+    """
+    with ChangeSet.open(
+        organization=letter.user.organization,
+        source=ChangeSet.Source.API,
+        reason=f"{letter.email} accepted the invitation",
+        **attributes,
+    ) as changes:
+        if not letters.use(letter):
+            return None
+        user = User.objects.select_for_update(of=("self",)).get(pk=letter.user_id)
+        user.set_password(password)
+        user.save(update_fields=["password"])
+        changes.save(user, is_active=True, is_invited=False)
+        _verify_email(user)
+    return user
+
+
+# A change of the e-mail address
+
+
+def ask_for_email(user: User, email: str, link: str) -> None:
+    """Send a link to a new address, which confirms that it is the user's.
+
+    Whether it is somebody else's is not looked up here, so nobody is told.
+    """
+    letters.post(user, Letter.Kind.EMAIL_CHANGE, email.lower(), link)
+
+
+def confirm_email(letter: Letter, **attributes) -> User | None:
+    """Make the address that a letter went to that of its user, and end their sessions.
+
+    Args:
+        letter: as `letters.find` gave it.
+        attributes: the origin of the request.
+
+    Returns:
+        None where somebody else was quicker.
+
+    Raises:
+        IntegrityError: the address became another account's in the meantime.
+    """
+    with ChangeSet.open(
+        organization=letter.user.organization,
+        source=ChangeSet.Source.API,
+        reason=f"{letter.email} was confirmed",
+        **attributes,
+    ) as changes:
+        if not letters.use(letter):
+            return None
+        user = User.objects.select_for_update(of=("self",)).get(pk=letter.user_id)
+        old = user.email
+        if changes.save(user, email=letter.email):
+            letters.post(user, Letter.Kind.EMAIL_CHANGED, old)
+        _verify_email(user)
+    return user
+
+
+def _verify_email(user: User) -> None:
+    """Let allauth know that the address is the user's, and no other is."""
+    EmailAddress.objects.filter(user=user).delete()
+    EmailAddress.objects.create(
+        user=user, email=user.email, primary=True, verified=True
+    )
+
+
+# Leaving
 
 HAND_OVER = "hand_over"
 CHUNK_RECORDS = 1000
@@ -182,6 +290,9 @@ def make_api_key(changes, key: ApiKey, **values) -> str:
     key.prefix = text[: CONSTANTS.TOKEN_KEY_LENGTH]
     changes.save(key, **values)
     return text
+
+
+# Passwords
 
 
 def send_password_reset(email: str, link: str) -> None:

@@ -8,10 +8,13 @@ from core.routers import Router
 from user_management import forms
 from user_management.views import (
     ApiKeyViewSet,
+    EmailView,
+    InvitationView,
     MeViewSet,
     RoleViewSet,
     TeamViewSet,
     UserViewSet,
+    VerifyEmailView,
 )
 
 
@@ -22,10 +25,12 @@ def closed(request, **kwargs):
 # These addresses come before sign-in's own. Closed is what it could do, but is not
 # offered; the others differ in their rules.
 CLOSED = (
-    "account/email",
     "account/phone",
+    "auth/email/verify/resend",
 )
 CHANGED = {
+    "account/email": (EmailView, EmailView.input_class),
+    "auth/email/verify": (VerifyEmailView, VerifyEmailView.input_class),
     "account/password/change": (account.ChangePasswordView, forms.PasswordChangeInput),
     "auth/password/request": (
         account.RequestPasswordResetView,
@@ -69,5 +74,11 @@ urlpatterns = [
         MeViewSet.as_view({"get": "retrieve", "patch": "partial_update"}),
         name="me",
     ),
+    path(
+        "users/me/avatar/",
+        MeViewSet.as_view({"put": "put_avatar", "delete": "delete_avatar"}),
+        name="my-avatar",
+    ),
+    path("invitations/<str:key>/", InvitationView.as_view(), name="invitation-answer"),
     *router.urls,
 ]

@@ -52,6 +52,9 @@ class People(Cast):
         self.departed = make_user(here, "departed", role)
         with system_changes(here) as changes:
             changes.save(self.departed, is_active=False)
+        self.guest = make_user(
+            here, "guest", self.bob.role, is_active=False, is_invited=True
+        )
         strict = make_role(here, "strict", ALL, **BUILT_IN["administrator"])
         with system_changes(here) as changes:
             changes.save(strict, requires_two_factor=True)

@@ -103,8 +103,14 @@ PATCH  teams/{team}               404 403 403 403 403 403 403 403 200 403
 GET    teams/{team}/access        404 200 200 200 200 200 200 200 200 200
 GET    teams/{team}/history       404 200 200 200 200 200 200 200 200 200
 GET    users                      200 200 200 200 200 200 200 200 200 200
+POST   users/{guest}/invite       404 403 403 403 403 403 403 403 200 404
+DELETE users/{guest}/invite       404 403 403 403 403 403 403 403 204 404
+POST   users                      400 403 403 403 403 403 403 403 201 403
 GET    users/me                   200 200 200 200 200 200 200 200 200 200
 PATCH  users/me                   200 200 200 200 200 200 200 200 200 403
+PUT    users/me/avatar            415 415 415 415 415 415 415 415 415 415
+DELETE users/me/avatar            200 200 200 200 200 200 200 200 200 403
+GET    users/{alice}/avatar       404 404 404 404 404 404 404 404 404 404
 GET    users/{alice}              404 200 200 200 200 200 200 200 200 404
 PUT    users/{alice}              404 403 403 403 403 403 200 403 200 404
 PATCH  users/{alice}              404 403 403 403 403 403 200 403 200 404
@@ -123,6 +129,7 @@ BODIES = {
     "PATCH roles/{role}": {"name": "new"},
     "POST teams": {"name": "new"},
     "PATCH teams/{team}": {"name": "new"},
+    "POST users": {"email": "new@example.com", "role": "{role}"},
     "PATCH users/me": {"last_name": "new"},
     "PATCH users/{alice}": {"last_name": "new"},
     "POST users/{alice}/hand-over": {"to": "{bob}"},
@@ -130,6 +137,9 @@ BODIES = {
 
 # What everybody may read, whoever they are.
 OPEN = ("docs", "docs/sign-in", "schema", "health")
+
+# Whoever has the link, and nobody else: without it there is nothing.
+BY_LINK = ("invitations/{}",)
 
 # The sign-in is allauth's, and knows no roles: what it answers who is not signed in,
 # or who left. `*` is the kind of client, app or browser.
@@ -145,7 +155,7 @@ auth/*/v1/auth/signup                           405 400 405 405 405
 auth/*/v1/auth/reauthenticate                   401 401 401 401 401
 auth/*/v1/auth/code/confirm                     409 409 409 409 409
 auth/*/v1/auth/email/verify                     400 400 400 400 400
-auth/*/v1/auth/email/verify/resend              405 409 405 405 405
+auth/*/v1/auth/email/verify/resend              404 404 404 404 404
 auth/*/v1/auth/phone/verify                     409 409 409 409 409
 auth/*/v1/auth/phone/verify/resend              405 409 405 405 405
 auth/*/v1/auth/password/request                 405 400 400 400 400
@@ -155,7 +165,7 @@ auth/*/v1/auth/2fa/reauthenticate               401 401 401 401 401
 auth/*/v1/auth/webauthn/authenticate            401 401 401 401 401
 auth/*/v1/auth/webauthn/login                   200 400 405 405 405
 auth/*/v1/auth/webauthn/reauthenticate          401 401 401 401 401
-auth/*/v1/account/email                         404 404 404 404 404
+auth/*/v1/account/email                         401 401 401 401 401
 auth/*/v1/account/phone                         404 404 404 404 404
 auth/*/v1/account/password/change               401 401 401 401 401
 auth/*/v1/account/authenticators                401 401 401 401 401
@@ -205,6 +215,7 @@ class PermissionTableTests(TestCase):
         cls.targets = {
             "alice": people.alice.pk,
             "bob": people.bob.pk,
+            "guest": people.guest.pk,
             "edit": ChangeSet.objects.get(changes__record_id=tag["id"]).pk,
             "import": make_import(people.alice).pk,
             "key": people.administrator.api_keys.get().pk,
@@ -224,7 +235,7 @@ class PermissionTableTests(TestCase):
         table |= {
             f"{general(address.partition('?')[0])}/" for _, address, _ in lines(SPECIAL)
         }
-        table |= {f"{address}/" for address in OPEN}
+        table |= {f"{address}/" for address in (*OPEN, *BY_LINK)}
         for path in record_views():
             table |= {
                 f"{general(address.replace('*', path))}/"
@@ -237,6 +248,7 @@ class PermissionTableTests(TestCase):
 
     def test_everybody_is_answered_as_the_table_says(self):
         self.check_open()
+        self.check_by_link()
         self.check_sign_in()
         self.check_table(SPECIAL, self.targets)
         for path in record_views():
@@ -292,6 +304,14 @@ class PermissionTableTests(TestCase):
                 with self.subTest(f"{method} {address}"):
                     statuses = dict.fromkeys(self.clients, status)
                     self.check(method, at(address), None, statuses)
+
+    def check_by_link(self):
+        for address in BY_LINK:
+            for method in METHODS:
+                status = 404 if method in ("GET", "HEAD", "POST") else 405
+                with self.subTest(f"{method} {address}"):
+                    statuses = dict.fromkeys(self.clients, status)
+                    self.check(method, at(address.format("a-key")), None, statuses)
 
     def check_sign_in(self):
         for address, methods in sign_in_lines():

@@ -48,6 +48,10 @@ class Journaled(models.Model):
         """Set what is worked out from other fields and not journalled; its names."""
         return ()
 
+    def uncreated(self) -> dict | None:
+        """The values that undo gives a row instead of deleting it; None: it cannot."""
+        return None
+
     def after_write(self, changed, changes) -> None:
         """Do what follows from new values in these fields, as part of the changes."""
 
@@ -197,6 +201,9 @@ class Record(Journaled):
     def before_write(self):
         self.search_text = search_text(self)
         return ("search_text",)
+
+    def uncreated(self):
+        return {"deleted_at": self.deleted_at or timezone.now()}
 
     def clean(self):
         super().clean()

@@ -9,6 +9,7 @@ from core import jobs, undo
 from core.access import Scope, Verb
 from core.models import Change, ChangeSet, Job
 from core.testing import (
+    ALL,
     OWN,
     Cast,
     client_of,
@@ -433,12 +434,22 @@ class UndoTests(UndoTestCase):
         )
         self.assertIsNotNone(self.stored(contact).deleted_at)
 
-    def test_people_are_never_deleted_by_an_undo(self):
-        creation = ChangeSet.objects.get(
-            changes__record_id=self.cast.bob.pk, changes__verb="create"
-        )
-        response = self.post_undo(creation, client_of(self.cast.manager))
-        self.assertRefused(response, (None, "not_deletable"))
+    def test_what_is_never_deleted_is_not_by_an_undo_either(self):
+        here = self.cast.organization
+        role = make_role(here, "planner", ALL, team={Verb.VIEW: Scope.ALL})
+        planner = client_of(make_user(here, "planner", role))
+        for record, code in (
+            (self.cast.team, "not_deletable"),
+            (self.cast.bob, "permission_denied"),
+        ):
+            with self.subTest(code):
+                creation = ChangeSet.objects.get(
+                    changes__record_id=record.pk, changes__verb="create"
+                )
+                response = self.post_undo(creation, planner)
+                self.assertRefused(response, (None, code))
+        self.cast.bob.refresh_from_db()
+        self.assertTrue(self.cast.bob.is_active)
 
     # Cost
 

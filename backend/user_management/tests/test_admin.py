@@ -7,7 +7,7 @@ from contact_management.models import Contact, Tag
 from core import jobs, undo
 from core.models import Change, ChangeSet, Job, JobError, Organization
 from core.testing import ALL, PASSWORD, Cast, make_role, make_user, system_changes
-from user_management.models import Role, Team
+from user_management.models import Letter, Role, Team
 from user_management.services import create_organization
 
 User = get_user_model()
@@ -18,6 +18,7 @@ ROLES = "/admin/user_management/role/"
 TEAMS = "/admin/user_management/team/"
 CHANGE_SETS = "/admin/core/changeset/"
 JOBS = "/admin/core/job/"
+LETTERS = "/admin/user_management/letter/"
 ORGANIZATIONS = "/admin/core/organization/"
 
 
@@ -421,6 +422,60 @@ class PeopleTests(AdminTestCase):
                 self.assertEqual(response.status_code, 200)
                 self.assertTrue(response.context["adminform"].form.errors)
                 self.assertEqual(User.objects.count(), users)
+
+    def test_whoever_gets_no_password_is_invited(self):
+        response = self.send(
+            f"{USERS}add/",
+            email="new@example.com",
+            role=str(self.seller.role.pk),
+            manager=str(self.admin.pk),
+        )
+        self.assertSaved(response)
+        user = User.objects.get(email="new@example.com")
+        self.assertEqual(
+            (user.is_active, user.is_invited, user.manager, user.has_usable_password()),
+            (False, True, self.admin, False),
+        )
+        self.assertEqual(self.last_change(user).verb, "create")
+        [letter] = Letter.objects.all()
+        self.assertEqual((letter.user, letter.kind), (user, "invitation"))
+        self.assertTrue(letter.link.startswith("http://testserver/account/invitation/"))
+        self.page(f"{USERS}{user.pk}/change/")
+        self.assertContains(self.page(LETTERS), "new@example.com")
+        self.page(f"{LETTERS}{letter.pk}/change/")
+
+    def test_invitations_are_sent_again_and_withdrawn_from_the_list(self):
+        self.send(
+            f"{USERS}add/", email="new@example.com", role=str(self.seller.role.pk)
+        )
+        user = User.objects.get(email="new@example.com")
+
+        def act(action, *users):
+            ids = [str(user.pk) for user in users]
+            body = {"action": action, "_selected_action": ids}
+            return self.client.post(USERS, body, follow=True)
+
+        act("invite_selected", user)
+        self.assertEqual(Letter.objects.filter(ended_at=None).count(), 1)
+        self.assertEqual(Letter.objects.count(), 2)
+        refused = act("invite_selected", user, self.seller)
+        self.assertContains(refused, "needs no invitation")
+        self.assertEqual(Letter.objects.count(), 2)
+        act("withdraw_selected", user, self.seller)
+        self.assertFalse(self.stored(user).is_invited)
+        self.assertEqual(self.last_change(user).after, {"is_invited": False})
+        self.assertFalse(Letter.objects.filter(ended_at=None).exists())
+        self.assertEqual(self.stored(self.seller).version, 1)
+
+    def test_letters_are_for_whoever_manages_people(self):
+        self.send(
+            f"{USERS}add/", email="new@example.com", role=str(self.seller.role.pk)
+        )
+        letter = Letter.objects.get()
+        for user in (self.seller, self.elsewhere.carol):
+            self.client.force_login(user)
+            for path in (LETTERS, f"{LETTERS}{letter.pk}/change/"):
+                self.assertIn(self.client.get(path).status_code, (302, 403))
 
     def test_a_weak_password_is_an_error_of_the_form(self):
         response = self.send(

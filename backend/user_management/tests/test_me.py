@@ -54,8 +54,10 @@ class MeTests(TestCase):
         self.assertEqual(
             set(shown),
             {
-                *("id", "email", "first_name", "last_name", "timezone", "language"),
-                *("organization", "role", "team", "is_staff"),
+                *("id", "email", "first_name", "last_name", "phone", "phone_e164"),
+                *("department", "job_title", "bio", "avatar", "timezone", "language"),
+                *("notifications", "dashboard"),
+                *("organization", "role", "team", "manager", "is_staff"),
                 *("version", "created_at", "updated_at"),
             },
         )

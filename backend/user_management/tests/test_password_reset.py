@@ -2,11 +2,12 @@ import re
 from unittest import mock
 
 from django.core import mail
-from django.test import override_settings
+from django.test import Client, TransactionTestCase, override_settings
 
 from core.testing import PASSWORD, make_user
 from user_management import services, tasks
 
+from .test_limits import in_threads
 from .test_sign_in import APP, BROWSER, SignInTestCase, User
 
 NEW = "another-horse-battery"
@@ -144,3 +145,48 @@ class PasswordResetTests(SignInTestCase):
                     answer = self.send("post", f"{base}auth/password/request", body)
                     self.assertEqual(answer.status_code, 400)
         self.assertEqual(mail.outbox, [])
+
+
+class ParallelTests(TransactionTestCase):
+    """With threads that each have their own connection."""
+
+    def setUp(self):
+        SignInTestCase.setUpTestData.__func__(type(self))
+        SignInTestCase.setUp(self)
+
+    def key(self) -> str:
+        services.send_password_reset(self.user.email, services.KEY)
+        return re.search(r"\w+-\w+-\w+", mail.outbox[-1].body)[0]
+
+    def chosen(self, codes, passwords, good):
+        """The passwords that those who were told of success chose."""
+        user = User.objects.get(pk=self.user.pk)
+        won = [p for p, code in zip(passwords, codes, strict=True) if code == good]
+        self.assertEqual([user.check_password(p) for p in won], [True])
+
+    def test_of_ten_uses_of_a_link_at_once_one_sets_its_password(self):
+        key = self.key()
+        passwords = [f"{NEW}-{n}" for n in range(10)]
+
+        def reset(n):
+            body = {"key": key, "password": passwords[n]}
+            path = f"{APP}auth/password/reset"
+            return Client().post(path, body, "application/json").status_code
+
+        codes = in_threads(reset, 10, 10)
+        self.chosen(codes, passwords, 401)  # not signed in, but done
+        self.assertLessEqual(set(codes), {401, 400, 409})
+
+    def test_on_the_page_too(self):
+        page = f"/account/password/reset/key/{self.key()}/"
+        passwords = [f"{NEW}-{n}" for n in range(4)]
+        clients = [Client() for _ in passwords]
+        forms = [client.get(page)["Location"] for client in clients]
+
+        def reset(n):
+            body = {"password1": passwords[n], "password2": passwords[n]}
+            return clients[n].post(forms[n], body).status_code
+
+        codes = in_threads(reset, 4, 4)
+        self.chosen(codes, passwords, 302)
+        self.assertLessEqual(set(codes), {302, 200, 409})

@@ -1,7 +1,9 @@
 import uuid
 from unittest.mock import patch
 
+from django.db import connection
 from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
 
 from contact_management.models import Contact, Tag
 from core import jobs
@@ -175,11 +177,66 @@ class UserTests(PeopleTestCase):
                 )
                 self.assertRefused(response, 409, "unique")
 
-    def test_people_are_never_deleted_and_made_elsewhere(self):
+    def test_people_are_never_deleted(self):
         for method in ("delete", "post"):
             response = getattr(self.client, method)(self.address(self.cast.alice))
             self.assertEqual(response.status_code, 405)
-        self.assertEqual(self.client.post(USERS, {}).status_code, 405)
+
+    def test_whoever_may_do_less_takes_no_larger_account_over_by_its_e_mail(self):
+        role = make_role(self.cast.organization, "clerk", OWN, **MANAGES_PEOPLE)
+        clerk = client_of(make_user(self.cast.organization, "clerk", role))
+        refused = clerk.patch(
+            self.address(self.cast.manager), {"email": "clerk@example.com"}
+        )
+        self.assertRefused(refused, 403, "permission_denied")
+        self.assertEqual(User.objects.get(pk=self.cast.manager.pk).version, 1)
+
+    def test_a_manager_is_set_found_and_expanded(self):
+        manager = str(self.cast.manager.pk)
+        for user in (self.cast.alice, self.cast.bob):
+            answer = self.client.patch(self.address(user), {"manager": manager})
+            self.assertEqual(answer.json()["manager"], manager)
+        found = self.alice.get(
+            USERS, {"manager": manager, "expand": "manager", "fields": "email,manager"}
+        ).json()["results"]
+        self.assertEqual(
+            [(user["email"], user["manager"]["first_name"]) for user in found],
+            [(u.email, "manager") for u in (self.cast.alice, self.cast.bob)],
+        )
+        mine = client_of(self.cast.manager).get(USERS, {"manager": "me"}).json()
+        self.assertEqual(mine["count"], 2)
+
+    def test_nobody_is_above_themselves_or_under_somebody_from_elsewhere(self):
+        def refused(user, manager, code):
+            answer = self.client.patch(self.address(user), {"manager": manager.pk})
+            error = answer.json()["errors"][0]
+            self.assertEqual(
+                (answer.status_code, error["field"], error["code"]),
+                (400, "manager", code),
+            )
+
+        alice, bob, stranger = self.cast.alice, self.cast.bob, self.cast.stranger
+        refused(alice, alice, "circular")
+        refused(alice, self.cast.carol, "does_not_exist")
+        self.client.patch(self.address(alice), {"manager": bob.pk})
+        self.client.patch(self.address(bob), {"manager": stranger.pk})
+        refused(bob, alice, "circular")
+        refused(stranger, alice, "circular")
+        self.assertIsNone(User.objects.get(pk=stranger.pk).manager)
+
+    def test_colleagues_are_listed_with_a_steady_number_of_queries(self):
+        def queries():
+            with CaptureQueriesContext(connection) as captured:
+                self.alice.get(USERS, {"expand": "role,team,manager"})
+            return len(captured)
+
+        few = queries()
+        for number in range(5):
+            make_user(
+                self.cast.organization, f"n{number}", self.role, manager=self.admin
+            )
+        # One more, for now somebody has a manager to show.
+        self.assertLessEqual(queries(), few + 1)
 
 
 class HandOverTests(PeopleTestCase):
@@ -220,6 +277,27 @@ class HandOverTests(PeopleTestCase):
             (self.owned(self.cast.alice), self.owned(self.cast.bob)), (5, 1)
         )
         self.assertTrue(User.objects.get(pk=self.cast.alice.pk).is_active)
+
+    def test_five_hundred_contacts_move_in_one_call_and_come_back_in_one(self):
+        with system(self.cast.organization) as changes:
+            changes.bulk_create(
+                Contact,
+                [Contact(last_name=f"C{n}", owner=self.cast.alice) for n in range(495)],
+            )
+        job = self.hand_over(to=self.cast.bob.pk).json()["id"]
+        jobs.run(job)
+        self.assertEqual(self.owned(self.cast.alice), 0)
+        self.assertEqual(self.owned(self.cast.bob), 501)
+        job = Job.objects.get(pk=job)
+        self.assertEqual((job.status, job.counts["contact"]), ("done", 500))
+        self.assertEqual(job.change_set.actor, self.admin)
+
+        undo = self.client.post(f"/api/change-sets/{job.change_set_id}/undo/")
+        self.assertEqual(undo.status_code, 202, undo.content)
+        jobs.run(undo.json()["id"])
+        self.assertEqual(Job.objects.get(pk=undo.json()["id"]).status, "done")
+        self.assertEqual(self.owned(self.cast.alice), 500)
+        self.assertEqual(self.owned(self.cast.bob), 1)
 
     def test_it_needs_an_active_colleague(self):
         with system(self.cast.organization) as changes:

@@ -2,13 +2,21 @@ import random
 import time
 import uuid
 from importlib import import_module
+from io import StringIO
+from unittest import mock
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.core.management import call_command
+from django.db import connection
 from django.test import Client, TestCase
+from django.test.utils import CaptureQueriesContext
 
 from core.models import Change
 from core.testing import PASSWORD, Cast, make_user, system_changes
+from user_management import limits
+from user_management.management.commands.measure_sign_in import CSRF_TOKEN
 
 User = get_user_model()
 SessionStore = import_module(settings.SESSION_ENGINE).SessionStore
@@ -241,8 +249,8 @@ class AccountTests(SignInTestCase):
         client = Client(REMOTE_ADDR=self.address, raise_request_exception=False)
         for base in (APP, BROWSER):
             for path, body in (
-                ("account/email", {"email": "new@example.com", "primary": True}),
                 ("account/phone", {"phone": "+14155552671"}),
+                ("auth/email/verify/resend", {}),
             ):
                 for method in ("get", "post", "put", "patch", "delete"):
                     with self.subTest(f"{method} {base}{path}"):
@@ -262,8 +270,8 @@ class AccountTests(SignInTestCase):
             "auth/code/confirm",
             "auth/login",
             "auth/signup",
+            "account/email",
             "auth/email/verify",
-            "auth/email/verify/resend",
             "auth/phone/verify",
             "auth/phone/verify/resend",
             "account/password/change",
@@ -379,6 +387,56 @@ class BrowserTests(SignInTestCase):
         self.log_in()
         self.change(is_active=False)
         self.assertEqual(self.client.get(ME).status_code, 401)
+
+
+class AlikeTests(SignInTestCase):
+    """No kind of account can be told from another by a sign-in that fails."""
+
+    def test_every_kind_of_account_costs_the_same_and_answers_alike(self):
+        organization, role = self.cast.organization, self.user.role
+        emails = [self.user.email, self.nobody]
+        for name, fields in (
+            ("left", {"password": PASSWORD, "is_active": False}),
+            ("passwordless", {}),
+            ("invited", {"is_active": False, "is_invited": True}),
+        ):
+            emails.append(make_user(organization, name, role, **fields).email)
+        hashed = []
+        encode = MD5PasswordHasher.encode
+
+        def counted(hasher, *args):
+            hashed.append(args)
+            return encode(hasher, *args)
+
+        for address, field in (
+            (f"{APP}auth/login", "email"),
+            ("/account/login/", "login"),
+        ):
+            self.sign_in(f"x{self.nobody}")  # from now on the address is counted
+            told = set()
+            for email in emails:
+                body = {field: email, "password": "wrong-horse-battery"}
+                kind = "application/json" if field == "email" else None
+                options = {"content_type": kind} if kind else {}
+                hashed.clear()
+                with (
+                    mock.patch.object(MD5PasswordHasher, "encode", counted),
+                    CaptureQueriesContext(connection) as queries,
+                ):
+                    answer = self.client.post(address, body, **options)
+                content = CSRF_TOKEN.sub(b"", answer.content)
+                content = content.replace(email.encode(), b"")
+                told.add((answer.status_code, content, len(hashed), len(queries)))
+            self.assertEqual(len(told), 1, [t[0:1] + t[2:] for t in told])
+            self.assertEqual(next(iter(told))[2], 1)
+
+    def test_the_measuring_command_leaves_nothing_behind(self):
+        before = (User.objects.count(), Change.objects.count())
+        out = StringIO()
+        with mock.patch.multiple(limits, PER_ACCOUNT=5, PER_ADDRESS=50):
+            call_command("measure_sign_in", rounds=2, stdout=out)
+        self.assertEqual((User.objects.count(), Change.objects.count()), before)
+        self.assertEqual(out.getvalue().count("1 kind(s) of answer"), 2)
 
 
 class TimeTests(SignInTestCase):
