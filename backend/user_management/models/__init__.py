@@ -1,0 +1,21 @@
+from .api_key import ApiKey, in_90_days, revoke_keys
+from .attempts import Attempts
+from .letter import Letter
+from .role import LastAdministrator, OrganizationQuerySet, Role, administrators
+from .team import Team
+from .user import User, UserManager
+
+__all__ = [
+    "ApiKey",
+    "Attempts",
+    "LastAdministrator",
+    "Letter",
+    "OrganizationQuerySet",
+    "Role",
+    "Team",
+    "User",
+    "UserManager",
+    "administrators",
+    "in_90_days",
+    "revoke_keys",
+]
