@@ -221,6 +221,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "core.tasks.erase_old_logs",
         "schedule": timedelta(hours=1),
     },
+    "purge_deleted": {
+        "task": "core.tasks.purge_deleted",
+        "schedule": timedelta(hours=1),
+    },
     "forget_attempts": {
         "task": "user_management.tasks.forget_attempts",
         "schedule": timedelta(hours=1),

@@ -60,3 +60,19 @@ def e164(text: str, region: str) -> str:
     if not phonenumbers.is_possible_number(number):
         return ""
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def numbered(phones: list[dict], region: str, taken: set[str]) -> list[dict]:
+    """Labelled phones with their E.164, without those that are taken or come twice.
+
+    Args:
+        taken: numbers, in E.164 or as they were given, that the record has already.
+    """
+    numbers = {*taken} - {""}
+    kept = []
+    for phone in phones:
+        number = e164(phone["value"], region)
+        if numbers.isdisjoint({phone["value"], number} - {""}):
+            numbers |= {phone["value"], number} - {""}
+            kept.append({**phone, "e164": number})
+    return kept

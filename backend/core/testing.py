@@ -299,7 +299,11 @@ class RecordContract:
         record = self.make()
         address = f"{self.address(record)}?dry_run=true"
         self.assertEqual(self.alice.patch(address, self.change).json()["version"], 2)
-        self.assertEqual(self.alice.delete(address).status_code, 204)
+        record_type = self.model.record_type()
+        self.assertEqual(
+            self.alice.delete(address).json(),
+            {"deleted": {record_type: 1}, "cleared": {}},
+        )
         self.assertEqual(self.alice.get(self.address(record)).json(), record)
 
     # Who may

@@ -204,7 +204,7 @@ class Changes:
         """
         if record._state.adding:
             return self._create(record, values)
-        self._require(access.Verb.EDIT, record)
+        self.require(access.Verb.EDIT, record)
         before = snapshot(record)
         for name, value in values.items():
             setattr(record, name, value)
@@ -214,16 +214,23 @@ class Changes:
         if not changed:
             return False
         self.require_change(record, set(changed), before)
-        self._update(record, Change.Verb.UPDATE, changed, before, after)
+        self._update(record, changed, before, after)
         return True
 
-    def delete(self, record: Record) -> None:
-        """Delete softly: the row stays, invisible, until it is restored or purged."""
-        self._set_deleted(record, Change.Verb.DELETE, timezone.now())
+    def delete(self, *records: Record):
+        """Delete softly, with what hangs on them; what `deletion.delete` says.
 
-    def restore(self, record: Record) -> None:
-        """Bring a deleted record back. IntegrityError: its unique values are taken."""
-        self._set_deleted(record, Change.Verb.RESTORE, None)
+        The rows stay, invisible, until they are restored or purged.
+        """
+        from core import deletion
+
+        return deletion.delete(self, records)
+
+    def restore(self, *records: Record):
+        """Bring deleted records back with what was deleted with them, or raise."""
+        from core import deletion
+
+        return deletion.restore(self, records)
 
     def _create(self, record: Journaled, values: dict) -> bool:
         record.organization_id = self.change_set.organization_id
@@ -238,15 +245,7 @@ class Changes:
         self.bulk_create(type(record), [record])
         return True
 
-    def _set_deleted(self, record: Record, verb: str, moment) -> None:
-        self._require(access.Verb.DELETE, record)
-        if bool(record.deleted_at) == bool(moment):
-            return
-        before = snapshot(record)
-        record.deleted_at = moment
-        self._update(record, verb, ["deleted_at"], before, snapshot(record))
-
-    def _update(self, record, verb, changed, before, after) -> None:
+    def _update(self, record, changed, before, after) -> None:
         expected = record.version
         record.version = expected + 1
         record.updated_at = timezone.now()
@@ -271,7 +270,7 @@ class Changes:
                 Change(
                     record_type=record.record_type(),
                     record_id=record.pk,
-                    verb=verb,
+                    verb=Change.Verb.UPDATE,
                     version=record.version,
                     before={name: before[name] for name in changed},
                     after={name: after[name] for name in changed},
@@ -342,7 +341,7 @@ class Changes:
 
     # What all of them do
 
-    def _require(self, verb: str, record: Journaled) -> None:
+    def require(self, verb: str, record: Journaled) -> None:
         """The last line of the rights: whatever the caller checked, this holds."""
         if self.actor:
             access.require(self.actor, record, verb)
@@ -362,7 +361,7 @@ class Changes:
             return
         self._require_fields(type(record), [(record, before)])
         if "owner" in changed and record.owner_id != self.actor.pk:
-            self._require(access.Verb.ASSIGN, record)
+            self.require(access.Verb.ASSIGN, record)
         record.guard(self.actor, changed)
 
     def _learn(self, records: Sequence[Journaled], changed: Iterable[str]) -> None:
