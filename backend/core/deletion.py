@@ -169,6 +169,23 @@ def restore(changes: Changes, records: Sequence[Record]) -> ByType:
     return restored
 
 
+def require_live(model: type[Record], records: Iterable[Record]) -> None:
+    """Raise Conflict where records that were just written refer to a deleted one.
+
+    Asked after the write: from then on a deletion waits for this transaction, and sees
+    what hangs on its record.
+    """
+    for reference in references_of(model):
+        ids = {getattr(record, reference.attname) for record in records} - {None}
+        others = reference.related_model._base_manager
+        for some in _chunks(ids):
+            if others.filter(pk__in=some, deleted_at__isnull=False).exists():
+                name = reference.related_model._meta.verbose_name
+                detail = f"The {name} was deleted in the meantime."
+                error = {"field": reference.name, "code": "deleted", "detail": detail}
+                raise Conflict(detail, "deleted", errors=[error])
+
+
 def in_use(change_set, records: Sequence[Record]) -> Counter:
     """How many live records refer to each of these, by id.
 

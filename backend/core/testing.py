@@ -306,6 +306,20 @@ class RecordContract:
         )
         self.assertEqual(self.alice.get(self.address(record)).json(), record)
 
+    def test_an_id_in_another_system_finds_creates_and_changes_it(self):
+        address = f"{self.path}by/hubspot/4711/"
+        if not hasattr(self.model, "external_ids"):
+            self.assertEqual(self.alice.get(address).status_code, 404)
+            return
+        created = self.alice.put(address, self.body())
+        self.assertEqual(created.status_code, 201, created.content)
+        self.assertEqual(created.json()["external_ids"], {"hubspot": "4711"})
+        changed = self.alice.put(address, self.change)
+        self.assertEqual(changed.status_code, 200, changed.content)
+        self.assertEqual(changed.json()["id"], created.json()["id"])
+        self.assertEqual(self.alice.get(address).json(), changed.json())
+        self.assertEqual(self.model.objects.count(), 1)
+
     # Who may
 
     def test_anonymous_is_refused(self):

@@ -215,6 +215,8 @@ class Changes:
             return False
         self.require_change(record, set(changed), before)
         self._update(record, changed, before, after)
+        if any(record._meta.get_field(name).is_relation for name in changed):
+            self._require_live(type(record), [record])
         return True
 
     def delete(self, *records: Record):
@@ -289,6 +291,7 @@ class Changes:
             record.before_write()
         self._require_fields(model, ((record, None) for record in records))
         model._base_manager.bulk_create(records, batch_size=BATCH_SIZE)
+        self._require_live(model, records)
         self._learn(records, model.journaled_fields())
         self._journal(
             [
@@ -338,6 +341,13 @@ class Changes:
         )
         self._learn([record for record, _ in updates], written)
         self._journal(rows)
+
+    @staticmethod
+    def _require_live(model: type[Journaled], records: Sequence[Journaled]) -> None:
+        from core import deletion
+
+        if issubclass(model, Record):
+            deletion.require_live(model, records)
 
     # What all of them do
 

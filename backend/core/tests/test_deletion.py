@@ -1,16 +1,18 @@
 from datetime import timedelta
-from unittest import mock
+from unittest import mock, skipUnless
 
 from django.db import connection
-from django.test import TestCase
+from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from contact_management.models import Affiliation, Company, Contact
 from core import deletion, purge
+from core.exceptions import Conflict
 from core.models import Change, ChangeSet
 from core.tasks import purge_deleted
 from core.testing import Cast, client_of, system_changes
+from core.tests.test_races import at_once
 
 COMPANIES = "/api/companies/"
 CONTACTS = "/api/contacts/"
@@ -147,6 +149,42 @@ class DeleteTests(DeletionTestCase):
             self.assertEqual(len(self.everything()), 2)
             self.restore(self.company)
         self.assertEqual(self.everything(), before)
+
+    def test_nothing_is_hung_on_what_was_deleted_a_moment_ago(self):
+        company = Company.objects.get(pk=id_of(self.company))
+        ada = Contact.objects.get(last_name="Menabrea")
+        self.alice.delete(self.company)
+        before = self.everything()
+        for contact, values in ((Contact(), {"last_name": "King"}), (ada, {})):
+            with (
+                self.assertRaisesMessage(Conflict, "The company was deleted"),
+                ChangeSet.open(actor=self.cast.alice, source="api") as changes,
+            ):
+                changes.save(contact, company=company, **values)
+        self.assertEqual(self.everything(), before)
+
+
+@skipUnless(connection.vendor == "postgresql", "needs connections that wait for locks")
+class RaceTests(TransactionTestCase):
+    def test_what_is_hung_on_a_record_while_it_is_deleted_goes_too_or_is_refused(self):
+        cast = Cast()
+        for _ in range(5):
+            answer = client_of(cast.alice).post(COMPANIES, {"name": "Engines"})
+            company = answer.json()["id"]
+
+            def hang(company=company):
+                body = {"last_name": "King", "company": company}
+                return client_of(cast.alice).post(CONTACTS, body).status_code
+
+            def delete(company=company):
+                return (
+                    client_of(cast.alice).delete(f"{COMPANIES}{company}/").status_code
+                )
+
+            *made, deleted = at_once(*[hang] * 4, delete)
+            self.assertEqual(deleted, 204)
+            self.assertLessEqual(set(made), {201, 400, 409})
+            self.assertFalse(Contact.objects.live().filter(company=company).exists())
 
 
 class RestoreTests(DeletionTestCase):

@@ -6,7 +6,7 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import models
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.response import Response
@@ -88,6 +88,13 @@ def narrowed_view(view, rights: FieldRights, crossed: frozenset[str]) -> dict:
     if any(rights.hides_path(term) for term in view.default_ordering.split(",")):
         attributes["default_ordering"] = "-created_at"
     return attributes
+
+
+class DeletionSerializer(serializers.Serializer):
+    """How many records of which type a deletion would take, and how many it changes."""
+
+    deleted = serializers.DictField(child=serializers.IntegerField())
+    cleared = serializers.DictField(child=serializers.IntegerField())
 
 
 class JournaledViewSet(ViewSet):
@@ -475,7 +482,14 @@ class RecordViewSet(JournaledViewSet):
                 "external_ids", f"'{source}' is not as in the address.", "mismatch"
             )
 
+    @extend_schema(
+        responses={
+            204: None,
+            200: OpenApiResponse(DeletionSerializer, "With `dry_run`: what would go."),
+        }
+    )
     def destroy(self, request, pk):
+        """Delete the record and what hangs on it."""
         self.refuse_parameters("dry_run")
         record = self._locked(access.Verb.DELETE, self.get_queryset())
         with self.change_set() as changes:
