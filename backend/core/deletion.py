@@ -448,11 +448,7 @@ def _refuse(blocks: list[Block]) -> None:
 
 def _write(changes: Changes, model, records: Iterable[Record], values: dict) -> None:
     for chunk in _chunks(records):
-        updates = [(record, snapshot(record)) for record in chunk]
-        for record in chunk:
-            for name, value in values.items():
-                setattr(record, name, value)
-        changes.bulk_update(model, updates)
+        changes.bulk_set(model, chunk, **values)
 
 
 def _counts(found: ByType) -> dict[str, int]:

@@ -29,8 +29,12 @@ class SearchIndex(PostgreSQLIndex):
 
 
 class CollectionsIndex(PostgreSQLIndex):
-    """What stands in the lists and objects of JSON fields, for their look-up `has`."""
+    """What stands in the lists and objects of JSON fields, for their look-up `has`.
+
+    Without `fastupdate`: each look-up would read through what was written lately.
+    """
 
     def __init__(self, *, name, fields, **kwargs):
         kwargs["opclasses"] = ["jsonb_path_ops"] * len(fields)
+        kwargs["fastupdate"] = False
         super().__init__(name=name, fields=fields, **kwargs)

@@ -106,7 +106,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='contact',
-            index=core.indexes.CollectionsIndex(fields=['external_ids', 'other_emails', 'other_phones'], name='contact_collections', opclasses=['jsonb_path_ops', 'jsonb_path_ops', 'jsonb_path_ops']),
+            index=core.indexes.CollectionsIndex(fastupdate=False, fields=['external_ids', 'other_emails', 'other_phones'], name='contact_collections', opclasses=['jsonb_path_ops', 'jsonb_path_ops', 'jsonb_path_ops']),
         ),
         migrations.AddIndex(
             model_name='company',
@@ -126,7 +126,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='company',
-            index=core.indexes.CollectionsIndex(fields=['external_ids', 'other_phones'], name='company_collections', opclasses=['jsonb_path_ops', 'jsonb_path_ops']),
+            index=core.indexes.CollectionsIndex(fastupdate=False, fields=['external_ids', 'other_phones'], name='company_collections', opclasses=['jsonb_path_ops', 'jsonb_path_ops']),
         ),
         migrations.AddConstraint(
             model_name='company',
