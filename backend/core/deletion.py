@@ -172,14 +172,16 @@ def restore(changes: Changes, records: Sequence[Record]) -> ByType:
 def require_live(model: type[Record], records: Iterable[Record]) -> None:
     """Raise Conflict where records that were just written refer to a deleted one.
 
-    Asked after the write: from then on a deletion waits for this transaction, and sees
-    what hangs on its record.
+    What is referred to is locked: a deletion waits for this transaction, and then sees
+    what hangs on its record. The database itself looks at references when it commits.
     """
     for reference in references_of(model):
         ids = {getattr(record, reference.attname) for record in records} - {None}
         others = reference.related_model._base_manager
         for some in _chunks(ids):
-            if others.filter(pk__in=some, deleted_at__isnull=False).exists():
+            rows = others.filter(pk__in=some).order_by("pk")
+            rows = rows.select_for_update(no_key=True)
+            if any(rows.values_list("deleted_at", flat=True)):
                 name = reference.related_model._meta.verbose_name
                 detail = f"The {name} was deleted in the meantime."
                 error = {"field": reference.name, "code": "deleted", "detail": detail}
