@@ -43,6 +43,7 @@ class Reachable(Record):
 
     # The texts that hold a phone; each has its E.164 beside it.
     phone_fields = ("phone",)
+    derived_from = {"phone_e164": "phone"}
 
     class Meta(Record.Meta):
         abstract = True

@@ -263,7 +263,7 @@ class JournaledViewSet(ViewSet):
         record = self.model()
         values = self._complete({}, serializer.validated_data)
         with self.change_set() as changes:
-            self.write(changes, record, dict(serializer.validated_data))
+            self.write(changes, record, values)
         response = self._answer(record, status.HTTP_201_CREATED)
         response["Location"] = request.build_absolute_uri(f"{path}{record.pk}/")
         return response
