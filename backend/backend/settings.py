@@ -227,6 +227,10 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=10),
         "options": {"expires": 30},
     },
+    "purge_deleted": {
+        "task": "core.tasks.purge_deleted",
+        "schedule": timedelta(hours=1),
+    },
     "forget_attempts": {
         "task": "user_management.tasks.forget_attempts",
         "schedule": timedelta(hours=1),

@@ -1,7 +1,55 @@
 from django.contrib import admin
 
-from contact_management.models import Contact, Tag
+from contact_management.models import Affiliation, Company, Contact, Tag
 from core.admin import RecordAdmin
+
+ADDRESS = (
+    "Address",
+    {
+        "fields": (
+            ("address_line_1", "address_line_2"),
+            ("postal_code", "city"),
+            ("state", "country"),
+        )
+    },
+)
+
+
+@admin.register(Company)
+class CompanyAdmin(RecordAdmin):
+    list_display = ("name", "domain", "industry", "size", "owner", "created_at")
+    list_filter = ("created_at",)
+    list_select_related = ("owner",)
+    search_fields = ("name", "domain", "industry")
+    autocomplete_fields = ("parent",)
+    readonly_fields = ("phone_e164", "version", "updated_at")
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("name", "domain"),
+                    ("industry", "size"),
+                    ("phone", "phone_label", "phone_e164"),
+                    ("other_phones",),
+                    ("website", "parent"),
+                    ("owner",),
+                    ("tags",),
+                    ("description",),
+                )
+            },
+        ),
+        ADDRESS,
+        (
+            "More",
+            {
+                "fields": (
+                    ("external_ids", "custom_fields"),
+                    ("version", "updated_at"),
+                )
+            },
+        ),
+    )
 
 
 @admin.register(Contact)
@@ -9,6 +57,7 @@ class ContactAdmin(RecordAdmin):
     list_display = ("__str__", "email", "phone", "company_name", "owner", "created_at")
     list_filter = ("contact_type", "status", "created_at")
     list_select_related = ("owner",)
+    autocomplete_fields = ("company",)
     search_fields = ("first_name", "last_name", "email", "company_name")
     readonly_fields = ("phone_e164", "mobile_e164", "version", "updated_at")
     fieldsets = (
@@ -17,28 +66,22 @@ class ContactAdmin(RecordAdmin):
             {
                 "fields": (
                     ("first_name", "last_name"),
-                    ("salutation", "email"),
-                    ("contact_type", "status"),
-                    ("phone", "phone_e164"),
+                    ("salutation", "contact_type", "status"),
+                    ("email", "email_label"),
+                    ("other_emails",),
+                    ("phone", "phone_label", "phone_e164"),
                     ("mobile", "mobile_e164"),
-                    ("company_name", "job_title"),
-                    ("department", "source"),
+                    ("other_phones",),
+                    ("company", "company_name"),
+                    ("job_title", "department"),
+                    ("source",),
                     ("owner",),
                     ("tags",),
                     ("notes",),
                 )
             },
         ),
-        (
-            "Address",
-            {
-                "fields": (
-                    ("address_line_1", "address_line_2"),
-                    ("postal_code", "city"),
-                    ("state", "country"),
-                )
-            },
-        ),
+        ADDRESS,
         (
             "More",
             {
@@ -50,6 +93,14 @@ class ContactAdmin(RecordAdmin):
             },
         ),
     )
+
+
+@admin.register(Affiliation)
+class AffiliationAdmin(RecordAdmin):
+    list_display = ("contact", "company", "job_title", "owner", "created_at")
+    list_select_related = ("contact", "company", "owner")
+    autocomplete_fields = ("contact", "company")
+    search_fields = ("job_title", "contact__last_name", "company__name")
 
 
 @admin.register(Tag)

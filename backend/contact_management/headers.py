@@ -246,3 +246,20 @@ def _with_unspaced_forms(
 
 # Normalised header to field of Contact, preferred headers first.
 CONTACT_HEADERS: dict[str, str] = _with_unspaced_forms(_HEADERS_BY_FIELD)
+
+COMPANY_HEADERS: dict[str, str] = _with_unspaced_forms(
+    {
+        "name": ("company name", "company", "account name", "organization name"),
+        "domain": ("company domain name", "company domain"),
+        "website": ("website url", "web site", "url"),
+        "size": ("number of employees", "employees", "no of employees"),
+        "phone": ("phone number", "company phone"),
+        "address_line_1": ("street address", "address", "billing street"),
+        "city": ("billing city",),
+        "state": ("state region", "billing state", "billing state province"),
+        "postal_code": ("zip", "zip code", "billing code", "billing zip postal code"),
+        "country": ("country region", "billing country"),
+        "description": ("about us",),
+        "tags": ("labels",),
+    }
+)

@@ -2,14 +2,138 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from contact_management.headers import CONTACT_HEADERS
-from contact_management.normalisation import country_code
-from core.fields import ExternalIdsField, LinkField, TagsField
+from contact_management.headers import COMPANY_HEADERS, CONTACT_HEADERS
+from contact_management.normalisation import country_code, numbered
+from core.fields import (
+    MAX_LABEL_LENGTH,
+    DomainField,
+    EmailsField,
+    ExternalIdsField,
+    LinkField,
+    PhonesField,
+    TagsField,
+    is_labelled,
+)
+from core.indexes import CollectionsIndex
 from core.models import Record, unique_among_live
 from core.phones import e164
 
 
-class Contact(Record):
+class Reachable(Record):
+    """What people and companies have in common: how they are reached and known."""
+
+    phone = models.CharField(max_length=50, blank=True, help_text="As it was given.")
+    phone_e164 = models.CharField(
+        "phone (E.164)", max_length=20, blank=True, editable=False
+    )
+    phone_label = models.CharField(max_length=MAX_LABEL_LENGTH, blank=True)
+    other_phones = PhonesField()
+    website = LinkField(max_length=500, blank=True)
+    address_line_1 = models.CharField(max_length=200, blank=True)
+    address_line_2 = models.CharField(max_length=200, blank=True)
+    city = models.CharField(max_length=100, blank=True)
+    state = models.CharField(max_length=100, blank=True)
+    postal_code = models.CharField(max_length=20, blank=True)
+    country = models.CharField(
+        max_length=100,
+        blank=True,
+        help_text="The ISO 3166-1 code where the name is known, else as it was given.",
+    )
+    tags = TagsField()
+    external_ids = ExternalIdsField()
+
+    # The texts that hold a phone; each has its E.164 beside it.
+    phone_fields = ("phone",)
+    derived_from = {"phone_e164": "phone"}
+
+    class Meta(Record.Meta):
+        abstract = True
+
+    def clean(self):
+        super().clean()
+        self.country = country_code(self.country)
+        region = self.country if len(self.country) == 2 else self.organization.country
+        taken = set()
+        for name in self.phone_fields:
+            text = getattr(self, name)
+            number = e164(text, region)
+            setattr(self, f"{name}_e164", number)
+            taken |= {text, number}
+        if is_labelled(self.other_phones):
+            self.other_phones = numbered(self.other_phones, region, taken)
+
+
+class Company(Reachable):
+    """A company that the organization knows, and that contacts work for."""
+
+    name = models.CharField(max_length=200)
+    domain = DomainField(
+        blank=True, help_text="Of its web site and e-mail addresses: example.com."
+    )
+    industry = models.CharField(max_length=100, blank=True)
+    size = models.PositiveIntegerField(
+        null=True, blank=True, help_text="The number of employees."
+    )
+    parent = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        related_name="subsidiaries",
+        null=True,
+        blank=True,
+        help_text="The company that this one belongs to.",
+    )
+    description = models.TextField(max_length=50_000, blank=True)
+
+    summary_fields = ("id", "name", "domain")
+    search_fields = (
+        *("name", "domain", "phone", "phone_e164", "other_phones", "city"),
+    )
+    import_headers = COMPANY_HEADERS
+    import_match = (("domain",), ("name",))
+
+    class Meta(Record.Meta):
+        verbose_name_plural = "companies"
+        constraints = [unique_among_live("domain", name="company_domain_unique")]
+        indexes = [
+            *Record.Meta.indexes,
+            models.Index(fields=["organization", "name"], name="company_name"),
+            CollectionsIndex(
+                fields=["external_ids", "other_phones"], name="company_collections"
+            ),
+        ]
+
+    def __str__(self):
+        return self.name
+
+    @classmethod
+    def from_db(cls, db, field_names, values):
+        company = super().from_db(db, field_names, values)
+        company._stored_parent_id = company.__dict__.get("parent_id")
+        return company
+
+    def clean(self):
+        super().clean()
+        # A new company is above none, so it cannot close a circle.
+        if not self._state.adding and self.parent_id != self._stored_parent_id:
+            self._refuse_circle()
+
+    def _refuse_circle(self):
+        above, seen = self.parent_id, set()
+        while above and above not in seen:
+            if above == self.pk:
+                raise ValidationError(
+                    {
+                        "parent": ValidationError(
+                            "A company cannot be above itself.", "circular"
+                        )
+                    }
+                )
+            seen.add(above)
+            parents = Company.objects.filter(pk=above).values_list("parent", flat=True)
+            above = parents.first()
+
+
+class Contact(Reachable):
     """A person, or a company's address, that the organization knows."""
 
     class Type(models.TextChoices):
@@ -27,40 +151,34 @@ class Contact(Record):
     first_name = models.CharField(max_length=100, blank=True)
     last_name = models.CharField(max_length=100, blank=True)
     email = models.EmailField(blank=True, help_text="Kept in lower case.")
-    phone = models.CharField(max_length=50, blank=True, help_text="As it was given.")
-    phone_e164 = models.CharField(
-        "phone (E.164)", max_length=20, blank=True, editable=False
-    )
+    email_label = models.CharField(max_length=MAX_LABEL_LENGTH, blank=True)
+    other_emails = EmailsField()
     mobile = models.CharField(max_length=50, blank=True, help_text="As it was given.")
     mobile_e164 = models.CharField(
         "mobile (E.164)", max_length=20, blank=True, editable=False
     )
+    company = models.ForeignKey(
+        "Company",
+        models.CASCADE,
+        related_name="contacts",
+        null=True,
+        blank=True,
+        db_index=False,
+        help_text="The first of the companies; affiliations tell the others.",
+    )
     company_name = models.CharField(max_length=200, blank=True)
     job_title = models.CharField(max_length=200, blank=True)
     department = models.CharField(max_length=100, blank=True)
-    address_line_1 = models.CharField(max_length=200, blank=True)
-    address_line_2 = models.CharField(max_length=200, blank=True)
-    city = models.CharField(max_length=100, blank=True)
-    state = models.CharField(max_length=100, blank=True)
-    postal_code = models.CharField(max_length=20, blank=True)
-    country = models.CharField(
-        max_length=100,
-        blank=True,
-        help_text="The ISO 3166-1 code where the name is known, else as it was given.",
-    )
     contact_type = models.CharField(max_length=20, choices=Type, default=Type.PROSPECT)
     source = models.CharField(max_length=100, blank=True)
     status = models.CharField(max_length=20, choices=Status, default=Status.ACTIVE)
-    website = LinkField(max_length=500, blank=True)
     linkedin = LinkField(max_length=500, blank=True)
     notes = models.TextField(max_length=50_000, blank=True)
-    tags = TagsField()
-    external_ids = ExternalIdsField()
 
     summary_fields = ("id", "first_name", "last_name", "email", "company_name")
     search_fields = (
-        *("first_name", "last_name", "email", "company_name"),
-        *("phone", "phone_e164", "mobile", "mobile_e164", "city"),
+        *("first_name", "last_name", "email", "other_emails", "company_name"),
+        *("phone", "phone_e164", "mobile", "mobile_e164", "other_phones", "city"),
     )
     derived_from = {"phone_e164": "phone", "mobile_e164": "mobile"}
     import_headers = CONTACT_HEADERS
@@ -68,6 +186,8 @@ class Contact(Record):
         ("email",),
         ("last_name", "first_name", "company_name", "phone_e164", "phone"),
     )
+
+    phone_fields = ("phone", "mobile")
 
     class Meta(Record.Meta):
         constraints = [
@@ -82,6 +202,13 @@ class Contact(Record):
             models.Index(
                 fields=["organization", "last_name"], name="contact_last_name"
             ),
+            models.Index(
+                fields=["company", "-created_at", "-id"], name="contact_company"
+            ),
+            CollectionsIndex(
+                fields=["external_ids", "other_emails", "other_phones"],
+                name="contact_collections",
+            ),
         ]
 
     def __str__(self):
@@ -91,15 +218,35 @@ class Contact(Record):
     def clean(self):
         super().clean()
         self.email = self.email.lower()
-        self.country = country_code(self.country)
-        region = self.country if len(self.country) == 2 else self.organization.country
-        self.phone_e164 = e164(self.phone, region)
-        self.mobile_e164 = e164(self.mobile, region)
+        if is_labelled(self.other_emails):
+            self.other_emails = [
+                e for e in self.other_emails if e["value"] != self.email
+            ]
         if not (self.last_name or self.company_name or self.email):
             raise ValidationError(
                 "Give at least one of last name, company name and e-mail.",
                 code="name_required",
             )
+
+
+class Affiliation(Record):
+    """A further company of a contact, beside the one that stands on the contact."""
+
+    contact = models.ForeignKey(Contact, models.CASCADE, related_name="affiliations")
+    company = models.ForeignKey(Company, models.CASCADE, related_name="affiliations")
+    job_title = models.CharField(max_length=200, blank=True)
+
+    summary_fields = ("id", "job_title", "contact_id", "company_id")
+
+    class Meta(Record.Meta):
+        constraints = [
+            unique_among_live(
+                "contact", "company", name="affiliation_unique", unless_blank=False
+            )
+        ]
+
+    def __str__(self):
+        return f"{self.contact}: {self.company}"
 
 
 class Tag(Record):

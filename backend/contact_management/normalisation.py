@@ -4,6 +4,8 @@ from functools import lru_cache
 
 from django_countries import countries
 
+from core.phones import e164
+
 # What people and other programs write, beyond the names and codes of ISO 3166.
 COMMON_NAMES = {
     "england": "GB",
@@ -41,3 +43,19 @@ def _iso_codes() -> dict[str, str]:
         codes[code.casefold()] = code
         codes[countries.alpha3(code).casefold()] = code
     return codes
+
+
+def numbered(phones: list[dict], region: str, taken: set[str]) -> list[dict]:
+    """Labelled phones with their E.164, without those that are taken or come twice.
+
+    Args:
+        taken: numbers, in E.164 or as they were given, that the record has already.
+    """
+    numbers = {*taken} - {""}
+    kept = []
+    for phone in phones:
+        number = e164(phone["value"], region)
+        if numbers.isdisjoint({phone["value"], number} - {""}):
+            numbers |= {phone["value"], number} - {""}
+            kept.append({**phone, "e164": number})
+    return kept

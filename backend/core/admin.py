@@ -1,9 +1,11 @@
 """The admin of records: what staff see there is what their role lets them see, and what
 they write goes through the journal like everything else."""
 
+from itertools import islice
+
 from django import forms
 from django.contrib import admin, messages
-from django.db import DataError, IntegrityError
+from django.db import DataError, IntegrityError, transaction
 from django.db.models import Count, JSONField
 from django.forms.fields import InvalidJSONInput
 from django.http import Http404, HttpResponseRedirect
@@ -11,12 +13,12 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import APIException, ParseError
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from core import audit, history, job_errors, undo
-from core.access import Scope, Verb, field_rights, scope_of
+from core import audit, deletion, history, job_errors, undo
+from core.access import Scope, Verb, field_rights, reaches, scope_of
 from core.concealment import LimitedAdmin, RevealedForm, conceal
-from core.fields import TagsField
+from core.fields import LabelledField, TagsField
 from core.models import (
     Change,
     ChangeSet,
@@ -30,6 +32,7 @@ from core.origin import origin
 from core.parsers import loads
 
 HISTORY_ENTRIES = 200
+SHOWN_RECORDS = 100  # of each type, before they are deleted
 
 
 class JournaledForm(RevealedForm, forms.ModelForm):
@@ -41,6 +44,18 @@ class JournaledForm(RevealedForm, forms.ModelForm):
         super().__init__(*args, **kwargs)
         if not self.instance._state.adding:
             self.fields["shown_version"].initial = self.instance.version
+        for name, field in self.fields.items():
+            if isinstance(field, forms.ModelChoiceField):
+                self._keep_unseen(name, field)
+
+    def _keep_unseen(self, name, field):
+        """A relation to what the user may not see stays, without a word about it."""
+        current = getattr(self.instance, f"{name}_id", None)
+        if current is None or field.queryset.filter(pk=current).exists():
+            return
+        field.queryset = field.queryset.model._base_manager.filter(pk=current)
+        field.label_from_instance = lambda other: "(not yours to see)"
+        field.disabled = True
 
     def clean(self):
         shown = self.cleaned_data.get("shown_version")
@@ -104,7 +119,9 @@ class ScopedAdmin(ModelAdmin):
         return field in filters and suffix in ("exact", "gte", "lt", "isnull")
 
     def get_queryset(self, request):
-        return self.model.objects.visible_to(request.user)
+        rows = self.model.objects.visible_to(request.user)
+        ordering = self.get_ordering(request)
+        return rows.order_by(*ordering) if ordering else rows
 
     def has_module_permission(self, request):
         return self._may(request, "view")
@@ -225,14 +242,22 @@ class RecordAdmin(JournaledAdmin):
     formfield_overrides = {
         **JournaledAdmin.formfield_overrides,
         TagsField: {"widget": UnfoldAdminTextInputWidget},
+        LabelledField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 3})},
     }
     actions = ("restore_selected",)
+    ordering = ("-created_at", "-id")
 
     def get_queryset(self, request):
-        return self.model.objects.within(request.user, Verb.VIEW)
+        rows = self.model.objects.within(request.user, Verb.VIEW)
+        return rows.order_by(*self.get_ordering(request))
 
     def get_list_filter(self, request):
         return (*super().get_list_filter(request), DeletedFilter)
+
+    def get_search_results(self, request, queryset, search_term):
+        if request.resolver_match.url_name == "autocomplete":
+            queryset = queryset.live()
+        return super().get_search_results(request, queryset, search_term)
 
     def has_change_permission(self, request, obj=None):
         return self._is_live(obj) and super().has_change_permission(request, obj)
@@ -250,33 +275,40 @@ class RecordAdmin(JournaledAdmin):
 
     def delete_queryset(self, request, queryset):
         with self.change_set(request) as changes:
-            for record in queryset.live().select_for_update(of=("self",)):
-                changes.delete(record)
+            records = queryset.live().select_for_update(of=("self",))
+            changes.delete(*records.select_related("owner"))
 
     def get_deleted_objects(self, objs, request):
-        """What a soft delete takes: the records themselves."""
+        """What a soft delete takes: the records, and what hangs on them."""
+        with transaction.atomic():
+            taken = deletion.planned(objs).records
         refused = {
-            self.opts.verbose_name
-            for record in objs
-            if not self.has_delete_permission(request, record)
+            model._meta.verbose_name
+            for model, records in taken.items()
+            if not all(
+                reaches(request.user, record, Verb.DELETE)
+                for record in records.values()
+            )
         }
-        names = [str(conceal(record, request.user)) for record in objs]
-        return names, {self.opts.verbose_name_plural: len(names)}, refused, []
+        names = [
+            f"{model._meta.verbose_name}: {conceal(record, request.user)}"
+            for model, records in taken.items()
+            for record in islice(records.values(), SHOWN_RECORDS)
+        ]
+        counts = {m._meta.verbose_name_plural: len(r) for m, r in taken.items()}
+        return names, counts, refused, []
 
     @admin.action(description="Restore the selected records")
     def restore_selected(self, request, queryset):
-        restored = 0
         try:
             with self.change_set(request) as changes:
-                for record in queryset.deleted().select_for_update(of=("self",)):
-                    changes.restore(record)
-                    restored += 1
-        except IntegrityError:
-            messages.error(request, "A live record has one of the unique values.")
+                records = queryset.deleted().select_for_update(of=("self",))
+                restored = changes.restore(*records.select_related("owner"))
         except APIException as error:
             messages.error(request, str(error.detail))
         else:
-            messages.success(request, f"Restored: {restored}.")
+            count = sum(map(len, restored.values()))
+            messages.success(request, f"Restored: {count}.")
 
     def _stored(self, obj: Record) -> Record:
         return self.model.objects.select_for_update(of=("self",)).get(pk=obj.pk)

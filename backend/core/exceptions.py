@@ -28,7 +28,7 @@ class PreconditionFailed(exceptions.APIException):
     """`If-Match` names another version than the current one (412).
 
     Args:
-        current: the record's present representation.
+        current: the record's present representation; None where there is no record.
         etag: its ETag.
     """
 
@@ -36,10 +36,10 @@ class PreconditionFailed(exceptions.APIException):
     default_code = "stale"
     default_detail = "The record has changed since it was read."
 
-    def __init__(self, current: dict, etag: str):
+    def __init__(self, current: dict | None = None, etag: str | None = None):
         super().__init__()
         self.extra = {"current": current}
-        self.headers = {"ETag": etag}
+        self.headers = {"ETag": etag} if etag else {}
 
 
 class ReauthenticationRequired(exceptions.PermissionDenied):

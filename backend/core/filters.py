@@ -13,7 +13,7 @@ from rest_framework.filters import SearchFilter
 
 from core import search
 from core.exceptions import bad_parameter
-from core.fields import TagsField
+from core.fields import LabelledField, TagsField
 from core.models import Record
 from core.problems import from_django
 
@@ -116,7 +116,7 @@ class IntegerInFilter(InFilter, IntegerFilter):
 
 def filters_of(name: str, field: models.Field) -> dict[str, filters.Filter]:
     """The filters for one model field, by the name of their parameter."""
-    if isinstance(field, TagsField):
+    if isinstance(field, TagsField | LabelledField):
         return {name: filters.CharFilter(name, "has")}
     if isinstance(field, models.ForeignKey):
         to_user = field.related_model._meta.label == settings.AUTH_USER_MODEL
@@ -175,9 +175,13 @@ def _range(name, filter_class, **kwargs):
     }
 
 
-def filter_set(model, fields: dict[str, models.Field]) -> type[filters.FilterSet]:
-    """The FilterSet of a view's fields."""
-    declared = {}
+def filter_set(
+    model,
+    fields: dict[str, models.Field],
+    more: dict[str, filters.Filter] | None = None,
+) -> type[filters.FilterSet]:
+    """The FilterSet of a view's fields, and of `more` filters of its own."""
+    declared = dict(more or {})
     for name, field in fields.items():
         declared.update(filters_of(name, field))
     meta = type("Meta", (), {"model": model, "fields": []})

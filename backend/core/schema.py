@@ -64,7 +64,10 @@ class Schema(AutoSchema):
                 query("dry_run", "Answer what would happen, and change nothing.", bool),
             ]
         action = getattr(self.view, "action", None)
-        shaped = {"list", "create", "retrieve", "update", "partial_update", "restore"}
+        shaped = {
+            *("list", "create", "retrieve", "update", "partial_update", "restore"),
+            *("by_external_id", "put_by_external_id"),
+        }
         if hasattr(self.view, "representation") and action in shaped:
             parameters += [
                 query("fields", "Only these fields, separated by commas."),
@@ -108,6 +111,8 @@ def add_problem_answers(result, generator, request, public):
                 codes |= {"422"}
             if path.endswith("/health/"):
                 codes = set()
+            if method == "put" and "/by/" in path:
+                operation["responses"]["201"] = operation["responses"]["200"]
             if method == "get" and codes:
                 operation["responses"]["304"] = {"description": "As `If-None-Match`."}
             for code in sorted(codes):

@@ -3,7 +3,14 @@
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from core.fields import ExternalIdsField, LinkField, TagsField
+from core.fields import (
+    DomainField,
+    EmailsField,
+    ExternalIdsField,
+    LinkField,
+    PhonesField,
+    TagsField,
+)
 from core.renderers import dumps
 
 
@@ -53,6 +60,27 @@ class VisibleRelatedField(serializers.PrimaryKeyRelatedField):
         return self.queryset.model.objects.visible_to(self.context["request"].user)
 
 
+class LabelledSerializer(StrictSerializer):
+    value = serializers.CharField()
+    label = serializers.CharField(required=False, allow_blank=True)
+
+
+class LabelledPhoneSerializer(LabelledSerializer):
+    e164 = serializers.CharField(read_only=True)
+
+    def _is_current(self, name, value):
+        # Worked out anew from the value, so whatever was read may be sent back.
+        return True
+
+
+class LabelledListField(serializers.ListField):
+    child = LabelledSerializer()
+
+
+class LabelledPhonesListField(LabelledListField):
+    child = LabelledPhoneSerializer()
+
+
 class RecordSerializer(StrictSerializer, serializers.ModelSerializer):
     """Built from a view's `model` and `fields`.
 
@@ -64,6 +92,9 @@ class RecordSerializer(StrictSerializer, serializers.ModelSerializer):
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
         LinkField: serializers.CharField,
+        DomainField: serializers.CharField,
+        EmailsField: LabelledListField,
+        PhonesField: LabelledPhonesListField,
         TagsField: serializers.ListField,
         ExternalIdsField: serializers.DictField,
     }
@@ -77,7 +108,9 @@ class RecordSerializer(StrictSerializer, serializers.ModelSerializer):
         ]
         if not kwargs["validators"]:
             del kwargs["validators"]
-        if field_class in (serializers.ListField, serializers.DictField):
+        if issubclass(field_class, LabelledListField):
+            kwargs = {"required": False, "read_only": kwargs.get("read_only", False)}
+        elif field_class in (serializers.ListField, serializers.DictField):
             kwargs = {
                 "child": serializers.CharField(),
                 "required": False,
@@ -91,11 +124,13 @@ class RecordSerializer(StrictSerializer, serializers.ModelSerializer):
 
 def narrowed_serializer(base, names) -> type[RecordSerializer]:
     """The serializer class with some of its fields alone."""
-    meta = type("Meta", (base.Meta,), {"fields": tuple(names)})
+    names = tuple(dict.fromkeys((*names, *base._declared_fields)))
+    meta = type("Meta", (base.Meta,), {"fields": names})
     return type(base.__name__, (base,), {"Meta": meta})
 
 
-def record_serializer(model, names) -> type[RecordSerializer]:
-    """The serializer class of a model with these fields."""
-    meta = type("Meta", (), {"model": model, "fields": tuple(names)})
-    return type(f"{model.__name__}Serializer", (RecordSerializer,), {"Meta": meta})
+def record_serializer(model, names, base=RecordSerializer) -> type[RecordSerializer]:
+    """The serializer class of a model with these fields, and those that `base` adds."""
+    names = (*names, *base._declared_fields)
+    meta = type("Meta", (), {"model": model, "fields": names})
+    return type(f"{model.__name__}Serializer", (base,), {"Meta": meta})

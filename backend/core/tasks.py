@@ -9,6 +9,7 @@ from core import jobs, retention
 from core.idempotency import KEPT_HOURS
 from core.importing.job import remove_orphans
 from core.models import Heartbeat, IdempotencyKey
+from core.purge import purge
 
 WORKER = "worker"
 
@@ -40,3 +41,9 @@ def sweep() -> None:
 def erase_old_logs() -> None:
     """Every hour: look whether a new day made logs too old to be kept."""
     retention.start_due()
+
+
+@shared_task
+def purge_deleted() -> None:
+    """Every hour: remove for good what was deleted long ago."""
+    purge()

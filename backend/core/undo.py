@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from rest_framework.exceptions import APIException
 
-from core import access
+from core import access, deletion
 from core.exceptions import Conflict
 from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import Change, Changes, ChangeSet, Job, JobError, Journaled, Record
@@ -117,9 +117,43 @@ def undo_batch(
                 )
             )
         ]
+        updates = _without_used(updates, change_set, batch)
+        updates = _without_orphans(model, updates, change_set, batch)
         _write(model, updates, changes, batch)
     require_kept(change_set)
     return batch
+
+
+def _without_used(updates: list[Update], change_set, batch: Batch) -> list[Update]:
+    """Leave what others came to refer to since the set made it."""
+    going = [
+        record
+        for record, before in updates
+        if before.get("deleted_at", True) is None and record.deleted_at
+    ]
+    used = deletion.in_use(change_set, going)
+    for record in going:
+        if count := used[record.pk]:
+            net = NetChange(record.record_type(), record.pk)
+            batch.report(net, "in_use", f"Live records refer to it: {count}.")
+    return [update for update in updates if not used[update[0].pk]]
+
+
+def _without_orphans(model, updates, change_set, batch: Batch) -> list[Update]:
+    """Leave what would hang on, or refer to, a record that stays deleted."""
+    orphans = set()
+    for reference in deletion.references_of(model, None):
+        rows = [record for record, _ in updates if record.deleted_at is None]
+        gone = deletion.stays_deleted(
+            reference, {getattr(r, reference.attname) for r in rows}, change_set
+        )
+        for record in rows:
+            if getattr(record, reference.attname) in gone:
+                net = NetChange(model.record_type(), record.pk)
+                detail = "It refers to a deleted record. Restore that first."
+                batch.report(net, "parent_deleted", detail, reference.name)
+                orphans.add(record.pk)
+    return [update for update in updates if update[0].pk not in orphans]
 
 
 def _net_changes(change_set, after, limit) -> tuple[dict, str | None]:

@@ -159,7 +159,8 @@ class LeakTests(LeakTestCase):
         tried = 0
         for attacker in self.attackers:
             for address, (view, actions) in self.views().items():
-                if "{}" in address:
+                # Ids in other systems are no ids of rows.
+                if "{}" in address and "/by/" not in address:
                     where = address.replace("{}", ID)
                     for pk in attacker.hidden.get(view.model, ()):
                         for method in list(actions):
@@ -306,11 +307,13 @@ class LeakTests(LeakTestCase):
                 with self.subTest(f"{path}?expand={name}"):
                     pk = stranger.one_of_each[model]
                     rows = view.model._base_manager.filter(pk=record["id"])
+                    [before] = rows.values_list(name, flat=True)
                     rows.update(**{f"{name}_id": pk})
                     for where in (contract.path, contract.address(record)):
                         answer = stranger.client.get(where, {"expand": name})
                         self.assertHoldsNothing(stranger, answer)
                     self.assertIsNone(answer.json()[name])
+                    rows.update(**{f"{name}_id": before})
 
     # What was given to somebody else
 
@@ -333,7 +336,7 @@ class LeakTests(LeakTestCase):
             first = contract.alice.post(contract.path, contract.body(n=600), **key)
             for attacker, n in zip(self.attackers, (601, 600), strict=True):
                 with self.subTest(f"{attacker}: {path}"):
-                    body = contract.body(n=n)
+                    body = contract.body(n, attacker.client)
                     answer = attacker.client.post(contract.path, body, **key)
                     self.assertEqual(answer.status_code, 201)
                     self.assertNotIn("Idempotency-Replayed", answer)

@@ -61,6 +61,13 @@ POST   */{deleted}/restore  404 404 403 404 403 403 200 200 200 404
 POST   */{live}/restore     404 404 403 404 403 403 409 409 409 404
 """
 
+# Of types with external ids; alice owns the one that the other program calls 1.
+BY = """
+            foreigner stranger reader below bob above alice manager administrator key
+GET    */by/crm/1           404 404 200 404 200 200 200 200 200 404
+PUT    */by/crm/1           201 409 403 409 403 403 200 200 200 403
+"""
+
 SPECIAL = """
             foreigner stranger reader below bob above alice manager administrator key
 GET    api-keys                   200 200 200 200 200 200 200 200 200 200
@@ -200,6 +207,10 @@ def sign_in_lines():
             yield address.replace("*", client), methods
 
 
+class Each(dict):
+    """A body for each principal, where not all can send the same."""
+
+
 class PermissionTableTests(TestCase):
     @classmethod
     def setUpTestData(cls):
@@ -236,11 +247,13 @@ class PermissionTableTests(TestCase):
             f"{general(address.partition('?')[0])}/" for _, address, _ in lines(SPECIAL)
         }
         table |= {f"{address}/" for address in (*OPEN, *BY_LINK)}
-        for path in record_views():
+        for path, view in record_views().items():
             table |= {
                 f"{general(address.replace('*', path))}/"
                 for _, address, _ in lines(RECORD)
             }
+            if "external_ids" in view.fields:
+                table.add(f"{path}/by/{{}}/{{}}/")
         self.assertEqual(served - table, set(), "Without a line in the table.")
         self.assertEqual(table - served, set(), "Without an endpoint.")
 
@@ -251,7 +264,7 @@ class PermissionTableTests(TestCase):
         self.check_by_link()
         self.check_sign_in()
         self.check_table(SPECIAL, self.targets)
-        for path in record_views():
+        for path, view in record_views().items():
             with self.subTest(path):
                 contract = self.contracts[path]
                 live, deleted = contract.make(n=901), contract.make(n=902)
@@ -259,14 +272,27 @@ class PermissionTableTests(TestCase):
                 self.assertEqual(removed.status_code, 204, removed.content)
                 targets = {"live": live["id"], "deleted": deleted["id"]}
                 bodies = {
-                    "POST *": contract.body(n=903),
+                    "POST *": self.new_of_each(contract),
                     "PUT */{live}": contract.body(n=901),
                     "PUT */{deleted}": contract.body(n=902),
                     "PATCH */{live}": contract.change,
                     "PATCH */{deleted}": contract.change,
                 }
                 self.check_table(RECORD, targets, path, bodies)
+                if "external_ids" in view.fields:
+                    contract.make(n=904, external_ids={"crm": "1"})
+                    bodies = {"PUT */by/crm/1": contract.body(n=905)}
+                    self.check_table(BY, targets, path, bodies)
         self.assertGreaterEqual(self.checks, 2_000)
+
+    def new_of_each(self, contract) -> Each:
+        """What makes a record, by who may; whoever may not sends what alice would."""
+        bodies = Each.fromkeys(self.clients, contract.body(n=903))
+        table = {(method, address): by for method, address, by in lines(RECORD)}
+        for name, status in table["POST", "*"].items():
+            if status == HTTPStatus.CREATED:
+                bodies[name] = contract.body(n=903, client=self.clients[name])
+        return bodies
 
     def check_table(self, text, targets, path="", bodies=BODIES):
         table = {}
@@ -288,6 +314,8 @@ class PermissionTableTests(TestCase):
         body = bodies.get(f"{method} {address}")
         if body is None and method == "PUT" and not is_refused:
             return self.administrator.get(where).json()
+        if isinstance(body, Each):
+            return body
         targets = {f"{{{name}}}": pk for name, pk in self.targets.items()}
         return {
             name: targets.get(value, value) if isinstance(value, str) else value
@@ -327,7 +355,8 @@ class PermissionTableTests(TestCase):
         for name, status in statuses.items():
             refused = status >= HTTPStatus.BAD_REQUEST
             with transaction.atomic():
-                answer = self.send(self.clients[name], method, where, body)
+                sent = body[name] if isinstance(body, Each) else body
+                answer = self.send(self.clients[name], method, where, sent)
                 transaction.set_rollback(writes and not refused)
             self.compare(name, answer, status)
         if writes:

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 
 from core import access
-from core.fields import ExternalIdsField, TagsField
+from core.fields import ExternalIdsField, LabelledField, TagsField
 from core.importing.mapping import ColumnMap, split_tags
 from core.importing.reading import Row
 from core.models import Changes, JobError, Record
@@ -48,7 +48,7 @@ class Skip(models.TextChoices):
 
 def importable_fields(model: type[Record]) -> dict[str, models.Field]:
     """The fields of a record type that an import can fill, by name."""
-    collections = (TagsField, ExternalIdsField)
+    collections = (TagsField, ExternalIdsField, LabelledField)
     return {
         f.name: f
         for f in model._meta.concrete_fields
@@ -227,6 +227,8 @@ class RowImport:
                 record.external_ids[source] = text
             elif isinstance(self.fields[name], TagsField):
                 setattr(record, name, split_tags(text))
+            elif isinstance(self.fields[name], LabelledField):
+                setattr(record, name, self.fields[name].from_text(text))
             else:
                 choices = self.choices.get(name, {})
                 setattr(record, name, choices.get(text.casefold(), text))
@@ -396,9 +398,9 @@ class RowImport:
         return access.reaches(self.user, entry.record, verb)
 
     def _merged(self, name: str, old, new_record: Record):
-        """Tags and external ids add to what is there; other values replace it."""
+        """Lists and external ids add to what is there; other values replace it."""
         new = getattr(new_record, name)
-        if isinstance(self.fields[name], TagsField):
+        if isinstance(self.fields[name], TagsField | LabelledField):
             return [*old, *new]
         if isinstance(self.fields[name], ExternalIdsField):
             return {**old, **new}

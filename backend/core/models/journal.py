@@ -215,7 +215,7 @@ class Changes:
         """
         if record._state.adding:
             return self._create(record, values)
-        self._require(access.Verb.EDIT, record)
+        self.require(access.Verb.EDIT, record)
         before = snapshot(record)
         for name, value in values.items():
             setattr(record, name, value)
@@ -225,16 +225,25 @@ class Changes:
         if not changed:
             return False
         self.require_change(record, set(changed), before)
-        self._update(record, Change.Verb.UPDATE, changed, before, after)
+        self._update(record, changed, before, after)
+        if any(record._meta.get_field(name).is_relation for name in changed):
+            self._require_live(type(record), [record])
         return True
 
-    def delete(self, record: Record) -> None:
-        """Delete softly: the row stays, invisible, until it is restored or purged."""
-        self._set_deleted(record, Change.Verb.DELETE, timezone.now())
+    def delete(self, *records: Record):
+        """Delete softly, with what hangs on them; what `deletion.delete` says.
 
-    def restore(self, record: Record) -> None:
-        """Bring a deleted record back. IntegrityError: its unique values are taken."""
-        self._set_deleted(record, Change.Verb.RESTORE, None)
+        The rows stay, invisible, until they are restored or purged.
+        """
+        from core import deletion
+
+        return deletion.delete(self, records)
+
+    def restore(self, *records: Record):
+        """Bring deleted records back with what was deleted with them, or raise."""
+        from core import deletion
+
+        return deletion.restore(self, records)
 
     def _create(self, record: Journaled, values: dict) -> bool:
         record.organization_id = self.change_set.organization_id
@@ -249,15 +258,7 @@ class Changes:
         self.bulk_create(type(record), [record])
         return True
 
-    def _set_deleted(self, record: Record, verb: str, moment) -> None:
-        self._require(access.Verb.DELETE, record)
-        if bool(record.deleted_at) == bool(moment):
-            return
-        before = snapshot(record)
-        record.deleted_at = moment
-        self._update(record, verb, ["deleted_at"], before, snapshot(record))
-
-    def _update(self, record, verb, changed, before, after) -> None:
+    def _update(self, record, changed, before, after) -> None:
         expected = record.version
         record.version = expected + 1
         record.updated_at = timezone.now()
@@ -282,7 +283,7 @@ class Changes:
                 Change(
                     record_type=record.record_type(),
                     record_id=record.pk,
-                    verb=verb,
+                    verb=Change.Verb.UPDATE,
                     version=record.version,
                     before={name: before[name] for name in changed},
                     after={name: after[name] for name in changed},
@@ -301,6 +302,7 @@ class Changes:
             record.before_write()
         self._require_fields(model, ((record, None) for record in records))
         model._base_manager.bulk_create(records, batch_size=BATCH_SIZE)
+        self._require_live(model, records)
         self._learn(records, model.journaled_fields())
         self._journal(
             [
@@ -351,9 +353,49 @@ class Changes:
         self._learn([record for record, _ in updates], written)
         self._journal(rows)
 
+    def bulk_set(
+        self, model: type[Journaled], records: Sequence[Journaled], **values
+    ) -> None:
+        """Give records of one model, locked by the caller, the same values.
+
+        For fields that no other is worked out from: one statement for all.
+        """
+        now = timezone.now()
+        fields = {name: model._meta.get_field(name) for name in values}
+        rows = []
+        for record in records:
+            before = {n: to_json(getattr(record, f.attname)) for n, f in fields.items()}
+            for name, field in fields.items():
+                setattr(record, field.attname, values[name])
+            record.version += 1
+            record.updated_at = now
+            record.after_write(values, self)
+            after = {n: to_json(value) for n, value in values.items()}
+            rows.append(
+                Change(
+                    record_type=model.record_type(),
+                    record_id=record.pk,
+                    verb=_verb_of(before, after),
+                    version=record.version,
+                    before=before,
+                    after=after,
+                )
+            )
+        model._base_manager.filter(pk__in=[record.pk for record in records]).update(
+            version=models.F("version") + 1, updated_at=now, **values
+        )
+        self._journal(rows)
+
+    @staticmethod
+    def _require_live(model: type[Journaled], records: Sequence[Journaled]) -> None:
+        from core import deletion
+
+        if issubclass(model, Record):
+            deletion.require_live(model, records)
+
     # What all of them do
 
-    def _require(self, verb: str, record: Journaled) -> None:
+    def require(self, verb: str, record: Journaled) -> None:
         """The last line of the rights: whatever the caller checked, this holds."""
         if self.actor:
             access.require(self.actor, record, verb)
@@ -373,7 +415,7 @@ class Changes:
             return
         self._require_fields(type(record), [(record, before)])
         if "owner" in changed and record.owner_id != self.actor.pk:
-            self._require(access.Verb.ASSIGN, record)
+            self.require(access.Verb.ASSIGN, record)
         record.guard(self.actor, changed)
 
     def _learn(self, records: Sequence[Journaled], changed: Iterable[str]) -> None:

@@ -232,13 +232,18 @@ class Record(Journaled):
             )
 
 
-def unique_among_live(*fields: str, name: str) -> models.UniqueConstraint:
+def unique_among_live(
+    *fields: str, name: str, unless_blank: bool = True
+) -> models.UniqueConstraint:
     """Values that no two live records of an organization share, unless blank.
 
     A deleted record does not stand in the way of a new one.
+
+    Args:
+        unless_blank: False for fields that are no texts.
     """
     condition = models.Q(deleted_at=None)
-    for field in fields:
+    for field in fields if unless_blank else ():
         condition &= ~models.Q((field, ""))
     return models.UniqueConstraint(
         fields=["organization", *fields],

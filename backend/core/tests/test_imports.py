@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
-from contact_management.models import Contact
+from contact_management.models import Company, Contact
 from core import jobs
 from core.access import Scope, Verb
 from core.importing import job as importing
@@ -1098,6 +1098,8 @@ class FreshInstallationTests(ImportTestCase):
         self.assertEqual(
             Change.objects.filter(record_type="contact", verb="create").count(), 600
         )
+        self.assertEqual(Company.objects.count(), 75)
+        self.assertTrue(Contact.objects.exclude(company=None).exists())
         owners = Contact.objects.values_list("owner__role__name", flat=True)
         self.assertNotIn("read_only", set(owners))
 

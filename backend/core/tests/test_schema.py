@@ -1,3 +1,4 @@
+import re
 from datetime import timedelta
 from unittest import mock
 
@@ -23,9 +24,8 @@ def routes(resolver=None, prefix="") -> set[str]:
         if isinstance(pattern, URLResolver):
             found |= routes(pattern, path)
         elif isinstance(pattern, URLPattern) and path.startswith("api/"):
-            found.add(
-                "/" + path.replace("<uuid:pk>", "{id}").replace("<str:key>", "{key}")
-            )
+            path = path.replace("<uuid:pk>", "{id}")
+            found.add("/" + re.sub(r"<\w+:(\w+)>", r"{\1}", path))
     return {p for p in found if not p.lstrip("/").startswith(NOT_OURS)}
 
 

@@ -4,16 +4,18 @@ from functools import cached_property, lru_cache, partial
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import models
+from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from core import access, history
+from core import access, history, locks
 from core.conditional import etag_of, matches
 from core.exceptions import Conflict, PreconditionFailed, bad_parameter
 from core.field_rights import CUSTOM, FieldRights
+from core.fields import MAX_LENGTH
 from core.filters import (
     Search,
     StrictFilterBackend,
@@ -21,9 +23,10 @@ from core.filters import (
     narrowed,
     ordering_of,
 )
+from core.jsonvalues import check
 from core.renderers import dumps
 from core.representation import Representation
-from core.serializers import narrowed_serializer, record_serializer
+from core.serializers import RecordSerializer, narrowed_serializer, record_serializer
 from core.views.base import ViewSet, boolean
 
 
@@ -87,6 +90,13 @@ def narrowed_view(view, rights: FieldRights, crossed: frozenset[str]) -> dict:
     return attributes
 
 
+class DeletionSerializer(serializers.Serializer):
+    """How many records of which type a deletion would take, and how many it changes."""
+
+    deleted = serializers.DictField(child=serializers.IntegerField())
+    cleared = serializers.DictField(child=serializers.IntegerField())
+
+
 class JournaledViewSet(ViewSet):
     """List, create, retrieve, update and history of what the journal follows.
 
@@ -97,6 +107,10 @@ class JournaledViewSet(ViewSet):
     model = None
     fields: tuple[str, ...] = ()
     search_fields: tuple[str, ...] = ()
+    # Filters that no field has by itself, by the name of their parameter.
+    more_filters: dict = {}
+    # What the serializer takes beside the fields; `write` makes values of it.
+    serializer_base = RecordSerializer
     default_ordering = "-created_at"
 
     filter_backends = (StrictFilterBackend, Search)
@@ -115,9 +129,11 @@ class JournaledViewSet(ViewSet):
         cls.queryset = cls.model.objects.all()
         cls.all_fields = ("id", *cls.fields, *cls.common_fields)
         cls.representation = Representation(cls.model, cls.all_fields)
-        cls.serializer_class = record_serializer(cls.model, cls.all_fields)
+        cls.serializer_class = record_serializer(
+            cls.model, cls.all_fields, cls.serializer_base
+        )
         fields = cls.representation.fields
-        cls.filterset_class = filter_set(cls.model, fields)
+        cls.filterset_class = filter_set(cls.model, fields, cls.more_filters)
         cls.search_fields = cls.search_fields or tuple(
             name
             for name in cls.fields
@@ -236,17 +252,25 @@ class JournaledViewSet(ViewSet):
     # Writing
 
     def create(self, request):
+        return self._create(request, request.data, request.path)
+
+    def _create(self, request, data, path):
+        """Make a record of the data; `path`: the address of the list."""
         self.refuse_parameters("fields", "expand", "dry_run")
         access.require_some(request.user, self.record_type, access.Verb.CREATE)
-        serializer = self.get_serializer(data=request.data)
+        serializer = self.get_serializer(data=data)
         serializer.is_valid(raise_exception=True)
         record = self.model()
         values = self._complete({}, serializer.validated_data)
         with self.change_set() as changes:
-            changes.save(record, **values)
+            self.write(changes, record, values)
         response = self._answer(record, status.HTTP_201_CREATED)
-        response["Location"] = request.build_absolute_uri(f"{request.path}{record.pk}/")
+        response["Location"] = request.build_absolute_uri(f"{path}{record.pk}/")
         return response
+
+    def write(self, changes, record, values: dict) -> None:
+        """Save what the serializer accepted."""
+        changes.save(record, **values)
 
     def update(self, request, pk):
         return self._change(request, partial=False)
@@ -271,7 +295,7 @@ class JournaledViewSet(ViewSet):
             values = {**self._defaults(serializer), **values}
         values = self._complete(getattr(record, CUSTOM, {}), values)
         with self.change_set() as changes:
-            changes.save(record, **values)
+            self.write(changes, record, values)
         return self._answer(record)
 
     def _complete(self, current: dict, values: dict) -> dict:
@@ -301,6 +325,7 @@ class JournaledViewSet(ViewSet):
             for name, field in serializer.fields.items()
             if not field.read_only
             and name != "owner"
+            and name in self.representation.fields
             and name not in self.field_rights.read_only
         }
 
@@ -383,11 +408,100 @@ class RecordViewSet(JournaledViewSet):
         """Deleted records too."""
         return self.model.objects.within(self.request.user, access.Verb.VIEW)
 
+    @classmethod
+    def get_extra_actions(cls):
+        """Those of an external id only where the type has any."""
+        actions = super().get_extra_actions()
+        if cls.model and hasattr(cls.model, "external_ids"):
+            return actions
+        return [a for a in actions if a.__name__ != "by_external_id"]
+
+    @action(
+        detail=False,
+        url_path="by/<str:source>/<path:external_id>",
+        filter_backends=(),
+        pagination_class=None,
+    )
+    def by_external_id(self, request, source, external_id):
+        """The record that has this id in another system."""
+        pair = external_pair(source, external_id)
+
+        def build():
+            self.refuse_parameters("fields", "expand")
+            records = self.get_queryset().filter(external_ids__has=[pair])[:2]
+            record = self._only(list(records))
+            if record is None:
+                raise Http404
+            return self.answer_of(record), record.version
+
+        return self.cached(build, *self._made_from())
+
+    @by_external_id.mapping.put
+    def put_by_external_id(self, request, source, external_id):
+        """Create the record with this id in another system, or change what is sent."""
+        pair = external_pair(source, external_id)
+        self._require_pair(request.data, pair)
+        user, verbs = request.user, (access.Verb.CREATE, access.Verb.EDIT)
+        if all(
+            access.scope_of(user, self.record_type, verb) == access.Scope.NONE
+            for verb in verbs
+        ):
+            raise access.refusal(user, self.record_type, access.Verb.EDIT)
+        record = self._only(self._with_external_id(pair))
+        if record is None:
+            locks.making_by_external_id(request.user.organization_id, self.record_type)
+            record = self._only(self._with_external_id(pair))
+        if record is None:
+            if "If-Match" in request.headers:
+                raise PreconditionFailed()
+            data = request.data
+            if isinstance(data, dict):
+                data = {"external_ids": dict([pair]), **data}
+            return self._create(request, data, request.path.partition("by/")[0])
+        if not self.get_queryset().filter(pk=record.pk).exists():
+            # As with any unique value: no word about whose or what it is.
+            raise Conflict("Another record has this external id.", "unique")
+        self.kwargs["pk"] = record.pk
+        return self._change(request, partial=True)
+
+    def _with_external_id(self, pair) -> list:
+        records = self.model.objects.filter(
+            organization=self.request.user.organization_id, external_ids__has=[pair]
+        )
+        return list(records.live()[:2])
+
+    @staticmethod
+    def _only(records: list):
+        if len(records) > 1:
+            raise Conflict("Several records have this external id.", "ambiguous")
+        return records[0] if records else None
+
+    @staticmethod
+    def _require_pair(data, pair) -> None:
+        """A body that gives other external ids must give the one of the address."""
+        source, external_id = pair
+        if not isinstance(data, dict) or "external_ids" not in data:
+            return
+        given = data["external_ids"]
+        if not isinstance(given, dict) or given.get(source) != external_id:
+            raise bad_parameter(
+                "external_ids", f"'{source}' is not as in the address.", "mismatch"
+            )
+
+    @extend_schema(
+        responses={
+            204: None,
+            200: OpenApiResponse(DeletionSerializer, "With `dry_run`: what would go."),
+        }
+    )
     def destroy(self, request, pk):
+        """Delete the record and what hangs on it."""
         self.refuse_parameters("dry_run")
         record = self._locked(access.Verb.DELETE, self.get_queryset())
         with self.change_set() as changes:
-            changes.delete(record)
+            deleted = changes.delete(record)
+        if boolean(request, "dry_run"):
+            return Response(deleted.summary())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(request=None)
@@ -402,3 +516,15 @@ class RecordViewSet(JournaledViewSet):
         with self.change_set() as changes:
             changes.restore(record)
         return self._answer(record)
+
+
+def external_pair(source: str, external_id: str) -> tuple[str, str]:
+    """The (source, id) of an address; a 400 where no record can have it."""
+    for name, text in (("source", source), ("external_id", external_id)):
+        try:
+            check(text)
+        except ValueError as error:
+            raise bad_parameter(name, str(error)) from None
+        if len(text) > MAX_LENGTH:
+            raise bad_parameter(name, f"At most {MAX_LENGTH} characters.", "max_length")
+    return source, external_id

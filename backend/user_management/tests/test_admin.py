@@ -356,7 +356,7 @@ class WriteTests(AdminTestCase):
         body = {"action": "restore_selected", "_selected_action": [str(first.pk)]}
         response = self.client.post(f"{CONTACTS}?deleted=yes", body, follow=True)
         self.assertEqual(response.status_code, 200)
-        self.assertIn("unique values", str(list(response.context["messages"])))
+        self.assertIn("has this email", str(list(response.context["messages"])))
         self.assertIsNotNone(self.stored(first).deleted_at)
 
     def test_a_deleted_record_is_not_deleted_again(self):

@@ -1,0 +1,58 @@
+"""Removing for good what was deleted long ago. What the journal says of it stays."""
+
+import time
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from core import cache
+from core.deletion import references_to
+from core.models import Organization
+from core.registry import record_types
+
+BATCH_RECORDS = 500
+SLICE_SECONDS = 20
+
+
+def purge(seconds: float = SLICE_SECONDS) -> int:
+    """Purge in all organizations, for a slice of time; how many records went."""
+    deadline = time.monotonic() + seconds
+    purged = 0
+    for organization in Organization.objects.all():
+        before = timezone.now() - timedelta(days=organization.purge_after_days)
+        while time.monotonic() < deadline:
+            count = purge_batch(organization, before)
+            if not count:
+                break
+            purged += count
+    return purged
+
+
+@transaction.atomic
+def purge_batch(
+    organization: Organization, before: datetime, limit: int = BATCH_RECORDS
+) -> int:
+    """Remove up to `limit` records of each type that were deleted before a moment.
+
+    Those that others still refer to wait: what hangs on a record goes before it.
+    """
+    purged = {}
+    for record_type, model in record_types().items():
+        rows = model._base_manager.filter(
+            organization=organization, deleted_at__lt=before
+        )
+        for reference in references_to(model):
+            referring = reference.model._base_manager.filter(
+                **{reference.name: models.OuterRef("pk")}
+            )
+            rows = rows.exclude(models.Exists(referring))
+        ids = list(rows.values_list("pk", flat=True)[:limit])
+        if ids:
+            model._base_manager.filter(pk__in=ids).delete()
+            purged[record_type] = len(ids)
+    if purged:
+        mark = cache.mark(organization.pk, purged)
+        transaction.on_commit(partial(cache.lift, mark))
+    return sum(purged.values())
