@@ -100,24 +100,29 @@ def explain(user, record) -> dict[str, dict]:
     return answer
 
 
+class RightMissing(PermissionDenied):
+    """The scope of a verb does not cover a record; tells the verb to whoever counts."""
+
+    def __init__(self, user, record_type: str, verb: str):
+        scope = scope_of(user, record_type, verb)
+        super().__init__(
+            f"Your role does not allow this: the right '{verb}' on '{record_type}' has"
+            f" the scope '{scope}'."
+        )
+        self.verb = verb
+
+
 def require(user, record, verb: str) -> None:
     """Raise PermissionDenied, naming the rule, where `reaches` says no."""
     if not reaches(user, record, verb):
-        raise refusal(user, record.record_type(), verb)
+        raise RightMissing(user, record.record_type(), verb)
 
 
 def require_some(user, record_type: str, verb: str) -> None:
     """Raise PermissionDenied where the verb covers nobody's records at all."""
     if scope_of(user, record_type, verb) == Scope.NONE:
-        raise refusal(user, record_type, verb)
+        raise RightMissing(user, record_type, verb)
 
-
-def refusal(user, record_type: str, verb: str) -> PermissionDenied:
-    scope = scope_of(user, record_type, verb)
-    return PermissionDenied(
-        f"Your role does not allow this: the right '{verb}' on '{record_type}' has the"
-        f" scope '{scope}'."
-    )
 
 
 def visibility_key(user, record_type: str) -> str:

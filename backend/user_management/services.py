@@ -104,7 +104,7 @@ def require_hand_over(actor, user: User, deactivate: bool) -> None:
         needed.append(("user", access.Verb.EDIT))
     for record_type, verb in needed:
         if access.scope_of(actor, record_type, verb) != access.Scope.ALL:
-            raise access.refusal(actor, record_type, verb)
+            raise access.RightMissing(actor, record_type, verb)
     for name in record_types():
         rights = access.field_rights(actor, name)
         rights.require({"owner": user.pk}, {"owner": None})

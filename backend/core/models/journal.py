@@ -17,7 +17,7 @@ from functools import partial
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
 from core import access, cache, search
@@ -41,6 +41,7 @@ class ChangeSet(AppendOnly):
         API = "api", "API"
         ADMIN = "admin"
         IMPORT = "import"
+        BULK = "bulk"
         UNDO = "undo"
         COMMAND = "command"
         SYSTEM = "system"
@@ -215,6 +216,7 @@ class Changes:
             return False
         self.require_change(record, set(changed), before)
         self._update(record, Change.Verb.UPDATE, changed, before, after)
+        record.follow_up(self, before)
         return True
 
     def delete(self, record: Record) -> None:
@@ -339,6 +341,32 @@ class Changes:
         )
         self._learn([record for record, _ in updates], written)
         self._journal(rows)
+
+    def update_possible(
+        self, model: type[Journaled], updates: "Sequence[Update]"
+    ) -> "list[tuple[Update, IntegrityError]]":
+        """`bulk_update` of what the database takes.
+
+        Returns:
+            The updates that it did not take, such as those whose unique value another
+            record has, and why.
+        """
+        versions = [record.version for record, _ in updates]
+        try:
+            with transaction.atomic():
+                self.bulk_update(model, updates)
+            return []
+        except IntegrityError as error:
+            for (record, _), version in zip(updates, versions, strict=True):
+                record.version = version
+            if len(updates) == 1:
+                return [(updates[0], error)]
+        # Halves find the few that are to blame among many with few statements.
+        middle = len(updates) // 2
+        return [
+            *self.update_possible(model, updates[:middle]),
+            *self.update_possible(model, updates[middle:]),
+        ]
 
     # What all of them do
 

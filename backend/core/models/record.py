@@ -51,6 +51,14 @@ class Journaled(models.Model):
     def after_write(self, changed) -> None:
         """Do what follows from new values in these fields, in their transaction."""
 
+    def follow_up(self, changes, before: dict) -> None:
+        """Go on with what this change of the record means for other records.
+
+        Args:
+            changes: what changed the record, and writes what follows.
+            before: the `snapshot` of the record before.
+        """
+
     @classmethod
     def record_type(cls) -> str:
         """The name of this type in rights, in the journal and in imports."""

@@ -4,6 +4,7 @@ from functools import cached_property, lru_cache, partial
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import models
+from django_filters import Filter
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
@@ -25,6 +26,8 @@ from core.renderers import dumps
 from core.representation import Representation
 from core.serializers import narrowed_serializer, record_serializer
 from core.views.base import ViewSet, boolean
+from core.views.batch import BatchMixin
+from core.views.bulk import BulkMixin
 
 
 class VerbAccessSerializer(serializers.Serializer):
@@ -98,6 +101,8 @@ class JournaledViewSet(ViewSet):
     fields: tuple[str, ...] = ()
     search_fields: tuple[str, ...] = ()
     default_ordering = "-created_at"
+    # Filters beside those that the fields have by their kind.
+    extra_filters: dict[str, Filter] = {}
 
     filter_backends = (StrictFilterBackend, Search)
 
@@ -110,14 +115,14 @@ class JournaledViewSet(ViewSet):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if cls.model is None:
+        if cls.model is None or not {"model", "fields"} & vars(cls).keys():
             return
         cls.queryset = cls.model.objects.all()
         cls.all_fields = ("id", *cls.fields, *cls.common_fields)
         cls.representation = Representation(cls.model, cls.all_fields)
         cls.serializer_class = record_serializer(cls.model, cls.all_fields)
         fields = cls.representation.fields
-        cls.filterset_class = filter_set(cls.model, fields)
+        cls.filterset_class = filter_set(cls.model, fields, cls.extra_filters)
         cls.search_fields = cls.search_fields or tuple(
             name
             for name in cls.fields
@@ -224,12 +229,19 @@ class JournaledViewSet(ViewSet):
         types |= {
             self.representation.relations[r].record_type() for r in self.asked_relations
         }
+        filters = self.filterset_class.base_filters
+        looked_at = {
+            record_type
+            for name in filters.keys() & self.request.query_params.keys()
+            for record_type in getattr(filters[name], "record_types", ())
+        }
+        types |= looked_at
         keys = [f"{t}: {access.visibility_key(user, t)}" for t in sorted(types)]
         # Who is on which team, and which team is below which, decides what is seen.
         types |= {user.record_type(), "team"}
         if self.crossed:
             keys.append(f"without {sorted(self.crossed)}")
-        if "me" in self.request.query_params.values():
+        if looked_at or "me" in self.request.query_params.values():
             keys.append(f"me: {user.pk}")
         return types, "; ".join(keys)
 
@@ -238,10 +250,8 @@ class JournaledViewSet(ViewSet):
     def create(self, request):
         self.refuse_parameters("fields", "expand", "dry_run")
         access.require_some(request.user, self.record_type, access.Verb.CREATE)
-        serializer = self.get_serializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
+        values = self.values_of(request.data)
         record = self.model()
-        values = self._complete({}, serializer.validated_data)
         with self.change_set() as changes:
             changes.save(record, **values)
         response = self._answer(record, status.HTTP_201_CREATED)
@@ -257,22 +267,27 @@ class JournaledViewSet(ViewSet):
     def _change(self, request, partial):
         self.refuse_parameters("fields", "expand", "dry_run")
         record = self._locked(access.Verb.EDIT, self.get_queryset())
-        serializer = self.get_serializer(
-            data=request.data,
-            partial=partial,
-            context={
-                **self.get_serializer_context(),
-                "current": self.representation.of(record, self.all_fields),
-            },
-        )
-        serializer.is_valid(raise_exception=True)
-        values = dict(serializer.validated_data)
-        if not partial:
-            values = {**self._defaults(serializer), **values}
-        values = self._complete(getattr(record, CUSTOM, {}), values)
+        values = self.values_of(request.data, record, partial)
         with self.change_set() as changes:
             changes.save(record, **values)
         return self._answer(record)
+
+    def values_of(self, data, record=None, partial=False) -> dict:
+        """What a body gives the fields of a record; raises where it is not valid.
+
+        Args:
+            record: the one to be changed, if it is there already.
+            partial: leave the fields alone that the body does not send.
+        """
+        context = self.get_serializer_context()
+        if record is not None:
+            context["current"] = self.representation.of(record, self.all_fields)
+        serializer = self.serializer_class(data=data, partial=partial, context=context)
+        serializer.is_valid(raise_exception=True)
+        values = dict(serializer.validated_data)
+        if record is not None and not partial:
+            values = {**self._defaults(serializer), **values}
+        return self._complete(getattr(record, CUSTOM, {}), values)
 
     def _complete(self, current: dict, values: dict) -> dict:
         """The values to write: custom fields keep what the user may not edit of them.
@@ -309,9 +324,13 @@ class JournaledViewSet(ViewSet):
         record = self.get_object(queryset.select_for_update(of=("self",)))
         access.require(self.request.user, record, verb)
         if not matches(self.request, record.version):
-            answer = self.answer_of(record)
-            raise PreconditionFailed(answer, etag_of(dumps(answer), record.version))
+            raise self.stale(record)
         return record
+
+    def stale(self, record) -> PreconditionFailed:
+        """The refusal to write over a version that the client has not seen."""
+        answer = self.answer_of(record)
+        return PreconditionFailed(answer, etag_of(dumps(answer), record.version))
 
     def _answer(self, record, status_code=status.HTTP_200_OK):
         answer = self.answer_of(record)
@@ -365,7 +384,7 @@ class JournaledViewSet(ViewSet):
         return self.conditional(page)
 
 
-class RecordViewSet(JournaledViewSet):
+class RecordViewSet(BatchMixin, BulkMixin, JournaledViewSet):
     """What a record type adds: owner, custom fields, deletion and restoration."""
 
     query_parameters = (*JournaledViewSet.query_parameters, "deleted")
