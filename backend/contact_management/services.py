@@ -38,7 +38,9 @@ class MembershipChange(BulkChange):
         self.group = group
         access.require(user, group, access.Verb.EDIT)
         if group.is_dynamic:
-            raise Conflict("The filter of a dynamic group finds its members.", "dynamic")
+            raise Conflict(
+                "The filter of a dynamic group finds its members.", "dynamic"
+            )
 
     @staticmethod
     def field():
@@ -125,9 +127,7 @@ class NewName(Alteration):
 
     def alter(self, changes, record, before):
         name = tags_field_of(type(record))
-        tags = [
-            self.new if tag == self.old else tag for tag in getattr(record, name)
-        ]
+        tags = [self.new if tag == self.old else tag for tag in getattr(record, name)]
         setattr(record, name, tags)
         validate(record, exclude=before.keys() - {name})
         changes.require_change(record, {name})

@@ -68,18 +68,18 @@ class ContactGroupViewSet(RecordViewSet):
 class MemberViewSet(ContactViewSet):
     """The members of a group: a list of contacts like any other."""
 
-    def _group(self, queryset=None):
-        groups = ContactGroup.objects.visible_to(self.request.user)
-        return self.get_object(groups if queryset is None else queryset)
+    def _group(self) -> ContactGroup:
+        return self.get_object(ContactGroup.objects.visible_to(self.request.user))
+
+    def list(self, request, pk):
+        return super().list(request)
 
     def get_listed(self):
         return self._group().members(super().get_listed(), self.request.user)
 
     def _made_from(self):
         types, keys = super()._made_from()
-        more, more_keys = made_from(
-            self.request.user, (ContactGroup, GroupMembership)
-        )
+        more, more_keys = made_from(self.request.user, (ContactGroup, GroupMembership))
         return types | more, f"{keys}; {more_keys}"
 
     @extend_schema(
@@ -91,10 +91,13 @@ class MemberViewSet(ContactViewSet):
         """Add contacts to a static group, and remove contacts from it."""
         self.refuse_parameters("dry_run")
         group = self._group()
-        add, remove = AddToGroup(group, request.user), RemoveFromGroup(group, request.user)
+        add, remove = (
+            AddToGroup(group, request.user),
+            RemoveFromGroup(group, request.user),
+        )
         serializer = MembersSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        contacts = self._contacts(serializer.validated_data)
+        contacts = visible_contacts(request.user, serializer.validated_data)
         with self.change_set() as changes:
             added = add.take(changes, contacts["add"])
             removed = remove.take(changes, contacts["remove"])
@@ -106,22 +109,6 @@ class MemberViewSet(ContactViewSet):
             "change_set": changes.change_set.pk if kept else None,
         }
         return Response(answer)
-
-    def _contacts(self, wish) -> dict[str, list[Contact]]:
-        """The contacts that the ids mean; raises with the places of unknown ones."""
-        visible = Contact.objects.visible_to(self.request.user)
-        found = visible.in_bulk({*wish["add"], *wish["remove"]})
-        errors = {
-            name: {
-                str(place): [ErrorDetail("There is no such contact.", "does_not_exist")]
-                for place, pk in enumerate(ids)
-                if pk not in found
-            }
-            for name, ids in wish.items()
-        }
-        if any(errors.values()):
-            raise ValidationError({n: e for n, e in errors.items() if e})
-        return {name: [found[pk] for pk in {*ids}] for name, ids in wish.items()}
 
 
 class TagViewSet(RecordViewSet):
@@ -146,6 +133,22 @@ class TagViewSet(RecordViewSet):
 
         types = (Tag, *tagged_types().values())
         return self.cached(build, *made_from(request.user, types))
+
+
+def visible_contacts(user, wish: dict[str, list]) -> dict[str, list[Contact]]:
+    """The contacts that lists of ids mean; raises with the places of unknown ones."""
+    found = Contact.objects.visible_to(user).in_bulk({*wish["add"], *wish["remove"]})
+    errors = {
+        name: {
+            str(place): [ErrorDetail("There is no such contact.", "does_not_exist")]
+            for place, pk in enumerate(ids)
+            if pk not in found
+        }
+        for name, ids in wish.items()
+    }
+    if any(errors.values()):
+        raise ValidationError({n: e for n, e in errors.items() if e})
+    return {name: [found[pk] for pk in {*ids}] for name, ids in wish.items()}
 
 
 def made_from(user, models) -> tuple[set[str], str]:

@@ -124,7 +124,6 @@ def require_some(user, record_type: str, verb: str) -> None:
         raise RightMissing(user, record_type, verb)
 
 
-
 def visibility_key(user, record_type: str) -> str:
     """Users with equal keys see the same of a type: they may share answers."""
     scope = scope_of(user, record_type, Verb.VIEW)

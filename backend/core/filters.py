@@ -176,7 +176,9 @@ def _range(name, filter_class, **kwargs):
 
 
 def filter_set(
-    model, fields: dict[str, models.Field], extra: dict[str, filters.Filter] | None = None
+    model,
+    fields: dict[str, models.Field],
+    extra: dict[str, filters.Filter] | None = None,
 ) -> type[filters.FilterSet]:
     """The FilterSet of a view's fields, and `extra` filters by their parameter.
 

@@ -62,7 +62,9 @@ class Tally:
             return
         names = [n for n in constraint.fields if n != "organization"]
         detail = f"Another record has this {' and '.join(names)}."
-        self.fail(record, ValidationError({names[0]: ValidationError(detail, "unique")}))
+        self.fail(
+            record, ValidationError({names[0]: ValidationError(detail, "unique")})
+        )
 
 
 class BulkChange:

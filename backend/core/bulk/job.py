@@ -8,7 +8,7 @@ or where the change itself makes records match no more, none is missed or taken 
 
 from uuid import UUID
 
-from django.db.models import Max, QuerySet
+from django.db.models import QuerySet
 from rest_framework.exceptions import APIException, PermissionDenied
 
 from core import access, saved_filters
@@ -90,6 +90,8 @@ class BulkHandler(JobHandler):
             change = change_from(view_of(self.model), job.params["change"], job.owner)
             if job.total is None:
                 self._begin(job)
+            if not job.total:
+                return True
             records, asked = self._next(job)
         except PermissionDenied as refusal:
             raise JobFailed("permission_denied", str(refusal.detail)) from refusal
@@ -113,10 +115,10 @@ class BulkHandler(JobHandler):
         if self.ids:
             job.total = len(self.ids)
             return
-        found = selected(job.owner, self.model, job.params).order_by()
-        until = found.aggregate(last=Max("pk"))["last"]
-        job.total = found.count()
-        job.state["until"] = until and str(until)
+        found = selected(job.owner, self.model, job.params)
+        last = found.order_by("-pk").values_list("pk", flat=True).first()
+        job.total = found.order_by().count()
+        job.state["until"] = last and str(last)
 
     def _next(self, job) -> tuple[list[Record], int]:
         """The next records, locked, and how many the chunk asks for."""

@@ -20,7 +20,11 @@ from core.views.base import boolean
 MAX_OPERATIONS = 100
 CREATE, UPDATE, DELETE = "create", "update", "delete"
 NEEDED = {CREATE: {"body"}, UPDATE: {"id", "body"}, DELETE: {"id"}}
-ALLOWED = {CREATE: {"body"}, UPDATE: {"id", "version", "body"}, DELETE: {"id", "version"}}
+ALLOWED = {
+    CREATE: {"body"},
+    UPDATE: {"id", "version", "body"},
+    DELETE: {"id", "version"},
+}
 # What one operation may end with while the others go on.
 REFUSALS = (APIException, Http404, ValidationError, IntegrityError)
 
@@ -147,9 +151,7 @@ class BatchMixin:
     def _operate(self, changes, operation, records: dict) -> dict:
         if operation["method"] == CREATE:
             record = self.model(organization=self.request.user.organization)
-            access.require_some(
-                self.request.user, self.record_type, access.Verb.CREATE
-            )
+            access.require_some(self.request.user, self.record_type, access.Verb.CREATE)
             changes.save(record, **self.values_of(operation["body"]))
             return {"status": status.HTTP_201_CREATED, "body": self.answer_of(record)}
         record = records.get(operation["id"])
