@@ -136,6 +136,9 @@ class ContactGroup(Record):
     class Meta(Record.Meta):
         constraints = [unique_among_live("name", name="contactgroup_name_unique")]
 
+    def __str__(self):
+        return self.name
+
     @property
     def is_dynamic(self) -> bool:
         return self.kind == self.Kind.DYNAMIC

@@ -15,6 +15,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from core import audit, history, job_errors, undo
 from core.access import Scope, Verb, field_rights, scope_of
+from core.bulk.admin import BulkChangeMixin
 from core.concealment import LimitedAdmin, RevealedForm, conceal
 from core.fields import TagsField
 from core.models import (
@@ -219,14 +220,14 @@ class DeletedFilter(admin.SimpleListFilter):
         return queryset.deleted() if self.value() == "yes" else queryset.live()
 
 
-class RecordAdmin(JournaledAdmin):
+class RecordAdmin(BulkChangeMixin, JournaledAdmin):
     """Deletes softly and restores."""
 
     formfield_overrides = {
         **JournaledAdmin.formfield_overrides,
         TagsField: {"widget": UnfoldAdminTextInputWidget},
     }
-    actions = ("restore_selected",)
+    actions = ("change_in_bulk", "restore_selected")
 
     def get_queryset(self, request):
         return self.model.objects.within(request.user, Verb.VIEW)

@@ -546,7 +546,7 @@ class RecordContract:
 
     def assertCounts(self, job, **counts):
         """These many records, of each outcome that is named; no others."""
-        self.assertEqual(job["status"], "done", job["error"] if "error" in job else "")
+        self.assertEqual(job["status"], "done", job.get("error"))
         found = {name: count for name, count in job["counts"].items() if count}
         self.assertEqual(found, counts)
 

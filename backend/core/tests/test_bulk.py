@@ -162,7 +162,7 @@ class ChangeTests(BulkTestCase):
         )
 
     def test_records_that_cannot_be_so_are_reported_with_their_ids(self):
-        [nameless] = self.make(self.cast.alice, "X", 1, company_name="Analytical")
+        self.make(self.cast.alice, "X", 1, company_name="Analytical")
         job = self.submit(filter={}, change={"set": {"last_name": ""}})
         self.run_job(job)
         self.assertEqual(job.counts["failed"], 5)

@@ -80,16 +80,16 @@ class BulkMixin:
         except ValidationError as error:
             raise ValidationError({"filter": error.detail}) from None
         size = bulk_job.CHUNK_RECORDS
-        if job.params["dry_run"] and len(selection.get("ids", ())) <= size:
-            if found.order_by()[:size].count() < size:
-                errors = bulk_job.trial(job)[:SHOWN_ERRORS]
-                answer = {
-                    "status": job.status,
-                    "total": job.total,
-                    "counts": job.counts,
-                    "errors": JobErrorSerializer(errors, many=True).data,
-                }
-                return Response(answer)
+        few = len(selection.get("ids", ())) < size
+        if job.params["dry_run"] and few and found.order_by()[:size].count() < size:
+            errors = bulk_job.trial(job)[:SHOWN_ERRORS]
+            answer = {
+                "status": job.status,
+                "total": job.total,
+                "counts": job.counts,
+                "errors": JobErrorSerializer(errors, many=True).data,
+            }
+            return Response(answer)
         bulk_job.submit(job)
         response = Response(JobSerializer(job).data, status.HTTP_202_ACCEPTED)
         path = f"/api/jobs/{job.pk}/"
