@@ -199,6 +199,8 @@ class GroupMembership(Record):
     summary_fields = ("id", "group", "contact")
 
     class Meta(Record.Meta):
+        # Nobody lists or searches memberships: they are looked up by their constraint.
+        indexes = []
         constraints = [
             models.UniqueConstraint(
                 fields=["group", "contact"],

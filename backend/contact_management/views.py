@@ -36,7 +36,7 @@ class ContactViewSet(RecordViewSet):
         *("country", "contact_type", "source", "status", "website", "linkedin"),
         *("notes", "tags", "external_ids"),
     )
-    extra_filters = {"group": GroupFilter(help_text="The members of a group.")}
+    more_filters = {"group": GroupFilter(help_text="The members of a group.")}
     bulk_changes = {
         "add_to_group": AddToGroup,
         "remove_from_group": RemoveFromGroup,

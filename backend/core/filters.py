@@ -178,14 +178,14 @@ def _range(name, filter_class, **kwargs):
 def filter_set(
     model,
     fields: dict[str, models.Field],
-    extra: dict[str, filters.Filter] | None = None,
+    more: dict[str, filters.Filter] | None = None,
 ) -> type[filters.FilterSet]:
-    """The FilterSet of a view's fields, and `extra` filters by their parameter.
+    """The FilterSet of a view's fields, and of `more` filters of its own.
 
     A filter that looks at other records names their `record_types`: the list is made
     from them too.
     """
-    declared = dict(extra or {})
+    declared = dict(more or {})
     for name, field in fields.items():
         declared.update(filters_of(name, field))
     meta = type("Meta", (), {"model": model, "fields": []})

@@ -1,6 +1,9 @@
+from dataclasses import dataclass, field
 from importlib import import_module
+from typing import Any
 
 from django.conf import settings
+from django.http import QueryDict
 from rest_framework.routers import SimpleRouter
 
 VIEWS: dict[type, type] = {}
@@ -20,10 +23,22 @@ class Router(SimpleRouter):
         return viewset.model.record_type()
 
 
-def view_of(model) -> type:
-    """The view that answers for a model: its fields, filters and serializer.
+@dataclass
+class Question:
+    """What a view's filters and serializers read of a request, where there is none."""
 
-    For what happens outside of a request, such as in a worker.
-    """
+    user: Any
+    query_params: QueryDict = field(default_factory=QueryDict)
+
+
+def view_of(model) -> type:
+    """The view that answers for a model: its fields, filters and serializer."""
     import_module(settings.ROOT_URLCONF)
     return VIEWS[model]
+
+
+def view_for(model, user, query_params=None, **attributes):
+    """The view of a model as a user has it, outside of a request, as in a worker."""
+    view = view_of(model)(action="list", kwargs={}, **attributes)
+    view.request = Question(user, query_params or QueryDict())
+    return view

@@ -7,26 +7,16 @@ the same parameters, refuses the same values, and follows the same rights.
 """
 
 import decimal
-from dataclasses import dataclass
-from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db.models import Model, QuerySet
 from django.http import QueryDict
 
 from core.exceptions import bad_parameter
-from core.routers import view_of
+from core.routers import view_for
 
 # Of what a list understands beside its filters: the rest is about the answer's shape.
 KNOWN = ("search",)
-
-
-@dataclass
-class Question:
-    """What the filters of a list read of a request."""
-
-    user: Any
-    query_params: QueryDict
 
 
 def listed(model: type[Model], parameters: dict, user) -> QuerySet:
@@ -54,9 +44,7 @@ def _view(model, parameters: dict, user):
     query = QueryDict(mutable=True)
     for name, value in parameters.items():
         query[name] = _text(name, value)
-    view = view_of(model)(query_parameters=KNOWN, action="list", kwargs={})
-    view.request = Question(user, query)
-    return view
+    return view_for(model, user, query_params=query, query_parameters=KNOWN)
 
 
 def _text(name: str, value) -> str:

@@ -19,7 +19,6 @@ from core.models import ChangeSet, Job, JobError, Record
 from core.origin import kept_origin
 from core.problems import flatten
 from core.registry import record_types
-from core.routers import view_of
 
 KIND = "bulk"
 CHUNK_RECORDS = 1000
@@ -40,7 +39,7 @@ def start(user, model, selection: dict, change: dict, **params) -> Job:
         ValidationError: the filter or the change is none of this record type.
     """
     selected(user, model, selection)
-    change_from(view_of(model), change, user)
+    change_from(model, change, user)
     return submit(new_job(user, model, selection, change, **params))
 
 
@@ -87,7 +86,7 @@ class BulkHandler(JobHandler):
         try:
             # Again for each chunk: rights may be lost while the job waits or runs.
             access.require_some(job.owner, self.model.record_type(), access.Verb.VIEW)
-            change = change_from(view_of(self.model), job.params["change"], job.owner)
+            change = change_from(self.model, job.params["change"], job.owner)
             if job.total is None:
                 self._begin(job)
             if not job.total:

@@ -9,7 +9,7 @@ from core.bulk.changes import BulkChange, Deletion, Edit
 from core.exceptions import bad_parameter
 from core.fields import tags_field_of
 from core.problems import from_django
-from core.saved_filters import Question
+from core.routers import view_for
 from core.serializers import StrictSerializer, VisibleRelatedField
 
 MAX_IDS = 10_000
@@ -31,7 +31,14 @@ class ChangeSerializer(StrictSerializer):
 
     def validate_set(self, values):
         """The field values of a record of this type."""
-        serializer = self.view.serializer_class(
+        view = self.context["view"]
+        for name in values:
+            if (
+                name
+                in view.serializer_class().fields.keys() - view.representation.fields
+            ):
+                raise bad_parameter(name, "Not in bulk.", "not_in_bulk")
+        serializer = view.serializer_class(
             data=values, partial=True, context=self.context
         )
         serializer.is_valid(raise_exception=True)
@@ -134,14 +141,15 @@ def bulk_serializer(view) -> type[BulkRequestSerializer]:
     return type(name, (BulkRequestSerializer,), declared)
 
 
-def change_from(view, change: dict, user) -> BulkChange:
+def change_from(model, change: dict, user) -> BulkChange:
     """What a change that was asked for is, with the user's rights of now.
 
     Raises:
         ValidationError: with the fields that are wrong.
     """
-    serializer = change_serializer(view)(
-        data=change, context={"request": Question(user, {})}
+    view = view_for(model, user)
+    serializer = change_serializer(type(view))(
+        data=change, context={"request": view.request, "view": view}
     )
     serializer.is_valid(raise_exception=True)
     return serializer.validated_data

@@ -311,7 +311,7 @@ class RunTests(BulkTestCase):
         counts = []
         bob = str(self.cast.bob.pk)
         with mock.patch.object(bulk_job, "CHUNK_RECORDS", 1000):
-            for more in (0, 30):
+            for more in (0, 20):
                 self.make(self.cast.alice, "More", more)
                 job = self.submit(
                     self.manager,
@@ -321,5 +321,5 @@ class RunTests(BulkTestCase):
                 with CaptureQueriesContext(connection) as queries:
                     self.run_job(job)
                 counts.append(len(queries))
-        self.assertEqual(job.counts["changed"], 30)
+        self.assertEqual(job.counts["changed"], 20)
         self.assertEqual(counts[0], counts[1])

@@ -152,7 +152,7 @@ class BatchMixin:
         if operation["method"] == CREATE:
             record = self.model(organization=self.request.user.organization)
             access.require_some(self.request.user, self.record_type, access.Verb.CREATE)
-            changes.save(record, **self.values_of(operation["body"]))
+            self.write(changes, record, self.values_of(operation["body"]))
             return {"status": status.HTTP_201_CREATED, "body": self.answer_of(record)}
         record = records.get(operation["id"])
         if record is None:
@@ -167,7 +167,8 @@ class BatchMixin:
             changes.delete(record)
             del records[record.pk]
             return {"status": status.HTTP_204_NO_CONTENT}
-        changes.save(record, **self.values_of(operation["body"], record, partial=True))
+        values = self.values_of(operation["body"], record, partial=True)
+        self.write(changes, record, values)
         return {"status": status.HTTP_200_OK, "body": self.answer_of(record)}
 
     def _located(self, exception, index: int) -> APIException:

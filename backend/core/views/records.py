@@ -4,7 +4,6 @@ from functools import cached_property, lru_cache, partial
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import models
-from django_filters import Filter
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
@@ -101,8 +100,8 @@ class JournaledViewSet(ViewSet):
     fields: tuple[str, ...] = ()
     search_fields: tuple[str, ...] = ()
     default_ordering = "-created_at"
-    # Filters beside those that the fields have by their kind.
-    extra_filters: dict[str, Filter] = {}
+    # Filters that no field has by itself, by the name of their parameter.
+    more_filters: dict = {}
 
     filter_backends = (StrictFilterBackend, Search)
 
@@ -122,7 +121,7 @@ class JournaledViewSet(ViewSet):
         cls.representation = Representation(cls.model, cls.all_fields)
         cls.serializer_class = record_serializer(cls.model, cls.all_fields)
         fields = cls.representation.fields
-        cls.filterset_class = filter_set(cls.model, fields, cls.extra_filters)
+        cls.filterset_class = filter_set(cls.model, fields, cls.more_filters)
         cls.search_fields = cls.search_fields or tuple(
             name
             for name in cls.fields
@@ -253,10 +252,14 @@ class JournaledViewSet(ViewSet):
         values = self.values_of(request.data)
         record = self.model()
         with self.change_set() as changes:
-            changes.save(record, **values)
+            self.write(changes, record, values)
         response = self._answer(record, status.HTTP_201_CREATED)
         response["Location"] = request.build_absolute_uri(f"{request.path}{record.pk}/")
         return response
+
+    def write(self, changes, record, values: dict) -> None:
+        """Save what the serializer accepted."""
+        changes.save(record, **values)
 
     def update(self, request, pk):
         return self._change(request, partial=False)
@@ -269,7 +272,7 @@ class JournaledViewSet(ViewSet):
         record = self._locked(access.Verb.EDIT, self.get_queryset())
         values = self.values_of(request.data, record, partial)
         with self.change_set() as changes:
-            changes.save(record, **values)
+            self.write(changes, record, values)
         return self._answer(record)
 
     def values_of(self, data, record=None, partial=False) -> dict:
