@@ -131,6 +131,7 @@ class NewName(Alteration):
         setattr(record, name, tags)
         validate(record, exclude=before.keys() - {name})
         changes.require_change(record, {name})
+        return True
 
 
 @handles(RENAME)

@@ -1,7 +1,9 @@
 import uuid
+from unittest import skipUnless
 
+from django.conf import settings
 from django.db import connection
-from django.test import TestCase
+from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 
 from contact_management.models import Contact, ContactGroup, GroupMembership
@@ -215,6 +217,38 @@ class StaticGroupTests(GroupTestCase):
         stranger = client_of(self.cast.stranger)
         response = stranger.post(f"{CONTACTS}bulk/", body)
         self.refused(response, 400, "does_not_exist", "change.add_to_group")
+
+
+@skipUnless(settings.REDIS_URL, "needs Redis")
+class CachedGroupTests(TransactionTestCase):
+    def test_a_cached_list_of_members_ends_with_a_change_of_the_group(self):
+        cast = Cast()
+        manager = client_of(cast.manager)
+        contacts = [
+            manager.post(CONTACTS, {"last_name": f"King {n}"}).json()["id"]
+            for n in range(2)
+        ]
+        group = manager.post(GROUPS, {"name": "Friends"}).json()
+        address = f"{GROUPS}{group['id']}/"
+
+        def counts():
+            paths = (
+                f"{address}members/",
+                f"{address}count/",
+                f"{CONTACTS}?group={group['id']}",
+            )
+            for _ in range(2):  # the second time from the cache
+                found = {manager.get(path).json()["count"] for path in paths}
+            with self.assertNumQueries(0):
+                manager.get(paths[0])
+            return found
+
+        self.assertEqual(counts(), {0})
+        manager.post(f"{address}members/", {"add": contacts})
+        self.assertEqual(counts(), {2})
+        body = {"kind": "dynamic", "filter": {"search": "king 1"}}
+        manager.patch(address, body)
+        self.assertEqual(counts(), {1})
 
 
 class DynamicGroupTests(GroupTestCase):

@@ -81,11 +81,14 @@ class Alteration(BulkChange):
     # The right that it takes.
     verb: Verb
 
-    def alter(self, changes: Changes, record: Record, before: dict) -> None:
+    def alter(self, changes: Changes, record: Record, before: dict) -> bool:
         """Change a record in memory, as far as its rules and the actor's rights let.
 
         Args:
             before: its `snapshot`.
+
+        Returns:
+            Whether anything is new.
         """
         raise NotImplementedError
 
@@ -97,16 +100,16 @@ class Alteration(BulkChange):
             try:
                 if changes.actor:
                     access.require(changes.actor, record, self.verb)
-                self.alter(changes, record, before)
+                is_new = self.alter(changes, record, before)
             except APIException as refusal:
                 tally.refuse(refusal)
             except ValidationError as error:
                 tally.fail(record, error)
             else:
-                if snapshot(record) == before:
-                    tally.unchanged += 1
-                else:
+                if is_new:
                     updates.append((record, before))
+                else:
+                    tally.unchanged += 1
         if updates:
             self._write(changes, updates, tally)
         return tally
@@ -133,6 +136,7 @@ class Deletion(Alteration):
 
     def alter(self, changes, record, before):
         record.deleted_at = self.moment
+        return True
 
 
 class Edit(Alteration):
@@ -167,3 +171,4 @@ class Edit(Alteration):
         changed = {name for name, value in after.items() if value != before[name]}
         if changed:
             changes.require_change(record, changed)
+        return bool(changed)

@@ -1,8 +1,12 @@
+from unittest import mock
+
 from django.db import connection
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
 from contact_management.models import Contact
+from contact_management.views import ContactViewSet
+from core.exceptions import Conflict
 from core.models import Change, ChangeSet, SecurityEvent
 from core.testing import Cast, client_of
 
@@ -116,6 +120,23 @@ class BatchTests(TestCase):
         statuses = [r["status"] for r in response.json()["results"]]
         self.assertEqual(statuses, [201, 409, 201])
         self.assertEqual(Contact.objects.count(), 2)
+
+    def test_a_refusal_after_a_first_write_takes_the_change_set_with_it(self):
+        writes = []
+
+        def write(view, changes, record, values):
+            changes.save(record, **values)
+            writes.append(record)
+            if len(writes) == 1:
+                raise Conflict()
+
+        create = {"method": "create", "body": {"last_name": "King"}}
+        body = {"operations": [create, create], "atomic": False}
+        with mock.patch.object(ContactViewSet, "write", write):
+            answer = self.alice.post(BATCH, body).json()
+        self.assertEqual([r["status"] for r in answer["results"]], [409, 201])
+        change_set = ChangeSet.objects.get(pk=answer["change_set"])
+        self.assertEqual(change_set.changes.count(), 1)
 
     def test_where_every_operation_is_refused_there_is_no_change_set(self):
         body = {"operations": [{"method": "create", "body": {}}], "atomic": False}
