@@ -18,7 +18,7 @@ from core.exceptions import Conflict
 from core.fields import tags_field_of
 from core.jobs import JobHandler, handles, submit
 from core.models import Changes, Job
-from core.models.journal import snapshot, validate
+from core.models.journal import snapshot
 from core.serializers import VisibleRelatedField
 
 # Members of groups
@@ -129,8 +129,8 @@ class NewName(Alteration):
         name = tags_field_of(type(record))
         tags = [self.new if tag == self.old else tag for tag in getattr(record, name)]
         setattr(record, name, tags)
-        validate(record, exclude=before.keys() - {name})
-        changes.require_change(record, {name})
+        changes.validate(record, exclude=before.keys() - {name})
+        changes.require_change(record, {name}, before)
         return True
 
 

@@ -41,4 +41,5 @@ def view_for(model, user, query_params=None, **attributes):
     """The view of a model as a user has it, outside of a request, as in a worker."""
     view = view_of(model)(action="list", kwargs={}, **attributes)
     view.request = Question(user, query_params or QueryDict())
+    view.narrow()
     return view

@@ -12,7 +12,7 @@ from rest_framework.exceptions import APIException
 from core import access
 from core.access import Verb
 from core.models import Changes, Record
-from core.models.journal import Update, snapshot, validate
+from core.models.journal import Update, snapshot
 from core.problems import violated_constraint
 
 
@@ -166,9 +166,9 @@ class Edit(Alteration):
             tags = field.to_python([*getattr(record, field.name), *self.added])
             kept = [name for name in tags if name.casefold() not in self.removed]
             setattr(record, field.name, kept)
-        validate(record, exclude=before.keys() - self.names)
+        changes.validate(record, exclude=before.keys() - self.names)
         after = snapshot(record)
         changed = {name for name, value in after.items() if value != before[name]}
         if changed:
-            changes.require_change(record, changed)
+            changes.require_change(record, changed, before)
         return bool(changed)

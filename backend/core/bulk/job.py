@@ -174,7 +174,7 @@ class BulkHandler(JobHandler):
                 column=fault.field,
                 code=fault.code,
                 message=fault.detail[:MAX_MESSAGE],
-                row={"id": fault.record_id},
+                row={"record_type": job.params["record_type"], "id": fault.record_id},
             )
             for fault in tally.faults
         ]

@@ -49,6 +49,10 @@ class ChangeSerializer(StrictSerializer):
             raise serializers.ValidationError("Give true, or leave it out.", "invalid")
         return wish
 
+    def validate_owner(self, owner):
+        self._require_seen("owner")
+        return owner
+
     def validate_add_tags(self, names):
         return self._tags(names)
 
@@ -57,10 +61,16 @@ class ChangeSerializer(StrictSerializer):
 
     def _tags(self, names):
         field = self.view.model._meta.get_field(tags_field_of(self.view.model))
+        self._require_seen(field.name)
         try:
             return field.clean(names, None)
         except ModelError as error:
             raise from_django(error) from None
+
+    def _require_seen(self, name):
+        """A change of a field that the user does not see would tell what is in it."""
+        if name not in self.context["view"].representation.fields:
+            raise serializers.ValidationError("Unknown field.", "unknown_field")
 
     def validate(self, wish):
         if not wish:

@@ -209,7 +209,7 @@ class Changes:
         before = snapshot(record)
         for name, value in values.items():
             setattr(record, name, value)
-        self._validate(record, exclude=before.keys() - values.keys())
+        self.validate(record, exclude=before.keys() - values.keys())
         after = snapshot(record)
         changed = [name for name, value in after.items() if value != before[name]]
         if not changed:
@@ -235,7 +235,7 @@ class Changes:
             record.owner = self.actor
         if self.actor:
             access.require_some(self.actor, record.record_type(), access.Verb.CREATE)
-        self._validate(record)
+        self.validate(record)
         self.require_change(record, set(record.journaled_fields()), None)
         self.bulk_create(type(record), [record])
         return True
@@ -427,7 +427,8 @@ class Changes:
         }
         return {**defaults, "owner": to_json(self.actor.pk)}
 
-    def _validate(self, record: Journaled, exclude: Iterable[str] = ()) -> None:
+    def validate(self, record: Journaled, exclude: Iterable[str] = ()) -> None:
+        """`validate`, in words that name no field that the actor does not see."""
         try:
             validate(record, exclude)
         except ValidationError as error:

@@ -9,7 +9,7 @@ from core import jobs
 from core.bulk import job as bulk_job
 from core.models import Change, ChangeSet, Job
 from core.models.journal import Changes
-from core.testing import ALL, Cast, client_of, make_role, system_changes
+from core.testing import ALL, Cast, client_of, make_role, make_user, system_changes
 
 PATH = "/api/contacts/"
 BULK = f"{PATH}bulk/"
@@ -170,7 +170,7 @@ class ChangeTests(BulkTestCase):
         errors = self.alice.get(f"/api/jobs/{job.pk}/errors/").json()["results"]
         self.assertEqual({e["code"] for e in errors}, {"name_required"})
         self.assertEqual(
-            [e["row"] for e in errors], [{"id": str(c.pk)} for c in self.contacts]
+            [e["row"]["id"] for e in errors], [str(c.pk) for c in self.contacts]
         )
 
     def test_a_unique_value_goes_to_the_first_and_the_others_are_reported(self):
@@ -198,6 +198,46 @@ class ChangeTests(BulkTestCase):
         [error] = response.json()["errors"]
         self.assertEqual(error["field"], "change.add_tags")
         self.assertEqual(error["code"], "unknown_field")
+
+
+class FieldRightsTests(BulkTestCase):
+    def limited(self, **fields):
+        role = make_role(
+            self.cast.organization, "limited", ALL, {"contact": fields}, job=ALL
+        )
+        return client_of(make_user(self.cast.organization, "limited", role))
+
+    def test_a_hidden_field_is_neither_asked_nor_changed(self):
+        client = self.limited(hidden=["city", "tags"])
+        for body, field, code in (
+            ({"filter": {"city": "x"}}, "filter.city", "unknown_parameter"),
+            ({"filter": {"tags": "x"}}, "filter.tags", "unknown_parameter"),
+            ({"change": {"set": {"city": "x"}}}, "change.set.city", "unknown_field"),
+            ({"change": {"add_tags": ["x"]}}, "change.add_tags", "unknown_field"),
+        ):
+            with self.subTest(field):
+                body = {"filter": {}, "change": {"set": {"state": "x"}}, **body}
+                response = client.post(BULK, body)
+                [error] = response.json()["errors"]
+                self.assertEqual((error["field"], error["code"]), (field, code))
+        self.assertFalse(Job.objects.exists())
+
+    def test_a_read_only_field_is_left_and_counted(self):
+        client = self.limited(read_only=["city"])
+        counts = self.done(client, filter={}, change={"set": {"city": "London"}})
+        self.assertEqual(counts, {"matched": 5, "refused": 5, "field_read_only": 5})
+        self.assertEqual(self.cities(), [""] * 5)
+
+    def test_a_field_that_is_hidden_by_then_stops_the_job(self):
+        job = self.submit(self.manager, filter={}, change={"set": {"city": "London"}})
+        role = make_role(
+            self.cast.organization, "limited", ALL, {"contact": {"hidden": ["city"]}}
+        )
+        with system_changes(self.cast.organization) as changes:
+            changes.save(self.cast.manager, role=role)
+        self.run_job(job)
+        self.assertEqual((job.status, job.error["code"]), ("failed", "invalid"))
+        self.assertEqual(self.cities(), [""] * 5)
 
 
 class RunTests(BulkTestCase):
@@ -289,7 +329,7 @@ class RunTests(BulkTestCase):
         self.assertEqual((answer["status"], answer["total"]), ("done", 1))
         self.assertEqual(answer["counts"]["failed"], 1)
         [error] = answer["errors"]
-        self.assertEqual(error["row"], {"id": str(self.contacts[0].pk)})
+        self.assertEqual(error["row"]["id"], str(self.contacts[0].pk))
         self.assertFalse(Job.objects.exists())
 
     def test_the_same_key_starts_one_job(self):

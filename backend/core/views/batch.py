@@ -173,7 +173,7 @@ class BatchMixin:
 
     def _located(self, exception, index: int) -> APIException:
         """The refusal of an operation, with its index and the fields' whole names."""
-        error = as_api_exception(exception, {"view": self})
+        error = as_api_exception(exception, {"view": self, "request": self.request})
         if isinstance(error, InvalidRequest):
             detail = error.detail
             if not isinstance(detail, dict):

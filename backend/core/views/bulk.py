@@ -87,7 +87,9 @@ class BulkMixin:
                 "status": job.status,
                 "total": job.total,
                 "counts": job.counts,
-                "errors": JobErrorSerializer(errors, many=True).data,
+                "errors": JobErrorSerializer(
+                    errors, many=True, context=self.get_serializer_context()
+                ).data,
             }
             return Response(answer)
         bulk_job.submit(job)

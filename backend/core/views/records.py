@@ -135,6 +135,10 @@ class JournaledViewSet(ViewSet):
 
     def initial(self, request, *args, **kwargs):
         super().initial(request, *args, **kwargs)
+        self.narrow()
+
+    def narrow(self) -> None:
+        """Be the view of those who do not see all its fields, if the user does not."""
         if self.field_rights.hidden or self.crossed:
             vars(self).update(
                 narrowed_view(type(self), self.field_rights, self.crossed)
