@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('contact_management', '0003_search'),
-        ('core', '0005_bulk_source'),
+        ('core', '0006_bulk_source'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

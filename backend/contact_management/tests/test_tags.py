@@ -47,11 +47,11 @@ class TagTests(TestCase):
         job.refresh_from_db()
         self.assertEqual(job.status, "done")
 
-    def tags(self):
+    def tags_of_contacts(self):
         return list(Contact.objects.order_by("pk").values_list("tags", flat=True))
 
     def test_a_new_name_goes_to_every_record_and_back_with_one_undo(self):
-        before = self.tags()
+        before = self.tags_of_contacts()
         for chunk in (1, 1000):
             with (
                 self.subTest(chunk),
@@ -59,12 +59,14 @@ class TagTests(TestCase):
             ):
                 job = self.rename("gold")
                 self.run_job(job)
-                self.assertEqual(self.tags(), [["gold", "a"], ["a", "gold"], ["VIP+"]])
+                self.assertEqual(
+                    self.tags_of_contacts(), [["gold", "a"], ["a", "gold"], ["VIP+"]]
+                )
                 self.assertEqual(job.counts["changed"], 2)
                 self.assertEqual((job.done, job.total), (2, 2))
                 undo = self.manager.post(f"/api/change-sets/{job.change_set_id}/undo/")
                 self.assertEqual(undo.json()["undone"], 3)
-                self.assertEqual(self.tags(), before)
+                self.assertEqual(self.tags_of_contacts(), before)
                 self.tag.refresh_from_db()
                 self.assertEqual(self.tag.name, "vip")
         self.assertEqual(Job.objects.count(), 2)
@@ -74,7 +76,8 @@ class TagTests(TestCase):
         self.run_job(second)
         self.run_job(first)
         self.assertEqual(
-            self.tags(), [["platinum", "a"], ["a", "gold", "platinum"], ["VIP+"]]
+            self.tags_of_contacts(),
+            [["platinum", "a"], ["a", "gold", "platinum"], ["VIP+"]],
         )
 
     def test_deleted_records_get_the_new_name_too(self):
@@ -103,18 +106,18 @@ class TagTests(TestCase):
             for contact in Contact.objects.all():
                 changes.save(contact, owner=self.cast.alice)
         self.run_job(self.rename("gold", self.alice))
-        self.assertEqual(self.tags()[0], ["gold", "a"])
+        self.assertEqual(self.tags_of_contacts()[0], ["gold", "a"])
 
     def test_the_system_renames_at_once(self):
         with system_changes(self.cast.organization) as changes:
             changes.save(Tag.objects.get(), name="gold")
-        self.assertEqual(self.tags()[0], ["gold", "a"])
+        self.assertEqual(self.tags_of_contacts()[0], ["gold", "a"])
         self.assertFalse(Job.objects.exists())
 
     def test_a_deleted_tag_stays_on_the_records(self):
-        before = self.tags()
+        before = self.tags_of_contacts()
         self.assertEqual(self.alice.delete(self.address).status_code, 204)
-        self.assertEqual(self.tags(), before)
+        self.assertEqual(self.tags_of_contacts(), before)
 
     def test_uses_count_the_records_that_the_reader_sees(self):
         for client, count in ((self.manager, 2), (self.alice, 0)):
