@@ -6,7 +6,6 @@ from rest_framework.exceptions import APIException
 from contact_management.headers import CONTACT_HEADERS
 from contact_management.normalisation import country_code, e164
 from core import access, saved_filters
-from core.fields import MAX_LENGTH as TAG_LENGTH
 from core.fields import ExternalIdsField, LinkField, TagsField, tags_field_of
 from core.models import Record, RecordQuerySet, unique_among_live
 from core.problems import flatten
@@ -214,13 +213,9 @@ class GroupMembership(Record):
 
 
 class Tag(Record):
-    """A name that records are sorted by, with its colour.
+    """A name that records are sorted by, with its colour."""
 
-    Records hold the names, whether there is a tag for them or not. A new name of the
-    tag is given to all of them; deleting the tag leaves them as they are.
-    """
-
-    name = models.CharField(max_length=TAG_LENGTH)
+    name = models.CharField(max_length=100)
     color = models.CharField(max_length=30, blank=True)
 
     summary_fields = ("id", "name", "color")
@@ -251,6 +246,8 @@ class Tag(Record):
                     raise access.RightMissing(actor, name, access.Verb.EDIT)
 
     def follow_up(self, changes, before):
+        """Records hold the names themselves: they get the new one. A deletion leaves
+        them as they are."""
         from contact_management.services import rename_on_records
 
         if self.name != before["name"]:

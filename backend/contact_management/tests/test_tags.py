@@ -12,7 +12,7 @@ TAGS = "/api/tags/"
 
 
 class TagContract(RecordContract, TestCase):
-    path = TAGS
+    path = "/api/tags/"
     valid = {"name": "vip {n}"}
     change = {"color": "gold"}
 
