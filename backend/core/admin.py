@@ -17,6 +17,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from core import audit, deletion, history, job_errors, undo
 from core.access import Scope, Verb, field_rights, reaches, scope_of
+from core.bulk.admin import BulkChangeMixin
 from core.concealment import LimitedAdmin, RevealedForm, conceal
 from core.fields import LabelledField, TagsField
 from core.models import (
@@ -236,7 +237,7 @@ class DeletedFilter(admin.SimpleListFilter):
         return queryset.deleted() if self.value() == "yes" else queryset.live()
 
 
-class RecordAdmin(JournaledAdmin):
+class RecordAdmin(BulkChangeMixin, JournaledAdmin):
     """Deletes softly and restores."""
 
     formfield_overrides = {
@@ -244,7 +245,7 @@ class RecordAdmin(JournaledAdmin):
         TagsField: {"widget": UnfoldAdminTextInputWidget},
         LabelledField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 3})},
     }
-    actions = ("restore_selected",)
+    actions = ("change_in_bulk", "restore_selected")
     ordering = ("-created_at", "-id")
 
     def get_queryset(self, request):

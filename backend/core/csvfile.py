@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 
-from core.models.journal import to_json
+from core.models.values import to_json
 from core.renderers import dumps
 
 # Spreadsheets run a cell that begins with one of these.

@@ -21,7 +21,7 @@ from rest_framework.exceptions import PermissionDenied
 from core import access
 from core.exceptions import Conflict, StaleRecord
 from core.models import Change, Changes, Record
-from core.models.journal import snapshot, to_json
+from core.models.values import snapshot, to_json
 from core.registry import record_types
 
 CHUNK = 1000

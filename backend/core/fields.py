@@ -94,6 +94,12 @@ class TagsField(models.JSONField):
         return models.Field.formfield(self, **{**defaults, **kwargs})
 
 
+def tags_field_of(model: type[models.Model]) -> str | None:
+    """The name of the field that holds a record type's tags; None if it has none."""
+    fields = model._meta.concrete_fields
+    return next((f.name for f in fields if isinstance(f, TagsField)), None)
+
+
 @TagsField.register_lookup
 class Has(Lookup):
     """Whether the list holds this name. On PostgreSQL a GIN index can answer it."""

@@ -37,6 +37,13 @@ IMPATIENT = {
 }
 
 
+# What a chunk may change; the params, which may be long, stay as they are.
+PROGRESS = (
+    *("status", "state", "total", "done", "counts", "error", "change_set"),
+    *("attempts", "lease", "lease_until", "finished_at"),
+)
+
+
 class JobFailed(Exception):
     """The job cannot be done, and trying again would not help.
 
@@ -170,7 +177,7 @@ def run(job_id, seconds: float = SLICE_SECONDS) -> bool:
                 out_of_time = time.monotonic() > deadline
                 job.attempts = 0
                 _renew(job, keep=not (ended or out_of_time))
-                job.save()
+                job.save(update_fields=PROGRESS)
             if connection.vendor == "sqlite":
                 # It has one lock for all writers, and gives it to whoever asks first.
                 time.sleep(PAUSE_SECONDS)

@@ -11,14 +11,13 @@ from dataclasses import asdict, dataclass, field
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
 from rest_framework.exceptions import APIException
 
 from core import access, deletion
 from core.exceptions import Conflict
 from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import Change, Changes, ChangeSet, Job, JobError, Journaled, Record
-from core.models.journal import Update, from_json, snapshot, to_json
+from core.models.values import Update, from_json, snapshot, to_json
 from core.origin import kept_origin
 from core.problems import violated_constraint
 from core.registry import journaled_types
@@ -101,7 +100,7 @@ def undo_batch(
         records = model._base_manager.select_for_update(of=("self",))
         if issubclass(model, Record):
             # Whose it is decides who may change it.
-            records = records.select_related("owner")
+            records = records.select_related(model.objects.all().owner_path)
         records = records.in_bulk(nets)
         edits = _other_edits(records, nets, change_set)
         updates = [
@@ -279,25 +278,15 @@ def _is_derived(record: Journaled, name: str) -> bool:
 
 
 def _write(model, updates: list[Update], changes: Changes, batch: Batch) -> None:
-    try:
-        with transaction.atomic():
-            changes.bulk_update(model, updates)
-        batch.undone += len(updates)
-    except IntegrityError:
-        # A unique value was taken in the meantime: find out which record's.
-        for record, before in updates:
-            record.refresh_from_db(fields=["version"])
-            try:
-                with transaction.atomic():
-                    changes.bulk_update(model, [(record, before)])
-                batch.undone += 1
-            except IntegrityError as error:
-                net = NetChange(model.record_type(), record.pk)
-                if violated_constraint(error, model):
-                    detail = "Another record has its unique value now."
-                    batch.report(net, "unique", detail)
-                else:
-                    batch.report(net, "conflict", "The database does not allow it.")
+    refused = changes.update_possible(model, updates)
+    batch.undone += len(updates) - len(refused)
+    for (record, _), error in refused:
+        net = NetChange(model.record_type(), record.pk)
+        if violated_constraint(error, model):
+            # A unique value was taken in the meantime.
+            batch.report(net, "unique", "Another record has its unique value now.")
+        else:
+            batch.report(net, "conflict", "The database does not allow it.")
 
 
 # A whole set, at once or as a job

@@ -69,6 +69,12 @@ WRITABLE = {
     "users/{alice}/hand-over": {"to", "deactivate"},
     "users/{guest}/invite": set(),
 }
+# What is done with records, and not with one, takes.
+ACTIONS = {
+    "batch": {"operations", "atomic"},
+    "bulk": {"filter", "ids", "change", "dry_run"},
+    "members": {"add", "remove"},
+}
 # What these need besides, for the field in question to be all that is wrong.
 BODIES = {
     "api-keys": {"name": "new", "scopes": ["tags:read"]},
@@ -153,14 +159,14 @@ class MassAssignmentTests(TestCase):
                 yield method, where, BODIES.get(line, {}), WRITABLE[line]
 
     def of_record(self, method, path, rest):
-        """The same for a record type; what else is done with a record takes nothing."""
+        """The same for a record type; what else is done with it takes few fields."""
         contract, view = self.contracts[path], record_views()[path]
         if rest == "by/{}/{}":
             method, rest, where = "put", "{}", f"{contract.path}by/crm/1"
         else:
             where = f"{contract.path}{rest.format(self.records[path]['id'])}"
         if rest not in ("", "{}"):
-            return method, f"{where}/", {}, set()
+            return method, f"{where}/", {}, ACTIONS.get(rest.split("/")[-1], set())
         body = {"post": contract.body(n=901), "put": contract.body(n=900), "patch": {}}
         fields = [view.model._meta.get_field(name) for name in view.fields]
         writable = {field.name for field in fields if field.editable}

@@ -59,6 +59,17 @@ PATCH  */{deleted}          404 404 404 404 404 404 404 404 404 404
 DELETE */{deleted}          404 404 404 404 404 404 404 404 404 404
 POST   */{deleted}/restore  404 404 403 404 403 403 200 200 200 404
 POST   */{live}/restore     404 404 403 404 403 403 409 409 409 404
+POST   */batch              200 200 403 200 200 200 200 200 200 403
+POST   */bulk               202 202 202 202 202 202 202 202 202 403
+"""
+
+# A group of contacts, and a tag, that alice owns.
+PARTS = """
+            foreigner stranger reader below bob above alice manager administrator key
+GET    contact-groups/{group}/members  404 404 200 404 200 200 200 200 200 404
+POST   contact-groups/{group}/members  404 404 403 404 403 403 200 200 200 404
+GET    contact-groups/{group}/count    404 404 200 404 200 200 200 200 200 404
+GET    tags/{tag}/uses                 404 404 200 404 200 200 200 200 200 404
 """
 
 # Of types with external ids; alice owns the one that the other program calls 1.
@@ -223,6 +234,7 @@ class PermissionTableTests(TestCase):
         cls.checks = 0
         cls.contracts = {path: contract_for(path, people) for path in contracts()}
         tag = cls.contracts["tags"].make(n=900)
+        group = cls.contracts["contact-groups"].make(n=900)
         cls.targets = {
             "alice": people.alice.pk,
             "bob": people.bob.pk,
@@ -230,7 +242,9 @@ class PermissionTableTests(TestCase):
             "edit": ChangeSet.objects.get(changes__record_id=tag["id"]).pk,
             "import": make_import(people.alice).pk,
             "key": people.administrator.api_keys.get().pk,
+            "group": group["id"],
             "role": people.alice.role_id,
+            "tag": tag["id"],
             "team": people.team.pk,
         }
 
@@ -244,7 +258,8 @@ class PermissionTableTests(TestCase):
         served = {a for a in endpoints() if not a.startswith("auth/{}")}
         table = {address for address, _ in sign_in_lines()}
         table |= {
-            f"{general(address.partition('?')[0])}/" for _, address, _ in lines(SPECIAL)
+            f"{general(address.partition('?')[0])}/"
+            for _, address, _ in (*lines(SPECIAL), *lines(PARTS))
         }
         table |= {f"{address}/" for address in (*OPEN, *BY_LINK)}
         for path, view in record_views().items():
@@ -264,6 +279,7 @@ class PermissionTableTests(TestCase):
         self.check_by_link()
         self.check_sign_in()
         self.check_table(SPECIAL, self.targets)
+        self.check_table(PARTS, self.targets)
         for path, view in record_views().items():
             with self.subTest(path):
                 contract = self.contracts[path]
@@ -273,6 +289,8 @@ class PermissionTableTests(TestCase):
                 targets = {"live": live["id"], "deleted": deleted["id"]}
                 bodies = {
                     "POST *": self.new_of_each(contract),
+                    "POST */batch": self.batch_of_each(contract),
+                    "POST */bulk": {"ids": [live["id"]], "change": {"delete": True}},
                     "PUT */{live}": contract.body(n=901),
                     "PUT */{deleted}": contract.body(n=902),
                     "PATCH */{live}": contract.change,
@@ -293,6 +311,13 @@ class PermissionTableTests(TestCase):
             if status == HTTPStatus.CREATED:
                 bodies[name] = contract.body(n=903, client=self.clients[name])
         return bodies
+
+    def batch_of_each(self, contract) -> Each:
+        """The same as an operation of a batch."""
+        return Each(
+            (name, {"operations": [{"method": "create", "body": body}]})
+            for name, body in self.new_of_each(contract).items()
+        )
 
     def check_table(self, text, targets, path="", bodies=BODIES):
         table = {}

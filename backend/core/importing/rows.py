@@ -14,7 +14,7 @@ from core.fields import ExternalIdsField, LabelledField, TagsField
 from core.importing.mapping import ColumnMap, split_tags
 from core.importing.reading import Row
 from core.models import Changes, JobError, Record
-from core.models.journal import snapshot, validate
+from core.models.values import snapshot, validate
 
 MAX_COLUMN = 200
 MAX_MESSAGE = 500

@@ -8,16 +8,13 @@ changed, counts the version, keeps each field before and after, and makes cached
 of the touched record types out of date.
 """
 
-import datetime
-import decimal
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
 from core import access, cache, search
@@ -26,6 +23,7 @@ from core.ids import new_id
 
 from .append_only import AppendOnly, AppendOnlyQuerySet
 from .record import Journaled, Record, ScopedQuerySet
+from .values import Update, snapshot, to_json, validate
 
 BATCH_SIZE = 1000
 
@@ -41,6 +39,7 @@ class ChangeSet(AppendOnly):
         API = "api", "API"
         ADMIN = "admin"
         IMPORT = "import"
+        BULK = "bulk"
         UNDO = "undo"
         COMMAND = "command"
         SYSTEM = "system"
@@ -219,7 +218,7 @@ class Changes:
         before = snapshot(record)
         for name, value in values.items():
             setattr(record, name, value)
-        self._validate(record, exclude=before.keys() - values.keys())
+        self.validate(record, exclude=before.keys() - values.keys())
         after = snapshot(record)
         changed = [name for name, value in after.items() if value != before[name]]
         if not changed:
@@ -228,6 +227,7 @@ class Changes:
         self._update(record, changed, before, after)
         if any(record._meta.get_field(name).is_relation for name in changed):
             self._require_live(type(record), [record])
+        record.follow_up(self, before)
         return True
 
     def delete(self, *records: Record):
@@ -253,7 +253,7 @@ class Changes:
             record.owner = self.actor
         if self.actor:
             access.require_some(self.actor, record.record_type(), access.Verb.CREATE)
-        self._validate(record)
+        self.validate(record)
         self.require_change(record, set(record.journaled_fields()), None)
         self.bulk_create(type(record), [record])
         return True
@@ -393,6 +393,32 @@ class Changes:
         if issubclass(model, Record):
             deletion.require_live(model, records)
 
+    def update_possible(
+        self, model: type[Journaled], updates: "Sequence[Update]"
+    ) -> "list[tuple[Update, IntegrityError]]":
+        """`bulk_update` of what the database takes.
+
+        Returns:
+            The updates that it did not take, such as those whose unique value another
+            record has, and why.
+        """
+        versions = [record.version for record, _ in updates]
+        try:
+            with transaction.atomic():
+                self.bulk_update(model, updates)
+            return []
+        except IntegrityError as error:
+            for (record, _), version in zip(updates, versions, strict=True):
+                record.version = version
+            if len(updates) == 1:
+                return [(updates[0], error)]
+        # Halves find the few that are to blame among many with few statements.
+        middle = len(updates) // 2
+        return [
+            *self.update_possible(model, updates[:middle]),
+            *self.update_possible(model, updates[middle:]),
+        ]
+
     # What all of them do
 
     def require(self, verb: str, record: Journaled) -> None:
@@ -452,7 +478,8 @@ class Changes:
         }
         return {**defaults, "owner": to_json(self.actor.pk)}
 
-    def _validate(self, record: Journaled, exclude: Iterable[str] = ()) -> None:
+    def validate(self, record: Journaled, exclude: Iterable[str] = ()) -> None:
+        """`validate`, in words that name no field that the actor does not see."""
         try:
             validate(record, exclude)
         except ValidationError as error:
@@ -467,60 +494,6 @@ class Changes:
             change.organization_id = self.change_set.organization_id
             self.touched.add(change.record_type)
         Change.objects.bulk_create(changes, batch_size=BATCH_SIZE)
-
-
-# A changed record and the `snapshot` taken of it before.
-Update = tuple[Journaled, dict]
-
-
-def validate(record: Journaled, exclude: Iterable[str] = ()) -> None:
-    """Run the model's rules, but for unique values and references.
-
-    Those the database holds: it alone has no races, and asks nobody.
-
-    Args:
-        exclude: fields that the writer did not touch, whose old values may stay.
-    """
-    errors = {}
-    references = {f.name for f in record._meta.concrete_fields if f.is_relation}
-    try:
-        record.clean_fields(exclude=references.union(exclude))
-    except ValidationError as error:
-        errors = error.update_error_dict(errors)
-    try:
-        record.clean()
-    except ValidationError as error:
-        errors = error.update_error_dict(errors)
-    if errors:
-        raise ValidationError(errors)
-
-
-def snapshot(record: Journaled) -> dict:
-    """The journalled fields of a record as JSON values, by name."""
-    return {
-        name: to_json(getattr(record, field.attname))
-        for name, field in record.journaled_fields().items()
-    }
-
-
-def to_json(value):
-    """A field's value as the journal keeps it: exact, so that undo can compare it."""
-    if isinstance(value, datetime.datetime):
-        return value.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    if isinstance(value, uuid.UUID | decimal.Decimal):
-        return str(value)
-    return value
-
-
-def from_json(field: models.Field, value):
-    """The value of a field that `to_json` wrote down."""
-    return (
-        field.target_field.to_python(value)
-        if field.is_relation
-        else field.to_python(value)
-    )
 
 
 def _verb_of(before: dict, after: dict) -> str:

@@ -55,6 +55,14 @@ class Journaled(models.Model):
     def after_write(self, changed, changes) -> None:
         """Do what follows from new values in these fields, as part of the changes."""
 
+    def follow_up(self, changes, before: dict) -> None:
+        """Go on with what this change of the record means for other records.
+
+        Args:
+            changes: what changed the record, and writes what follows.
+            before: the `snapshot` of the record before.
+        """
+
     @classmethod
     def record_type(cls) -> str:
         """The name of this type in rights, in the journal and in imports."""
@@ -201,6 +209,11 @@ class Record(Journaled):
     def before_write(self):
         self.search_text = search_text(self)
         return ("search_text",)
+
+    @classmethod
+    def plural(cls) -> str:
+        """What its addresses are called after; or those of what it is a part of."""
+        return str(cls._meta.verbose_name_plural)
 
     def uncreated(self):
         return {"deleted_at": self.deleted_at or timezone.now()}
