@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from contact_management.models import Affiliation, Company, Contact
-from core import deletion, purge
+from core import deletion, jobs, purge
 from core.exceptions import Conflict
 from core.models import Change, ChangeSet
 from core.tasks import purge_deleted
@@ -75,6 +75,24 @@ class DeletionTestCase(TestCase):
 
 
 class DeleteTests(DeletionTestCase):
+    def test_a_bulk_deletion_takes_what_hangs_on_the_records_or_leaves_both(self):
+        bob = client_of(self.cast.bob)
+        fancy = self.make(COMPANIES, name="Fancy")
+        self.make(AFFILIATIONS, bob, contact=self.luigi, company=fancy)
+        ids = [id_of(address) for address in (self.subsidiary, fancy, self.company)]
+        body = {"ids": ids, "change": {"delete": True}}
+        answer = self.alice.post(f"{COMPANIES}bulk/", body)
+        jobs.run(answer.json()["id"])
+        job = self.alice.get(answer["Location"]).json()
+        counts = {name: count for name, count in job["counts"].items() if count}
+        self.assertEqual(
+            counts, {"matched": 3, "changed": 2, "refused": 1, "permission_denied": 1}
+        )
+        live = Company.objects.live().values_list("name", flat=True)
+        self.assertEqual(list(live), ["Fancy"])
+        self.assertEqual(Affiliation.objects.live().count(), 1)
+        self.assertEqual(self.alice.get(self.ada).json()["company"], None)
+
     def test_what_hangs_on_a_record_goes_with_it_in_one_change_set(self):
         self.assertEqual(self.alice.delete(self.company).status_code, 204)
         self.assertEqual(
