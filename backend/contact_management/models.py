@@ -23,6 +23,12 @@ from core.phones import e164
 from core.problems import flatten
 from core.registry import record_types
 
+# The parts of an address in a vCard: a box and a second line come before the street.
+VCARD_ADDRESS = (
+    *("", "address_line_2", "address_line_1"),
+    *("city", "state", "postal_code", "country"),
+)
+
 
 class Reachable(Record):
     """What people and companies have in common: how they are reached and known."""
@@ -95,6 +101,16 @@ class Company(Reachable):
     )
     import_headers = COMPANY_HEADERS
     import_match = (("domain",), ("name",))
+    vcard = {
+        "KIND": "org",
+        "FN": ("name",),
+        "ORG": ("name",),
+        "TEL": ("phone", "phone_label", "other_phones"),
+        "ADR": VCARD_ADDRESS,
+        "URL": "website",
+        "NOTE": "description",
+        "CATEGORIES": "tags",
+    }
 
     class Meta(Record.Meta):
         verbose_name_plural = "companies"
@@ -191,6 +207,20 @@ class Contact(Reachable):
         ("email",),
         ("last_name", "first_name", "company_name", "phone_e164", "phone"),
     )
+    vcard = {
+        "KIND": "individual",
+        "N": ("last_name", "first_name", "", "salutation", ""),
+        "FN": ("first_name last_name", "company_name", "email"),
+        "EMAIL": ("email", "email_label", "other_emails"),
+        "TEL": ("phone", "phone_label", "other_phones"),
+        "TEL;TYPE=cell": "mobile",
+        "ORG": ("company_name", "department"),
+        "TITLE": "job_title",
+        "ADR": VCARD_ADDRESS,
+        "URL": "website",
+        "NOTE": "notes",
+        "CATEGORIES": "tags",
+    }
 
     phone_fields = ("phone", "mobile")
 

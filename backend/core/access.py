@@ -142,16 +142,20 @@ def is_beyond_key(user, record_type: str, verb: str) -> bool:
     return bool(user.api_key) and not user.api_key.covers(record_type, verb)
 
 
+def reach_key(user, record_type: str, verb: str) -> str:
+    """Users with equal keys have the verb on the same records of a type."""
+    scope = scope_of(user, record_type, verb)
+    if scope == Scope.ALL:
+        return "all"
+    if scope == Scope.TEAM and user.team_id:
+        return f"team {user.team_id}"
+    return f"own {user.pk}" if scope in (Scope.OWN, Scope.TEAM) else "none"
+
+
 def visibility_key(user, record_type: str) -> str:
     """Users with equal keys see the same of a type: they may share answers."""
     if is_beyond_key(user, record_type, Verb.VIEW):
         return "beyond the API key"
-    scope = scope_of(user, record_type, Verb.VIEW)
-    if scope == Scope.ALL:
-        whose = "all"
-    elif scope == Scope.TEAM and user.team_id:
-        whose = f"team {user.team_id}"
-    else:
-        whose = f"own {user.pk}" if scope in (Scope.OWN, Scope.TEAM) else "none"
+    whose = reach_key(user, record_type, Verb.VIEW)
     hidden = hidden_fields(user, record_type)
     return f"{whose} without {sorted(hidden)}" if hidden else whose

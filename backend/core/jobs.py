@@ -64,6 +64,9 @@ class LeaseLost(Exception):
 class JobHandler:
     """How one kind of job is done. An instance lives for one slice of time."""
 
+    # False while what the instance holds could not be gone on with by another.
+    can_pause = True
+
     def __init__(self, job: Job):
         """`job`: with its owner, if it has one, their role and organization."""
 
@@ -174,7 +177,7 @@ def run(job_id, seconds: float = SLICE_SECONDS) -> bool:
                 elif handler.step(job):
                     job.status = Job.Status.DONE
                 ended = not job.is_active
-                out_of_time = time.monotonic() > deadline
+                out_of_time = handler.can_pause and time.monotonic() > deadline
                 job.attempts = 0
                 _renew(job, keep=not (ended or out_of_time))
                 job.save(update_fields=PROGRESS)

@@ -25,13 +25,13 @@ def listed(model: type[Model], parameters: dict, user) -> QuerySet:
     Raises:
         ValidationError: with the parameters that are unknown or have wrong values.
     """
-    view = _view(model, parameters, user)
+    view = view_with(model, parameters, user)
     return view.filter_queryset(view.get_queryset())
 
 
 def narrowed(queryset: QuerySet, parameters: dict, user) -> QuerySet:
     """These records as far as the parameters mean them; raises as `listed`."""
-    return _view(queryset.model, parameters, user).filter_queryset(queryset)
+    return view_with(queryset.model, parameters, user).filter_queryset(queryset)
 
 
 def check(model: type[Model], parameters: dict, organization) -> None:
@@ -42,11 +42,16 @@ def check(model: type[Model], parameters: dict, organization) -> None:
     narrowed(model.objects.none(), parameters, nobody)
 
 
-def _view(model, parameters: dict, user):
+def view_with(model, parameters: dict, user, known=KNOWN):
+    """The user's view of a type, asked with these parameters.
+
+    Args:
+        known: the parameters that are no filters.
+    """
     query = QueryDict(mutable=True)
     for name, value in parameters.items():
         query[name] = _text(name, value)
-    return view_for(model, user, query_params=query, query_parameters=KNOWN)
+    return view_for(model, user, query_params=query, query_parameters=known)
 
 
 def _text(name: str, value) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import orjson
+
 # Headers that mean a whole name, for records that have a first and a last name.
 FULL_NAME_HEADERS = frozenset(
     ("name", "full name", "display name", "contact name", "person name")
@@ -75,9 +77,11 @@ def split_tags(text: str) -> list[str]:
     """Split a cell of tags at " ::: ", ";" and ",".
 
     Google's own labels are left out, and so is the "* " it puts before others. Of tags
-    that differ only in case the first is kept.
+    that differ only in case the first is kept. A JSON list of texts is taken as it is.
     """
     tags: dict[str, str] = {}
+    if (listed := _json_texts(text)) is not None:
+        return listed
     for part in _TAG_SEPARATORS.split(text):
         tag = part.strip()
         if tag.casefold() in _SYSTEM_LABELS:
@@ -86,6 +90,23 @@ def split_tags(text: str) -> list[str]:
         if tag:
             tags.setdefault(tag.casefold(), tag)
     return list(tags.values())
+
+
+def tags_text(tags: Sequence[str]) -> str:
+    """What `split_tags` makes these tags of: a JSON list only where nothing else is."""
+    text = "; ".join(tags)
+    return text if split_tags(text) == list(tags) else orjson.dumps(tags).decode()
+
+
+def _json_texts(text: str) -> list[str] | None:
+    if not text.startswith("["):
+        return None
+    try:
+        texts = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    is_list = isinstance(texts, list) and all(isinstance(one, str) for one in texts)
+    return texts if is_list else None
 
 
 def split_full_name(name: str) -> dict[str, str]:

@@ -166,6 +166,8 @@ class Record(Journaled):
     summary_fields = ("id",)
     # Headers of imported files, normalised (core.importing.mapping), to field names.
     import_headers = {}
+    # How a record is a vCard (core.exporting.vcard); it is none if blank.
+    vcard = {}
     # Fields worked out from another one, by name: who may not see that, not these.
     derived_from = {}
     # How an import finds the record that a row means: the first of these groups of
