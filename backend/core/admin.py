@@ -19,6 +19,7 @@ from core import audit, deletion, history, job_errors, undo
 from core.access import Scope, Verb, field_rights, reaches, scope_of
 from core.bulk.admin import BulkChangeMixin
 from core.concealment import LimitedAdmin, RevealedForm, conceal
+from core.exporting.admin import ExportedFileMixin, ExportMixin
 from core.fields import LabelledField, TagsField
 from core.models import (
     Change,
@@ -237,7 +238,7 @@ class DeletedFilter(admin.SimpleListFilter):
         return queryset.deleted() if self.value() == "yes" else queryset.live()
 
 
-class RecordAdmin(BulkChangeMixin, JournaledAdmin):
+class RecordAdmin(BulkChangeMixin, ExportMixin, JournaledAdmin):
     """Deletes softly and restores."""
 
     formfield_overrides = {
@@ -245,7 +246,7 @@ class RecordAdmin(BulkChangeMixin, JournaledAdmin):
         TagsField: {"widget": UnfoldAdminTextInputWidget},
         LabelledField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 3})},
     }
-    actions = ("change_in_bulk", "restore_selected")
+    actions = ("export_selected", "change_in_bulk", "restore_selected")
     ordering = ("-created_at", "-id")
 
     def get_queryset(self, request):
@@ -470,14 +471,16 @@ class JobErrorInline(ReadOnlyInline):
 
 
 @admin.register(Job)
-class JobAdmin(ReadOnlyAdmin):
+class JobAdmin(ExportedFileMixin, ReadOnlyAdmin):
     list_display = ("created_at", "kind", "status", "done", "total", "counts", "owner")
     list_filter = ("kind", "status")
     list_select_related = ("owner",)
     fields = (
         *("kind", "status", "owner", "api_key", "done", "total", "counts"),
-        *("error", "change_set", "created_at", "started_at", "finished_at"),
+        *("exported_file", "error", "change_set"),
+        *("created_at", "started_at", "finished_at"),
     )
+    readonly_fields = ("exported_file",)
     inlines = (JobErrorInline,)
 
 

@@ -87,6 +87,16 @@ def flatten(detail, field: str = "") -> list[dict]:
     return [error for name, value in items for error in flatten(value, name)]
 
 
+def sentences(error: exceptions.APIException) -> list[str]:
+    """What an error says, for a page that shows it to a person."""
+    if not isinstance(error, exceptions.ValidationError):
+        return [str(error.detail)]
+    return [
+        ": ".join(filter(None, (one["field"], one["detail"])))
+        for one in flatten(error.detail)
+    ]
+
+
 def from_django(error: ValidationError) -> exceptions.ValidationError:
     """Django's validation error, of models and form fields, as DRF's."""
 

@@ -7,6 +7,7 @@ administrators of both organizations, one who left, and one who has yet to set u
 import pkgutil
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,7 @@ from django.urls import get_resolver
 from django.urls.resolvers import URLPattern
 from rest_framework.test import APIClient
 
+from core.exporting.wish import Wish
 from core.models import Job
 from core.testing import (
     ALL,
@@ -95,6 +97,17 @@ def make_import(owner) -> Job:
             "columns": {"columns": ["name"], "targets": ["name"]},
         },
         counts=dict.fromkeys(outcomes, 0),
+    )
+
+
+def make_export(owner) -> Job:
+    """An export of tags that waits for its worker."""
+    return Job.objects.create(
+        organization=owner.organization,
+        owner=owner,
+        kind="export",
+        params=asdict(Wish("tag", "csv", {})),
+        counts={"exported": 0},
     )
 
 

@@ -24,6 +24,7 @@ from .people import (
     database,
     endpoints,
     general,
+    make_export,
     make_import,
     record_views,
 )
@@ -93,6 +94,12 @@ GET    audit-log/export           200 403 403 403 403 403 403 403 200 403
 GET    change-sets                200 200 200 200 200 200 200 200 200 200
 GET    change-sets/{edit}         404 404 200 404 200 200 200 200 200 404
 POST   change-sets/{edit}/undo    404 404 409 404 409 409 200 200 200 404
+GET    exports                    200 200 200 200 200 200 200 200 200 200
+POST   exports                    202 202 403 202 202 202 202 202 202 403
+GET    exports/{export}           404 404 404 404 404 404 200 404 200 404
+GET    exports/{export}/download  404 404 404 404 404 404 409 404 409 404
+GET    exports/{export}/errors    404 404 404 404 404 404 200 404 200 404
+POST   exports/{export}/cancel    404 404 404 404 404 404 200 404 200 404
 GET    imports                    200 200 200 200 200 200 200 200 200 200
 POST   imports                    202 202 403 202 202 202 202 202 202 403
 GET    imports/{import}           404 404 404 404 404 404 200 404 200 404
@@ -141,6 +148,7 @@ POST   users/{alice}/hand-over    404 403 403 403 403 403 403 202 202 404
 BODIES = {
     "POST api-keys": {"name": "new", "scopes": ["tags:read"]},
     "PATCH api-keys/{key}": {"name": "new"},
+    "POST exports": {"record_type": "tag", "filters": {"name": "new"}},
     "POST imports": {"record_type": "tag", "file": b"name\nnew\n"},
     "PATCH organization": {"country": "DE"},
     "POST roles": {"name": "new"},
@@ -240,6 +248,7 @@ class PermissionTableTests(TestCase):
             "bob": people.bob.pk,
             "guest": people.guest.pk,
             "edit": ChangeSet.objects.get(changes__record_id=tag["id"]).pk,
+            "export": make_export(people.alice).pk,
             "import": make_import(people.alice).pk,
             "key": people.administrator.api_keys.get().pk,
             "group": group["id"],

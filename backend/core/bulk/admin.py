@@ -16,7 +16,7 @@ from core.bulk import job as bulk_job
 from core.bulk.serializers import change_serializer
 from core.fields import TagsInput
 from core.origin import origin
-from core.problems import flatten
+from core.problems import sentences
 from core.routers import view_of
 from core.serializers import VisibleRelatedField
 
@@ -68,7 +68,7 @@ class BulkChangeMixin:
             try:
                 self._start(request, live, asked_change(form))
             except APIException as refusal:
-                for detail in _details(refusal):
+                for detail in sentences(refusal):
                     messages.error(request, detail)
             else:
                 return HttpResponseRedirect(request.get_full_path())
@@ -99,12 +99,3 @@ class BulkChangeMixin:
         done = "tried" if dry_run else "changed"
         text = f"{len(ids)} records are being {done}: the list of jobs has the result."
         messages.success(request, text)
-
-
-def _details(refusal: APIException) -> list[str]:
-    if not isinstance(refusal, ValidationError):
-        return [str(refusal.detail)]
-    return [
-        ": ".join(filter(None, (error["field"], error["detail"])))
-        for error in flatten(refusal.detail)
-    ]
