@@ -19,6 +19,7 @@ from .people import (
     database,
     endpoints,
     general,
+    make_export,
     make_import,
     our_models,
     record_views,
@@ -52,6 +53,10 @@ WRITABLE = {
     "api-keys/{key}": {"name"},
     "api-keys/{key}/revoke": set(),
     "change-sets/{edit}/undo": {"partial"},
+    "exports": {
+        *("record_type", "format", "filters", "fields", "ordering", "version"),
+    },
+    "exports/{export}/cancel": set(),
     "imports": {"file", "record_type", "mapping", "mode", "dry_run"},
     "imports/{import}/cancel": set(),
     "jobs/{import}/cancel": set(),
@@ -78,6 +83,7 @@ ACTIONS = {
 # What these need besides, for the field in question to be all that is wrong.
 BODIES = {
     "api-keys": {"name": "new", "scopes": ["tags:read"]},
+    "exports": {"record_type": "tag"},
     "imports": {"record_type": "tag"},
     "users": {"email": "new@example.com"},
     "roles": {"name": "new"},
@@ -127,6 +133,7 @@ class MassAssignmentTests(TestCase):
         cls.targets = {
             "alice": people.alice.pk,
             "edit": edit.pk,
+            "export": make_export(people.alice).pk,
             "import": make_import(people.alice).pk,
             "guest": people.guest.pk,
             "key": people.administrator.api_keys.get().pk,

@@ -41,7 +41,9 @@ class ExportMixin:
     """A page that asks for the format, and submits the job that makes the file."""
 
     def has_export_permission(self, request):
-        return scope_of(request.user, self.model.record_type(), Verb.EXPORT) != Scope.NONE
+        return (
+            scope_of(request.user, self.model.record_type(), Verb.EXPORT) != Scope.NONE
+        )
 
     @admin.action(description="Export the selected", permissions=("export",))
     def export_selected(self, request, queryset):

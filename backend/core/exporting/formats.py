@@ -9,6 +9,7 @@ import decimal
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import xlsxwriter
 from django.db import models
@@ -86,16 +87,18 @@ class Workbook:
     """
 
     def __init__(self, path: Path, columns: list[Column]):
+        self.scraps = TemporaryDirectory(dir=path.parent)
         self.book = xlsxwriter.Workbook(
             path,
             {
                 "constant_memory": True,
-                "tmpdir": str(path.parent),
+                "tmpdir": self.scraps.name,
                 "strings_to_formulas": False,
                 "strings_to_urls": False,
                 "strings_to_numbers": False,
             },
         )
+        self.book.use_zip64()
         self.columns = columns
         self.rows = self.shortened = 0
         self.sheet = self.book.add_worksheet()
@@ -114,8 +117,14 @@ class Workbook:
                 self._write(place, value(answer))
             self.rows += 1
 
-    def close(self) -> None:
+    def finish(self) -> None:
+        """Write the file."""
         self.book.close()
+
+    def close(self) -> None:
+        """Remove what only the writing needed; the file is there if it was finished."""
+        self.sheet.row_data_fh.close()
+        self.scraps.cleanup()
 
     def _write(self, place: int, value) -> None:
         if value is None or value == "":

@@ -5,6 +5,7 @@ worker that died wrote behind it. A workbook is begun anew.
 """
 
 import os
+import shutil
 import time
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -74,6 +75,10 @@ class ExportHandler(JobHandler):
         self.path = file_of(job.pk)
         self.workbook: Workbook | None = None
         self.can_pause = self.wish.format != Format.XLSX
+
+    def close(self):
+        if self.workbook:
+            self.workbook.close()
 
     def step(self, job):
         try:
@@ -150,7 +155,7 @@ class ExportHandler(JobHandler):
 
     def _end(self, job: Job) -> None:
         if self.workbook:
-            self.workbook.close()
+            self.workbook.finish()
             job.counts["shortened"] = self.workbook.shortened
         job.total = job.done
         job.state["size"] = self.path.stat().st_size
@@ -233,5 +238,7 @@ def remove_old_files() -> None:
         active = Job.objects.filter(kind=KIND, status__in=Job.ACTIVE)
         running = {str(pk) for pk in active.values_list("pk", flat=True)}
         for path in old:
-            if path.name not in running:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name not in running:
                 path.unlink(missing_ok=True)
