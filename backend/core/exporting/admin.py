@@ -116,10 +116,10 @@ class ExportedFileMixin:
         if not exports.has_file(job):
             return "Not kept any more." if exports.expires_at(job) else "Not yet."
         return format_html(
-            '<a href="{}">{}</a>, until {:%Y-%m-%d %H:%M} UTC',
+            '<a href="{}">{}</a>, until {} UTC',
             reverse("admin:core_job_download", args=[job.pk]),
             exports.file_name(job),
-            exports.expires_at(job),
+            f"{exports.expires_at(job):%Y-%m-%d %H:%M}",
         )
 
     def download_view(self, request, pk):

@@ -50,9 +50,12 @@ class ExportTestCase(TestCase):
     def setUp(self):
         self.alice = client_of(self.cast.alice)
         self.manager = client_of(self.cast.manager)
-        chunk = mock.patch.object(wish, "CHUNK_ROWS", CHUNK)
-        chunk.start()
-        self.addCleanup(chunk.stop)
+        for patch in (
+            mock.patch.object(wish, "CHUNK_ROWS", CHUNK),
+            mock.patch.object(jobs, "PAUSE_SECONDS", 0),
+        ):
+            patch.start()
+            self.addCleanup(patch.stop)
 
     def ask(self, client=None, **body) -> Job:
         body = {"record_type": "contact", **body}
