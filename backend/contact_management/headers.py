@@ -10,13 +10,20 @@ Salesforce (reports and Data Loader), Zoho and SuiteCRM, besides our own field n
 # fax, pager and assistants' numbers.
 _HEADERS_BY_FIELD: dict[str, tuple[str, ...]] = {
     "salutation": ("salutation", "name prefix", "prefix", "honorific"),
-    "first_name": ("first name", "given name", "forename", "person first name"),
-    "last_name": ("last name", "family name", "surname", "person last name"),
+    "first_name": (
+        "first name",
+        "first",
+        "given name",
+        "forename",
+        "person first name",
+    ),
+    "last_name": ("last name", "last", "family name", "surname", "person last name"),
     "email": (
         "email",
         "e mail",
         "email address",
         "e mail address",
+        "mail",
         "primary email",
         "work email",
         "business email",

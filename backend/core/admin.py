@@ -15,11 +15,13 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from core import audit, history, job_errors, undo
 from core.access import Scope, Verb, field_rights, scope_of
+from core.admin_imports import ImportPages
 from core.concealment import LimitedAdmin, RevealedForm, conceal
 from core.fields import TagsField
 from core.models import (
     Change,
     ChangeSet,
+    ImportMapping,
     Job,
     JobError,
     Organization,
@@ -219,7 +221,7 @@ class DeletedFilter(admin.SimpleListFilter):
         return queryset.deleted() if self.value() == "yes" else queryset.live()
 
 
-class RecordAdmin(JournaledAdmin):
+class RecordAdmin(ImportPages, JournaledAdmin):
     """Deletes softly and restores."""
 
     formfield_overrides = {
@@ -280,6 +282,15 @@ class RecordAdmin(JournaledAdmin):
 
     def _stored(self, obj: Record) -> Record:
         return self.model.objects.select_for_update(of=("self",)).get(pk=obj.pk)
+
+
+@admin.register(ImportMapping)
+class ImportMappingAdmin(RecordAdmin):
+    list_display = ("name", "applies_to", "owner", "updated_at")
+    list_filter = ("applies_to",)
+    list_select_related = ("owner",)
+    search_fields = ("name",)
+    fields = ("name", "applies_to", "columns", "mapping", "owner")
 
 
 class ReadOnlyAdmin(ScopedAdmin):

@@ -208,7 +208,7 @@ class HandOverTests(PeopleTestCase):
             jobs.run(response.json()["id"])
         job = self.client.get(f"/api/jobs/{response.json()['id']}/").json()
         self.assertEqual((job["status"], job["done"], job["total"]), ("done", 6, 6))
-        self.assertEqual(job["counts"], {"contact": 5, "tag": 1})
+        self.assertEqual(job["counts"], {"contact": 5, "importmapping": 0, "tag": 1})
         self.assertEqual(
             (self.owned(self.cast.alice), self.owned(self.cast.bob)), (0, 6)
         )
