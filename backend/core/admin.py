@@ -290,7 +290,7 @@ class ImportMappingAdmin(RecordAdmin):
     list_filter = ("applies_to",)
     list_select_related = ("owner",)
     search_fields = ("name",)
-    fields = ("name", "applies_to", "columns", "mapping", "owner")
+    fields = ("name", "description", "applies_to", "columns", "mapping", "owner")
 
 
 class ReadOnlyAdmin(ScopedAdmin):

@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError as ModelError
 from django.db import IntegrityError
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
+from core import access
 from core.importing.drafts import known_headers, tags_field, targets
 from core.importing.mapping import (
     BadMapping,

@@ -39,6 +39,7 @@ class ImportMapping(Record):
     """Where the columns of files with one header line go. A file like it uses it."""
 
     name = models.CharField(max_length=100)
+    description = models.CharField(max_length=200, blank=True)
     applies_to = models.CharField(
         max_length=50, help_text="The record type that such files are imported as."
     )

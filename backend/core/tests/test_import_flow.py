@@ -200,7 +200,7 @@ class ImportMappingContract(RecordContract, TestCase):
         "columns": ["Mail", "Town"],
         "mapping": {"Mail": "email", "Town": None},
     }
-    change = {"name": "Other"}
+    change = {"description": "Of the fair in May"}
 
     def test_what_fits_no_type_or_no_column_is_refused(self):
         for wrong, field in (

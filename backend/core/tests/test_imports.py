@@ -680,8 +680,8 @@ class RightsTests(ImportTestCase):
         job = self.submit(text, client_of(manager), mode="update")
         take = RowImport.take
 
-        def demoted_after(importer, changes, rows):
-            result = take(importer, changes, rows)
+        def demoted_after(importer, changes, rows, position):
+            result = take(importer, changes, rows, position)
             with system_changes(self.cast.organization) as system:
                 system.save(
                     User.objects.get(pk=manager.pk), role=self.cast.stranger.role

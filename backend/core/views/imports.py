@@ -377,5 +377,5 @@ class ImportMappingViewSet(RecordViewSet):
     """Saved mappings. A file with the same header line is imported by it."""
 
     model = ImportMapping
-    fields = ("name", "applies_to", "columns", "mapping")
-    search_fields = ("name",)
+    fields = ("name", "description", "applies_to", "columns", "mapping")
+    search_fields = ("name", "description")
