@@ -88,7 +88,6 @@ class DraftReader:
     def __init__(
         self, user, model: type[Record], column_map: ColumnMap, options: Options
     ) -> None:
-        self.user = user
         self.organization = user.organization
         self.model = model
         self.column_map = column_map
@@ -106,11 +105,25 @@ class DraftReader:
         }
         self.all_names = {f.name for f in model._meta.concrete_fields}
         self.takes_further = model.import_further is not Record.import_further
-        self.owner = self.user
+        self.owner_of_all = None
         if options.owner:
-            self.owner = get_user_model().objects.get(pk=options.owner)
+            self.owner_of_all = get_user_model().objects.get(pk=options.owner)
         self.unknown_owners: Counter = Counter()
+        self.user = user
+        self.owner = self.owner_of_all or user
         self._colleagues = {}
+
+    def of(self, user) -> None:
+        """Go on with the rights of this user, as they are now.
+
+        Raises:
+            PermissionDenied: the owner of all rows may not be chosen by them any more.
+        """
+        self.user = user
+        self.owner = self.owner_of_all or user
+        self._colleagues = {}
+        if not may_own(self.owner, user, self.model):
+            raise access.refusal(user, self.model.record_type(), access.Verb.ASSIGN)
 
     def read(self, row: Row) -> Draft | None:
         """The draft of a row; None for one that says nothing.

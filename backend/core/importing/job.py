@@ -158,6 +158,7 @@ class ImportHandler(JobHandler):
         try:
             # Again for each chunk: rights may be lost while the job waits or runs.
             require_rights(job.owner, self.importer.model, self.importer.mode)
+            self.importer.of(job.owner)
             if job.total is None:
                 job.total = count_rows(self.path, self.layout)
                 return job.total == 0

@@ -135,6 +135,11 @@ class RowImport:
         self._new = snapshot(model(organization=self.organization))
         self._owners = {}
 
+    def of(self, user) -> None:
+        """Go on with the rights of this user, as they are now."""
+        self.user = self.matcher.user = user
+        self.reader.of(user)
+
     def take(self, changes: Changes, rows: Iterable[Row], position: int = 0) -> Result:
         """Import a chunk, the one at this position; rows that do not fit are reported.
 
