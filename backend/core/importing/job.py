@@ -133,7 +133,7 @@ class ImportHandler(JobHandler):
         params = job.params
         self.path = file_of(job.pk)
         self.layout = Layout(**params["layout"])
-        self.options = Options(**params["options"])
+        self.options = Options(**params.get("options", {"mode": params["mode"]}))
         self.memory = None
         folder = folder_of(job.pk)
         # A file that is gone is said to be so by whoever opens it.

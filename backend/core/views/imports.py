@@ -224,9 +224,10 @@ class ImportSerializer(JobSerializer):
     record_type = serializers.CharField(source="params.record_type")
     mode = serializers.CharField(source="params.mode")
     dry_run = serializers.BooleanField(source="params.dry_run")
-    match = serializers.CharField(source="params.options.match")
-    blank = serializers.CharField(source="params.options.blank")
-    encoding = serializers.CharField(source="params.layout.encoding")
+    # Imports of before there was a choice say nothing of it.
+    match = serializers.CharField(source="params.options.match", default="")
+    blank = serializers.CharField(source="params.options.blank", default="ignore")
+    encoding = serializers.CharField(source="params.layout.encoding", default="")
     mapping = serializers.SerializerMethodField()
     created = serializers.IntegerField(source="counts.created")
     updated = serializers.IntegerField(source="counts.updated")
