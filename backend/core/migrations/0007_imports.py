@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('core', '0005_retention'),
+        ('core', '0006_api_keys'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
