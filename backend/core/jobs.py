@@ -75,6 +75,9 @@ class JobHandler:
         """
         raise NotImplementedError
 
+    def close(self) -> None:
+        """The slice of time is over, in whatever way."""
+
     @staticmethod
     def clean_up(job: Job) -> None:
         """The job has ended, in whatever way: remove what only it needed."""
@@ -160,8 +163,8 @@ def run(job_id, seconds: float = SLICE_SECONDS) -> bool:
     if lease is None:
         return False
     deadline = time.monotonic() + seconds
+    handler = None
     try:
-        handler = None
         while True:
             with transaction.atomic():
                 job = _locked(job_id, lease)
@@ -193,6 +196,9 @@ def run(job_id, seconds: float = SLICE_SECONDS) -> bool:
     except Exception:
         logger.exception("Job %s stopped; it will be tried again", job_id)
         _owned(job_id, lease).update(lease=None, lease_until=None)
+    finally:
+        if handler is not None:
+            handler.close()
     return False
 
 

@@ -4,7 +4,7 @@ from core.routers import Router
 from core.views.audit_log import AuditLogViewSet
 from core.views.change_sets import ChangeSetViewSet
 from core.views.health import HealthView
-from core.views.imports import ImportViewSet
+from core.views.imports import ImportMappingViewSet, ImportViewSet
 from core.views.jobs import JobViewSet
 from core.views.organization import OrganizationViewSet
 from core.views.search import SearchViewSet
@@ -13,6 +13,7 @@ router = Router()
 router.register("audit-log", AuditLogViewSet, basename="audit-log")
 router.register("change-sets", ChangeSetViewSet)
 router.register("imports", ImportViewSet, basename="import")
+router.register("import-mappings", ImportMappingViewSet)
 router.register("jobs", JobViewSet)
 
 urlpatterns = [

@@ -52,7 +52,13 @@ WRITABLE = {
     "api-keys/{key}": {"name"},
     "api-keys/{key}/revoke": set(),
     "change-sets/{edit}/undo": {"partial"},
-    "imports": {"file", "record_type", "mapping", "mode", "dry_run"},
+    "imports": {
+        *("file", "upload", "record_type", "mapping", "encoding", "sheet", "match"),
+        *("mode", "blank", "owner", "tags", "save_mapping_as", "dry_run"),
+    },
+    "imports/preview": {
+        *("file", "upload", "record_type", "mapping", "encoding", "sheet", "match"),
+    },
     "imports/{import}/cancel": set(),
     "jobs/{import}/cancel": set(),
     "organization": {
