@@ -4,7 +4,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from rest_framework.exceptions import APIException
 
 from contact_management.headers import COMPANY_HEADERS, CONTACT_HEADERS
-from contact_management.normalisation import country_code, numbered
+from contact_management.normalisation import country_code, label_of, numbered
 from core import access, saved_filters
 from core.fields import (
     MAX_LABEL_LENGTH,
@@ -55,10 +55,19 @@ class Reachable(Record):
 
     # The texts that hold a phone; each has its E.164 beside it.
     phone_fields = ("phone",)
+    # Where further values of a field go.
+    further_fields = {"phone": "other_phones"}
     derived_from = {"phone_e164": "phone"}
 
     class Meta(Record.Meta):
         abstract = True
+
+    def import_further(self, field, value, column):
+        name = self.further_fields.get(field)
+        if name:
+            entry = {"value": value, "label": label_of(column)}
+            setattr(self, name, [*getattr(self, name), entry])
+        return name
 
     def clean(self):
         super().clean()
@@ -202,6 +211,11 @@ class Contact(Reachable):
         *("phone", "phone_e164", "mobile", "mobile_e164", "other_phones", "city"),
     )
     derived_from = {"phone_e164": "phone", "mobile_e164": "mobile"}
+    further_fields = {
+        **dict.fromkeys(("phone", "mobile"), "other_phones"),
+        "email": "other_emails",
+    }
+    import_extras = {"company_domain": "company", "company_external_id.": "company"}
     import_headers = CONTACT_HEADERS
     import_match = (
         ("email",),
@@ -245,6 +259,13 @@ class Contact(Reachable):
                 name="contact_collections",
             ),
         ]
+
+    @classmethod
+    def prepare_import(cls, changes, drafts):
+        """The company of each row that tells one by its domain or external id."""
+        from contact_management.services import set_companies
+
+        set_companies(changes, [draft for draft in drafts if draft.extras])
 
     def __str__(self):
         name = f"{self.first_name} {self.last_name}".strip()
@@ -375,6 +396,7 @@ class GroupMembership(Record):
     objects = GroupMembershipQuerySet.as_manager()
 
     summary_fields = ("id", "group", "contact")
+    is_importable = False
 
     class Meta(Record.Meta):
         # Nobody lists or searches memberships: they are looked up by their constraint.

@@ -96,6 +96,36 @@ def find_or_make_companies(
     return outcomes
 
 
+def set_companies(changes: Changes, drafts: list) -> None:
+    """Give drafts of imported contacts the company that their rows tell.
+
+    A row that tells a company which is not to be had has a fault.
+    """
+    references = {}
+    for place, draft in enumerate(drafts):
+        domain, ids = "", {}
+        for target, text in draft.extras.items():
+            name, _, source = target.partition(".")
+            if source:
+                # HubSpot writes all that a contact is of, the first one first.
+                ids[source] = text.partition(";")[0].strip()
+            elif name == "company_domain":
+                domain = text
+        try:
+            name = draft.record.company_name
+            references[place] = CompanyReference.of(name, domain, ids)
+        except ValidationError as error:
+            draft.fault = error
+    found = find_or_make_companies(changes, references.values())
+    for place, reference in references.items():
+        draft, company = drafts[place], found.get(reference)
+        if isinstance(company, ValidationError):
+            draft.fault = company
+        elif company:
+            draft.record.company = company
+            draft.given["company_id"] = next(iter(draft.extra_columns.values()))
+
+
 def _found(
     changes: Changes, references: list[CompanyReference]
 ) -> dict[CompanyReference, Outcome]:

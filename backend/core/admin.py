@@ -17,6 +17,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from core import audit, deletion, history, job_errors, undo
 from core.access import Scope, Verb, field_rights, reaches, scope_of
+from core.admin_imports import ImportPages
 from core.bulk.admin import BulkChangeMixin
 from core.concealment import LimitedAdmin, RevealedForm, conceal
 from core.exporting.admin import ExportedFileMixin, ExportMixin
@@ -24,6 +25,7 @@ from core.fields import LabelledField, TagsField
 from core.models import (
     Change,
     ChangeSet,
+    ImportMapping,
     Job,
     JobError,
     Organization,
@@ -238,7 +240,7 @@ class DeletedFilter(admin.SimpleListFilter):
         return queryset.deleted() if self.value() == "yes" else queryset.live()
 
 
-class RecordAdmin(BulkChangeMixin, ExportMixin, JournaledAdmin):
+class RecordAdmin(BulkChangeMixin, ExportMixin, ImportPages, JournaledAdmin):
     """Deletes softly and restores."""
 
     formfield_overrides = {
@@ -314,6 +316,15 @@ class RecordAdmin(BulkChangeMixin, ExportMixin, JournaledAdmin):
 
     def _stored(self, obj: Record) -> Record:
         return self.model.objects.select_for_update(of=("self",)).get(pk=obj.pk)
+
+
+@admin.register(ImportMapping)
+class ImportMappingAdmin(RecordAdmin):
+    list_display = ("name", "applies_to", "owner", "updated_at")
+    list_filter = ("applies_to",)
+    list_select_related = ("owner",)
+    search_fields = ("name",)
+    fields = ("name", "description", "applies_to", "columns", "mapping", "owner")
 
 
 class ReadOnlyAdmin(ScopedAdmin):

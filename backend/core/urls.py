@@ -5,7 +5,7 @@ from core.views.audit_log import AuditLogViewSet
 from core.views.change_sets import ChangeSetViewSet
 from core.views.exports import ExportViewSet
 from core.views.health import HealthView
-from core.views.imports import ImportViewSet
+from core.views.imports import ImportMappingViewSet, ImportViewSet
 from core.views.jobs import JobViewSet
 from core.views.organization import OrganizationViewSet
 from core.views.search import SearchViewSet
@@ -15,6 +15,7 @@ router.register("audit-log", AuditLogViewSet, basename="audit-log")
 router.register("change-sets", ChangeSetViewSet)
 router.register("exports", ExportViewSet, basename="export")
 router.register("imports", ImportViewSet, basename="import")
+router.register("import-mappings", ImportMappingViewSet)
 router.register("jobs", JobViewSet)
 
 urlpatterns = [

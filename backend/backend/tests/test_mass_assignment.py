@@ -57,7 +57,13 @@ WRITABLE = {
         *("record_type", "format", "filters", "fields", "ordering", "version"),
     },
     "exports/{export}/cancel": set(),
-    "imports": {"file", "record_type", "mapping", "mode", "dry_run"},
+    "imports": {
+        *("file", "upload", "record_type", "mapping", "encoding", "sheet", "match"),
+        *("mode", "blank", "owner", "tags", "save_mapping_as", "dry_run"),
+    },
+    "imports/preview": {
+        *("file", "upload", "record_type", "mapping", "encoding", "sheet", "match"),
+    },
     "imports/{import}/cancel": set(),
     "jobs/{import}/cancel": set(),
     "organization": {

@@ -104,7 +104,10 @@ GET    imports                    200 200 200 200 200 200 200 200 200 200
 POST   imports                    202 202 403 202 202 202 202 202 202 403
 GET    imports/{import}           404 404 404 404 404 404 200 404 200 404
 GET    imports/{import}/errors    404 404 404 404 404 404 200 404 200 404
+GET    imports/{import}/skipped   404 404 404 404 404 404 200 404 200 404
+GET    imports/{import}/error-file 404 404 404 404 404 404 200 404 200 404
 POST   imports/{import}/cancel    404 404 404 404 404 404 200 404 200 404
+POST   imports/preview            200 200 403 200 200 200 200 200 200 403
 GET    jobs                       200 200 200 200 200 200 200 200 200 200
 GET    jobs/{import}              404 404 404 404 404 404 200 404 200 404
 GET    jobs/{import}/errors       404 404 404 404 404 404 200 404 200 404
@@ -150,6 +153,7 @@ BODIES = {
     "PATCH api-keys/{key}": {"name": "new"},
     "POST exports": {"record_type": "tag", "filters": {"name": "new"}},
     "POST imports": {"record_type": "tag", "file": b"name\nnew\n"},
+    "POST imports/preview": {"record_type": "tag", "file": b"name\nnew\n"},
     "PATCH organization": {"country": "DE"},
     "POST roles": {"name": "new"},
     "PATCH roles/{role}": {"name": "new"},

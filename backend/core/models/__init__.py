@@ -1,5 +1,6 @@
 from .idempotency import IdempotencyKey
-from .job import Heartbeat, Job, JobError
+from .importing import ImportMapping, Upload
+from .job import Heartbeat, Job, JobError, JobSkip
 from .journal import Change, Changes, ChangeSet
 from .organization import Organization
 from .record import (
@@ -19,8 +20,10 @@ __all__ = [
     "Changes",
     "Heartbeat",
     "IdempotencyKey",
+    "ImportMapping",
     "Job",
     "JobError",
+    "JobSkip",
     "Journaled",
     "JournaledQuerySet",
     "Organization",
@@ -29,5 +32,6 @@ __all__ = [
     "ScopedQuerySet",
     "SearchWord",
     "SecurityEvent",
+    "Upload",
     "unique_among_live",
 ]

@@ -22,10 +22,9 @@ from core.exceptions import StaleRecord
 from core.ids import new_id
 
 from .append_only import AppendOnly, AppendOnlyQuerySet
+from .copying import BATCH_SIZE, insert
 from .record import Journaled, Record, ScopedQuerySet
 from .values import Update, snapshot, to_json, validate
-
-BATCH_SIZE = 1000
 
 
 class ChangeSetQuerySet(AppendOnlyQuerySet, ScopedQuerySet):
@@ -301,7 +300,7 @@ class Changes:
             record.organization_id = self.change_set.organization_id
             record.before_write()
         self._require_fields(model, ((record, None) for record in records))
-        model._base_manager.bulk_create(records, batch_size=BATCH_SIZE)
+        insert(model, records)
         self._require_live(model, records)
         self._learn(records, model.journaled_fields())
         self._journal(
@@ -486,14 +485,14 @@ class Changes:
             rights = access.field_rights(self.actor, record.record_type())
             raise rights.told(error) from None
 
-    def _journal(self, changes: Iterable[Change]) -> None:
+    def _journal(self, changes: Sequence[Change]) -> None:
         if self.change_set._state.adding:
             self.change_set.save(force_insert=True)
         for change in changes:
             change.change_set = self.change_set
             change.organization_id = self.change_set.organization_id
             self.touched.add(change.record_type)
-        Change.objects.bulk_create(changes, batch_size=BATCH_SIZE)
+        insert(Change, changes)
 
 
 def _verb_of(before: dict, after: dict) -> str:

@@ -174,6 +174,11 @@ class Record(Journaled):
     # fields that the row fills decides, among live records that leave the groups
     # before it blank.
     import_match = ()
+    # What rows can say beside the fields: names that columns can go to, for
+    # `prepare_import` to make something of, and the field that it fills. To one that
+    # ends in a dot columns go with the name of a system.
+    import_extras: dict[str, str] = {}
+    is_importable = True
 
     class Meta:
         abstract = True
@@ -219,6 +224,26 @@ class Record(Journaled):
 
     def uncreated(self):
         return {"deleted_at": self.deleted_at or timezone.now()}
+
+    def import_further(self, field: str, value: str, column: str) -> str | None:
+        """Take one more value of a field that an imported row has filled already.
+
+        Returns:
+            The field that it went to; None where there is no place for it.
+        """
+
+    @classmethod
+    def prepare_import(cls, changes, drafts) -> None:
+        """Make related records of what a chunk of imported rows says of them.
+
+        Called once for each chunk, before it is decided which records the rows mean.
+        What belongs to a draft's record is set there, and named in its `given`.
+
+        Args:
+            changes: writes what has to be made; a trial takes it back.
+            drafts: core.importing.drafts.Draft, with what `import_extras` named. One
+                that gets a `fault` is refused.
+        """
 
     def clean(self):
         super().clean()
