@@ -8,11 +8,12 @@ from django.db import IntegrityError
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from core import access
-from core.importing.drafts import allowed_targets, known_headers, tags_field
+from core.importing.drafts import allowed_targets, field_of, known_headers, tags_field
 from core.importing.mapping import (
     BadMapping,
     ColumnMap,
     header_key,
+    named_with_system,
     normalise,
     unknown_target,
 )
@@ -127,6 +128,12 @@ def choose(
     elif match:
         source = normalise(match.partition(".")[2])
         headers = {**headers, f"{source} id": match, "record id": match}
+    headers.update(
+        (normalise(column), column)
+        for column in named_with_system(layout.columns, allowed)
+        if hasattr(model, field_of(model, column))
+        and not leads_to_hidden(model, column, rights)
+    )
     column_map = ColumnMap.suggest(layout.columns, headers)
     for column, target in column_map.as_dict().items():
         if target and leads_to_hidden(model, target, rights):

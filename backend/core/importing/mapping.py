@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -288,7 +288,7 @@ class ColumnMap:
             for index, target, column, _, _ in address:
                 value = cells[index].strip() if index < width else ""
                 if value and target not in decided and target not in parts:
-                    parts[target] = (value, column)
+                    parts[target] = (without_guard(value), column)
             if parts:
                 found.update(parts)
                 decided.update(source.target for source in address)
@@ -430,6 +430,15 @@ def _is_allowed(target: object, allowed: Collection[str]) -> bool:
     if named := _WITH_SYSTEM.fullmatch(target):
         return named[1] == "external_ids." or named[1] in allowed
     return target in allowed and not target.endswith(".")
+
+
+def named_with_system(
+    columns: Sequence[str], allowed: Collection[str]
+) -> Iterator[str]:
+    """The columns named as the target that they mean, as in `external_ids.crm`."""
+    for column in columns:
+        if _WITH_SYSTEM.fullmatch(column) and _is_allowed(column, allowed):
+            yield column
 
 
 def _index_of(names: Sequence[str], *wanted: str) -> int | None:
