@@ -787,6 +787,30 @@ class RecordContract:
             {k: v for k, v in record.items() if k not in written},
         )
 
+    # Export
+
+    def test_it_is_exported_within_the_right_to_and_as_the_list_shows_it(self):
+        records = [self.make(n=n) for n in range(2)]
+        theirs = self.make(client_of(self.cast.manager), n=3)
+        for client, expected in (
+            (client_of(self.cast.manager), [theirs, *reversed(records)]),
+            (self.alice, [*reversed(records)]),
+            (client_of(self.cast.carol), []),
+        ):
+            body = {"record_type": self.model.record_type(), "fields": ["id", "owner"]}
+            asked = client.post("/api/exports/", body)
+            self.assertEqual(asked.status_code, 202, asked.content)
+            run(asked.json()["id"])
+            answer = client.get(f"/api/exports/{asked.json()['id']}/download/")
+            lines = b"".join(answer).decode("utf-8-sig").splitlines()
+            self.assertEqual(lines[0], "id,owner")
+            self.assertEqual(
+                [line.partition(",")[0] for line in lines[1:]],
+                [record["id"] for record in expected],
+            )
+        refused = client_of(self.cast.reader).post("/api/exports/", body)
+        self.assertProblem(refused, 403, "permission_denied")
+
     # Cost
 
     def test_a_list_takes_the_same_queries_for_few_and_many(self):
