@@ -90,13 +90,7 @@ class Workbook:
         self.scraps = TemporaryDirectory(dir=path.parent)
         self.book = xlsxwriter.Workbook(
             path,
-            {
-                "constant_memory": True,
-                "tmpdir": self.scraps.name,
-                "strings_to_formulas": False,
-                "strings_to_urls": False,
-                "strings_to_numbers": False,
-            },
+            {"constant_memory": True, "tmpdir": self.scraps.name},
         )
         self.book.use_zip64()
         self.columns = columns
