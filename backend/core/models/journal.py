@@ -24,7 +24,7 @@ from core.ids import new_id
 from .append_only import AppendOnly, AppendOnlyQuerySet
 from .copying import BATCH_SIZE, insert
 from .record import Journaled, Record, ScopedQuerySet
-from .values import Update, snapshot, to_json, validate
+from .values import Update, difference, snapshot, to_json, validate
 
 
 class ChangeSetQuerySet(AppendOnlyQuerySet, ScopedQuerySet):
@@ -217,6 +217,7 @@ class Changes:
         before = snapshot(record)
         for name, value in values.items():
             setattr(record, name, value)
+        self._share_organization(record)
         self.validate(record, exclude=before.keys() - values.keys())
         after = snapshot(record)
         changed = [name for name, value in after.items() if value != before[name]]
@@ -246,6 +247,7 @@ class Changes:
 
     def _create(self, record: Journaled, values: dict) -> bool:
         record.organization_id = self.change_set.organization_id
+        self._share_organization(record)
         for name, value in values.items():
             setattr(record, name, value)
         if self.actor and isinstance(record, Record) and record.owner_id is None:
@@ -284,8 +286,7 @@ class Changes:
                     record_id=record.pk,
                     verb=Change.Verb.UPDATE,
                     version=record.version,
-                    before={name: before[name] for name in changed},
-                    after={name: after[name] for name in changed},
+                    **difference(before, after, changed),
                 )
             ]
         )
@@ -336,8 +337,7 @@ class Changes:
                     record_id=record.pk,
                     verb=_verb_of(before, after),
                     version=record.version,
-                    before={name: before[name] for name in changed},
-                    after={name: after[name] for name in changed},
+                    **difference(before, after, changed),
                 )
             )
         # One INSERT .. ON CONFLICT (id) DO UPDATE: several times faster than the
@@ -424,6 +424,13 @@ class Changes:
         """The last line of the rights: whatever the caller checked, this holds."""
         if self.actor:
             access.require(self.actor, record, verb)
+
+    def _share_organization(self, record: Journaled) -> None:
+        """Let the record ask the organization that all of the change set ask."""
+        if record.organization_id == self.change_set.organization_id and isinstance(
+            record, Record
+        ):
+            record.organization = self.change_set.organization
 
     def require_change(
         self, record: Journaled, changed: set[str], before: dict | None

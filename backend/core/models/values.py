@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from core.custom_fields.definitions import narrowed
+
 from .record import Journaled
 
 # A changed record and the `snapshot` taken of it before.
@@ -42,6 +44,15 @@ def snapshot(record: Journaled) -> dict:
         name: to_json(getattr(record, field.attname))
         for name, field in record.journaled_fields().items()
     }
+
+
+def difference(before: dict, after: dict, changed: Iterable[str]) -> dict:
+    """The two sides of a change as the journal keeps them."""
+    old, new = narrowed(
+        {name: before[name] for name in changed},
+        {name: after[name] for name in changed},
+    )
+    return {"before": old, "after": new}
 
 
 def to_json(value):
