@@ -11,10 +11,13 @@ from dataclasses import asdict, dataclass, field
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 from rest_framework.exceptions import APIException
 
 from core import access, deletion
+from core.custom_fields.definitions import MISSING, gathered, narrowed, spread
 from core.exceptions import Conflict
+from core.field_rights import CUSTOM, PREFIX
 from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import Change, Changes, ChangeSet, Job, JobError, Journaled, Record
 from core.models.values import Update, from_json, snapshot, to_json
@@ -43,7 +46,7 @@ class Leftover:
 
 @dataclass
 class NetChange:
-    """All that a change set did to one record."""
+    """All that a change set did to one record; each custom field is one by itself."""
 
     record_type: str
     record_id: UUID
@@ -55,9 +58,12 @@ class NetChange:
     def add(self, change: Change) -> None:
         self.created = self.created or change.verb == Change.Verb.CREATE
         self.last = change.version
-        for name, value in (change.before or {}).items():
+        if change.before is None:
+            return
+        before, after = narrowed(change.before or {}, change.after or {})
+        for name, value in spread(before, after).items():
             self.before.setdefault(name, value)
-        self.after.update(change.after or {})
+        self.after.update(spread(after, before))
 
 
 @dataclass
@@ -97,6 +103,9 @@ def undo_batch(
         by_type[net.record_type][record_id] = net
     for record_type, nets in by_type.items():
         model = journaled_types()[record_type]
+        nets = _uncreate_untouched(model, nets, change_set, changes, batch)
+        if not nets:
+            continue
         records = model._base_manager.select_for_update(of=("self",))
         if issubclass(model, Record):
             # Whose it is decides who may change it.
@@ -123,6 +132,61 @@ def undo_batch(
     return batch
 
 
+def _uncreate_untouched(
+    model, nets: dict, change_set, changes: Changes, batch: Batch
+) -> dict:
+    """Delete what the set made and nobody has touched since, by sets of rows.
+
+    Of those nothing but the version needs to be looked at: an import is undone by it.
+
+    Returns:
+        The net changes that it left.
+    """
+    created = [pk for pk, net in nets.items() if net.created]
+    if not created or model.uncreated is not Record.uncreated:
+        return nets
+    verbs = (access.Verb.VIEW, access.Verb.DELETE)
+    records, left = [], dict(nets)
+    for record in _untouched(model, created, changes.actor, verbs):
+        net = nets[record.pk]
+        if record.version != net.last:
+            continue
+        del left[record.pk]
+        if all(_may(changes.actor, record, verb, net, batch) for verb in verbs):
+            records.append(record)
+    used = _report_used(records, change_set, batch)
+    going = [record for record in records if not used[record.pk]]
+    if going:
+        changes.bulk_set(model, going, deleted_at=timezone.now())
+    batch.undone += len(going)
+    return left
+
+
+def _untouched(model, ids, actor, verbs):
+    """The live ones of these records, locked, with what tells whose they are."""
+    rows = model.objects.live().filter(pk__in=ids).order_by("pk")
+    rows = rows.select_for_update(of=("self",))
+    names = ["version", "deleted_at", "organization"]
+    record_type = model.record_type()
+    if actor and any(
+        access.scope_of(actor, record_type, verb) != access.Scope.ALL for verb in verbs
+    ):
+        path = rows.owner_path.split("__")
+        names += ["__".join(path[: n + 1]) for n in range(len(path))]
+        rows = rows.select_related(rows.owner_path)
+    return rows.only(*names)
+
+
+def _report_used(records, change_set, batch: Batch):
+    """Report those that live records refer to; how many do, by id."""
+    used = deletion.in_use(change_set, records)
+    for record in records:
+        if count := used[record.pk]:
+            net = NetChange(record.record_type(), record.pk)
+            batch.report(net, "in_use", f"Live records refer to it: {count}.")
+    return used
+
+
 def _without_used(updates: list[Update], change_set, batch: Batch) -> list[Update]:
     """Leave what others came to refer to since the set made it."""
     going = [
@@ -130,11 +194,7 @@ def _without_used(updates: list[Update], change_set, batch: Batch) -> list[Updat
         for record, before in updates
         if before.get("deleted_at", True) is None and record.deleted_at
     ]
-    used = deletion.in_use(change_set, going)
-    for record in going:
-        if count := used[record.pk]:
-            net = NetChange(record.record_type(), record.pk)
-            batch.report(net, "in_use", f"Live records refer to it: {count}.")
+    used = _report_used(going, change_set, batch)
     return [update for update in updates if not used[update[0].pk]]
 
 
@@ -181,9 +241,10 @@ def _other_edits(records: dict, nets: dict, change_set: ChangeSet) -> dict:
     edits: dict = defaultdict(dict)
     rows = Change.objects.filter(record_id__in=edited).exclude(change_set=change_set)
     for change in rows.order_by("version"):
-        for name, value in (change.before or {}).items():
+        after = spread(change.after, change.before)
+        for name, value in spread(change.before, change.after).items():
             first, _ = edits[change.record_id].get(name, (value, None))
-            edits[change.record_id][name] = (first, change.after[name])
+            edits[change.record_id][name] = (first, after[name])
     return edits
 
 
@@ -210,17 +271,26 @@ def _taken_back(
     if not wanted:
         return None
     rights = access.field_rights(changes.actor, net.record_type)
-    for name in rights.locked_fields(before, {**before, **wanted}):
+    refused = rights.refused(before, {**before, **gathered(wanted, before)})
+    for name in sorted(refused):
         batch.report(net, "permission_denied", NOT_ALLOWED, name)
-        del wanted[name]
+        wanted = {
+            n: v
+            for n, v in wanted.items()
+            if n != name and not n.startswith(f"{name}.")
+        }
     if not wanted:
         return None
+    wanted = gathered(wanted, before)
     verb = access.Verb.DELETE if "deleted_at" in wanted else access.Verb.EDIT
     if not _may(changes.actor, record, verb, net, batch):
         return None
     for name, value in wanted.items():
         model_field = record._meta.get_field(name)
         setattr(record, model_field.attname, from_json(model_field, value))
+    if CUSTOM in wanted:
+        # They stood there before: an archived field too gets its value back.
+        record.accept_custom_fields()
     try:
         changes.require_change(record, set(wanted), before)
         record.clean()
@@ -261,8 +331,9 @@ def _unchanged(record, current: dict, net: NetChange, batch: Batch) -> dict:
         batch.report(net, "deleted_since", "The record was deleted since.")
         return {}
     wanted = {}
+    current = spread(current)
     for name, value in net.before.items():
-        now = current.get(name)
+        now = current.get(name, MISSING)
         if now == value or _is_derived(record, name):
             continue
         if now == net.after[name]:
@@ -274,7 +345,9 @@ def _unchanged(record, current: dict, net: NetChange, batch: Batch) -> dict:
 
 def _is_derived(record: Journaled, name: str) -> bool:
     """Whether the model works the field out from others, which `clean` does anew."""
-    return name != "deleted_at" and not record._meta.get_field(name).editable
+    if name == "deleted_at" or name.startswith(PREFIX):
+        return False
+    return not record._meta.get_field(name).editable
 
 
 def _write(model, updates: list[Update], changes: Changes, batch: Batch) -> None:

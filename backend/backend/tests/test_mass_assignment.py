@@ -19,6 +19,7 @@ from .people import (
     database,
     endpoints,
     general,
+    make_custom_field,
     make_export,
     make_import,
     our_models,
@@ -45,6 +46,10 @@ PERSON = {
     *("first_name", "last_name", "phone", "department", "job_title", "bio"),
     *("timezone", "language"),
 }
+CUSTOM_FIELD = {
+    *("applies_to", "key", "label", "kind", "choices", "position"),
+    *("is_required", "is_indexed", "is_archived"),
+}
 GRANTED = {"email", "role", "team", "manager", "is_active", "is_staff"}
 
 # What the endpoints beside the record types let an administrator set.
@@ -57,6 +62,8 @@ WRITABLE = {
         *("record_type", "format", "filters", "fields", "ordering", "version"),
     },
     "exports/{export}/cancel": set(),
+    "custom-fields": CUSTOM_FIELD,
+    "custom-fields/{field}": CUSTOM_FIELD,
     "imports": {
         *("file", "upload", "record_type", "mapping", "encoding", "sheet", "match"),
         *("mode", "blank", "owner", "tags", "save_mapping_as", "dry_run"),
@@ -90,6 +97,9 @@ ACTIONS = {
 BODIES = {
     "api-keys": {"name": "new", "scopes": ["tags:read"]},
     "exports": {"record_type": "tag"},
+    "custom-fields": {
+        **{"applies_to": "contact", "key": "new", "label": "New", "kind": "text"},
+    },
     "imports": {"record_type": "tag"},
     "users": {"email": "new@example.com"},
     "roles": {"name": "new"},
@@ -140,6 +150,7 @@ class MassAssignmentTests(TestCase):
             "alice": people.alice.pk,
             "edit": edit.pk,
             "export": make_export(people.alice).pk,
+            "field": make_custom_field(people.organization).pk,
             "import": make_import(people.alice).pk,
             "guest": people.guest.pk,
             "key": people.administrator.api_keys.get().pk,

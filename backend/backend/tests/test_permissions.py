@@ -24,6 +24,7 @@ from .people import (
     database,
     endpoints,
     general,
+    make_custom_field,
     make_export,
     make_import,
     record_views,
@@ -100,6 +101,14 @@ GET    exports/{export}           404 404 404 404 404 404 200 404 200 404
 GET    exports/{export}/download  404 404 404 404 404 404 409 404 409 404
 GET    exports/{export}/errors    404 404 404 404 404 404 200 404 200 404
 POST   exports/{export}/cancel    404 404 404 404 404 404 200 404 200 404
+GET    custom-fields              200 200 200 200 200 200 200 200 200 200
+POST   custom-fields              201 403 403 403 403 403 403 403 201 403
+GET    custom-fields/{field}      404 200 200 200 200 200 200 200 200 404
+PUT    custom-fields/{field}      404 403 403 403 403 403 403 403 200 404
+PATCH  custom-fields/{field}      404 403 403 403 403 403 403 403 200 404
+DELETE custom-fields/{field}      404 403 403 403 403 403 403 403 204 404
+GET    custom-fields/{field}/access   404 200 200 200 200 200 200 200 200 404
+GET    custom-fields/{field}/history  404 200 200 200 200 200 200 200 200 404
 GET    imports                    200 200 200 200 200 200 200 200 200 200
 POST   imports                    202 202 403 202 202 202 202 202 202 403
 GET    imports/{import}           404 404 404 404 404 404 200 404 200 404
@@ -152,6 +161,10 @@ BODIES = {
     "POST api-keys": {"name": "new", "scopes": ["tags:read"]},
     "PATCH api-keys/{key}": {"name": "new"},
     "POST exports": {"record_type": "tag", "filters": {"name": "new"}},
+    "POST custom-fields": {
+        **{"applies_to": "contact", "key": "new", "label": "New", "kind": "text"},
+    },
+    "PATCH custom-fields/{field}": {"label": "new"},
     "POST imports": {"record_type": "tag", "file": b"name\nnew\n"},
     "POST imports/preview": {"record_type": "tag", "file": b"name\nnew\n"},
     "PATCH organization": {"country": "DE"},
@@ -253,6 +266,7 @@ class PermissionTableTests(TestCase):
             "guest": people.guest.pk,
             "edit": ChangeSet.objects.get(changes__record_id=tag["id"]).pk,
             "export": make_export(people.alice).pk,
+            "field": make_custom_field(people.organization).pk,
             "import": make_import(people.alice).pk,
             "key": people.administrator.api_keys.get().pk,
             "group": group["id"],

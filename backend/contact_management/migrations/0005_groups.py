@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('contact_management', '0004_companies'),
-        ('core', '0007_bulk_source'),
+        ('core', '0008_bulk_source'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

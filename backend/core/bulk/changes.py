@@ -10,6 +10,8 @@ from rest_framework.exceptions import APIException, PermissionDenied
 
 from core import access
 from core.access import Verb
+from core.custom_fields.definitions import merged
+from core.field_rights import CUSTOM
 from core.models import Changes, Record
 from core.models.values import Update, snapshot
 from core.problems import violated_constraint
@@ -182,6 +184,8 @@ class Edit(Alteration):
 
     def alter(self, changes, record, before):
         for name, value in self.values.items():
+            if name == CUSTOM:
+                value = merged(record.custom_fields, value)
             setattr(record, name, value)
         if self.added or self.removed:
             field = record._meta.get_field(self.tags_field)

@@ -14,6 +14,7 @@ from core.importing.mapping import NAME_FIELDS, ColumnMap, split_tags
 from core.importing.options import EXTERNAL_IDS, Blank, Options
 from core.importing.table import Row
 from core.models import Record
+from core.models.values import clean_fields
 
 
 def importable_fields(model: type[Record]) -> dict[str, models.Field]:
@@ -129,7 +130,12 @@ class DraftReader:
             for name, f in self.fields.items()
             if f.choices
         }
-        self.all_names = {f.name for f in model._meta.concrete_fields}
+        # Those that take a text as it is; for all others there is `_take`.
+        self.texts = {
+            name
+            for name, f in self.fields.items()
+            if type(f) in (models.CharField, models.TextField) and not f.choices
+        }
         self.takes_further = model.import_further is not Record.import_further
         self.owner_of_all = None
         if options.owner:
@@ -173,7 +179,11 @@ class DraftReader:
             row, self.model(organization=self.organization, owner=self.owner), {}
         )
         for target, (text, column) in values.items():
-            self._take(draft, target, text, column)
+            if target in self.texts:
+                setattr(draft.record, target, text)
+                draft.given[target] = column
+            else:
+                self._take(draft, target, text, column)
         if not (draft.given or draft.extras):
             return None
         if self.takes_further:
@@ -186,7 +196,7 @@ class DraftReader:
         self._add_what_all_get(draft)
         record = draft.record
         try:
-            record.clean_fields(exclude=self.all_names - draft.given.keys() | {"owner"})
+            clean_fields(record, [name for name in draft.given if name != "owner"])
         except ValidationError as error:
             raise UnfitRow(error, draft.given) from None
         try:

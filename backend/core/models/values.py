@@ -4,9 +4,13 @@ import datetime
 import decimal
 import uuid
 from collections.abc import Iterable
+from functools import lru_cache
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
 from django.db import models
+
+from core.custom_fields.definitions import narrowed
 
 from .record import Journaled
 
@@ -23,9 +27,14 @@ def validate(record: Journaled, exclude: Iterable[str] = ()) -> None:
         exclude: fields that the writer did not touch, whose old values may stay.
     """
     errors = {}
-    references = {f.name for f in record._meta.concrete_fields if f.is_relation}
+    excluded = set(exclude)
+    names = [
+        f.name
+        for f in record._meta.concrete_fields
+        if not f.is_relation and f.name not in excluded
+    ]
     try:
-        record.clean_fields(exclude=references.union(exclude))
+        clean_fields(record, names)
     except ValidationError as error:
         errors = error.update_error_dict(errors)
     try:
@@ -36,12 +45,54 @@ def validate(record: Journaled, exclude: Iterable[str] = ()) -> None:
         raise ValidationError(errors)
 
 
+def clean_fields(record: models.Model, names: Iterable[str]) -> None:
+    """Django's `clean_fields`, which looks at all fields, for a few of them.
+
+    Most are short texts, which need no more than their length looked at.
+    """
+    lengths = _lengths(type(record))
+    errors = {}
+    for name in names:
+        field = record._meta.get_field(name)
+        value = getattr(record, field.attname)
+        if (field.blank and value in field.empty_values) or (
+            type(value) is str and 0 < len(value) <= lengths.get(name, 0)
+        ):
+            continue
+        try:
+            setattr(record, field.attname, field.clean(value, record))
+        except ValidationError as error:
+            errors[name] = error.error_list
+    if errors:
+        raise ValidationError(errors)
+
+
+@lru_cache(maxsize=128)
+def _lengths(model: type[models.Model]) -> dict[str, int]:
+    """Of the fields that are texts with no rule but a greatest length: that length."""
+    return {
+        f.name: f.max_length
+        for f in model._meta.concrete_fields
+        if type(f) is models.CharField
+        and not f.choices
+        and all(isinstance(v, MaxLengthValidator) for v in f.validators)
+    }
+
+
 def snapshot(record: Journaled) -> dict:
     """The journalled fields of a record as JSON values, by name."""
     return {
         name: to_json(getattr(record, field.attname))
         for name, field in record.journaled_fields().items()
     }
+
+
+def difference(before: dict, after: dict, changed: Iterable[str]) -> tuple[dict, dict]:
+    """The two sides of a change as the journal keeps them."""
+    return narrowed(
+        {name: before[name] for name in changed},
+        {name: after[name] for name in changed},
+    )
 
 
 def to_json(value):

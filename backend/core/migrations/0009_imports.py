@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('core', '0007_bulk_source'),
+        ('core', '0008_bulk_source'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

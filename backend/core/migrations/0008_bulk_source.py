@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('core', '0006_api_keys'),
+        ('core', '0007_custom_fields'),
     ]
 
     operations = [
