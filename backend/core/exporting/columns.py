@@ -13,6 +13,7 @@ from django.contrib.auth import get_user_model
 from django.db import models
 from django.db.models.expressions import Func
 
+from core.custom_fields.definitions import columns as custom_columns
 from core.field_rights import CUSTOM
 from core.fields import ExternalIdsField, LabelledField, TagsField
 from core.importing.mapping import tags_text
@@ -69,8 +70,7 @@ def columns_of(view, names: Iterable[str], keys: dict[str, list[str]]) -> list[C
     for name in names:
         field = view.representation.fields[name]
         if is_object(name, field) and len(keys[name]) <= MAX_KEYS:
-            for key in keys[name]:
-                columns.append(Column(f"{name}.{key}", partial(_entry, name, key)))
+            columns += _entries(view, name, keys[name])
         elif is_person(field):
             columns.append(Column(name, partial(_of_relation, name, "email")))
         elif field.is_relation:
@@ -78,6 +78,25 @@ def columns_of(view, names: Iterable[str], keys: dict[str, list[str]]) -> list[C
         else:
             columns.append(Column(name, partial(_plain, name, _text_of(field))))
     return columns
+
+
+def _entries(view, name: str, keys: list[str]) -> Iterable[Column]:
+    """A column for each key; what a defined custom field holds, its kind puts."""
+    defined = {}
+    if name == CUSTOM:
+        user = view.request.user
+        defined = custom_columns(user.organization, view.record_type, user)
+    for key in keys:
+        header = f"{name}.{key}"
+        custom = defined.get(header)
+        if custom is None or custom.field.kind == "number":
+            yield Column(header, partial(_entry, name, key))
+        else:
+            yield Column(header, partial(_defined, custom))
+
+
+def _defined(custom, answer: dict) -> str:
+    return custom.text(answer[CUSTOM] or {})
 
 
 def _relation(view, name: str, field) -> Iterable[Column]:

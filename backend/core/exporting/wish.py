@@ -11,6 +11,7 @@ from core.exceptions import bad_parameter
 from core.exporting import vcard
 from core.exporting.columns import columns_of, is_object, keys_of
 from core.exporting.formats import Csv, Format, VCards
+from core.field_rights import CUSTOM
 from core.filters import ordering_of
 from core.pagination import Cursor, beyond, sorted_by
 from core.registry import record_types
@@ -74,9 +75,10 @@ class Export:
             seen = self.view.filter_queryset(self.view.get_listed())
         except ValidationError as error:
             raise ValidationError({"filters": error.detail}) from None
-        self.queryset = seen.within(user, access.Verb.EXPORT)
+        taken = seen.within(user, access.Verb.EXPORT)
+        ordering = ordering_of(self.view.request, self.view)
+        self.queryset, self.ordering = self.view.ordered(taken, ordering)
         self.names = self._names()
-        self.ordering = ordering_of(self.view.request, self.view)
 
     def _shape(self) -> dict:
         shape = {}
@@ -115,16 +117,23 @@ class Export:
         return {**seen, access.Verb.EXPORT.value: taken}
 
     def keys(self) -> dict[str, list[str]]:
-        """The keys of the objects among the fields; each becomes a column."""
+        """The keys of the objects among the fields; each becomes a column.
+
+        Of custom fields those that are defined, in their order, and then others.
+        """
         if self.wish.format == Format.VCARD:
             return {}
-        hidden = self.view.representation.hidden_keys
         rows = self.rows_of(self.wish.ids)
-        return {
+        hidden = self.view.representation.hidden_keys
+        found = {
             name: keys_of(rows, name, hidden)
             for name in self.names
             if is_object(name, self.view.representation.fields[name])
         }
+        if CUSTOM in found:
+            keys = dict.fromkeys([*self.view.custom_fields, *found[CUSTOM]])
+            found[CUSTOM] = list(keys)
+        return found
 
     def columns(self, keys: dict[str, list[str]]):
         return columns_of(self.view, self.names, keys)
@@ -147,7 +156,7 @@ class Export:
         queryset = self.queryset
         if place:
             cursor = Cursor(place, backwards=False)
-            queryset = queryset.filter(beyond(self.model, self.ordering, cursor))
+            queryset = queryset.filter(beyond(queryset, self.ordering, cursor))
         columns = [name for name, _ in self.ordering]
         page = sorted_by(queryset, self.ordering)[:CHUNK_ROWS]
         rows = self.view.representation.rows(page, self.names, columns)

@@ -16,7 +16,7 @@ from core import jobs, tasks
 from core.access import Scope, Verb
 from core.exporting import formats, wish
 from core.exporting.job import file_of
-from core.models import Job, SecurityEvent
+from core.models import CustomField, Job, SecurityEvent
 from core.testing import (
     ALL,
     MARKER,
@@ -337,6 +337,59 @@ class RightsTests(ExportTestCase):
                 self.assertProblem(client_of(user).get(address), 404, "not_found")
 
 
+class CustomFieldTests(ExportTestCase):
+    def test_each_is_a_column_in_the_words_of_its_kind(self):
+        with system_changes(self.cast.organization) as changes:
+            changes.save(self.bobs, custom_fields={"old": "x", "size": 10})
+        choices = [{"value": "a", "label": "Alpha"}, {"value": "b", "label": "Beta"}]
+        with system_changes(self.cast.organization) as changes:
+            for position, (key, kind, more) in enumerate(
+                (
+                    ("size", "number", {}),
+                    ("plan", "choice", {"choices": choices}),
+                    ("boss", "user", {}),
+                    ("paid", "boolean", {}),
+                )
+            ):
+                values = {"label": key, "applies_to": "contact", "position": position}
+                changes.save(CustomField(), key=key, kind=kind, **values, **more)
+        values = {"plan": "b", "boss": str(self.cast.alice.pk), "paid": True}
+        address = f"/api/contacts/{self.bobs.pk}/"
+        changed = self.manager.patch(address, {"custom_fields": values})
+        self.assertEqual(changed.status_code, 200, changed.content)
+        [row] = self.rows(
+            filters={"custom_fields.size__gte": 5},
+            fields=["custom_fields"],
+            ordering="-custom_fields.size",
+        )
+        self.assertEqual(
+            row,
+            {
+                "custom_fields.size": "10",
+                "custom_fields.plan": "Beta",
+                "custom_fields.boss": self.cast.alice.email,
+                "custom_fields.paid": "true",
+                "custom_fields.old": "x",
+            },
+        )
+
+    def test_the_order_of_one_is_gone_on_with_in_the_next_chunk(self):
+        with system_changes(self.cast.organization) as changes:
+            field = {"label": "Size", "applies_to": "contact"}
+            changes.save(CustomField(), key="size", kind="number", **field)
+        with system_changes(self.cast.organization) as changes:
+            for number, contact in enumerate(self.contacts[:7]):
+                contact = Contact.objects.get(pk=contact.pk)
+                changes.save(contact, custom_fields={"size": number * 3 % 7})
+        for ordering in ("custom_fields.size,id", "-custom_fields.size,-id"):
+            with self.subTest(ordering):
+                listed = self.manager.get("/api/contacts/", {"ordering": ordering})
+                self.assertEqual(
+                    [row["id"] for row in self.rows(ordering=ordering)],
+                    [record["id"] for record in listed.json()["results"]],
+                )
+
+
 class FileTests(ExportTestCase):
     def test_it_is_not_there_before_it_is_finished(self):
         job = self.ask()
@@ -430,7 +483,10 @@ class ChunkTests(ExportTestCase):
         whole = self.content(self.done(ordering="last_name"))
         job = self.ask(ordering="last_name")
         jobs.run(job.pk, seconds=-1)
-        with mock.patch.object(Job, "save", side_effect=OSError):
+        with (
+            mock.patch.object(Job, "save", side_effect=OSError),
+            self.assertLogs("core.jobs"),
+        ):
             jobs.run(job.pk)
         job.refresh_from_db()
         self.assertGreater(file_of(job.pk).stat().st_size, job.state["bytes"])
@@ -459,7 +515,10 @@ class ChunkTests(ExportTestCase):
                 raise OSError
             save(job, *args, **kwargs)
 
-        with mock.patch.object(Job, "save", dies_at_the_second_chunk):
+        with (
+            mock.patch.object(Job, "save", dies_at_the_second_chunk),
+            self.assertLogs("core.jobs"),
+        ):
             self.assertFalse(jobs.run(job.pk, seconds=-1))
             self.assertFalse(jobs.run(job.pk, seconds=-1))
         job.refresh_from_db()
@@ -470,7 +529,8 @@ class ChunkTests(ExportTestCase):
 
     def test_a_workbook_that_never_comes_to_its_end_fails(self):
         job = self.ask(format="xlsx")
-        with mock.patch.object(formats.Workbook, "finish", side_effect=OSError):
+        fails = mock.patch.object(formats.Workbook, "finish", side_effect=OSError)
+        with fails, self.assertLogs("core.jobs"):
             for _ in range(jobs.MAX_ATTEMPTS + 1):
                 jobs.run(job.pk)
         job.refresh_from_db()
