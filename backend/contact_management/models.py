@@ -397,6 +397,7 @@ class GroupMembership(Record):
 
     summary_fields = ("id", "group", "contact")
     is_importable = False
+    is_link = True
 
     class Meta(Record.Meta):
         # Nobody lists or searches memberships: they are looked up by their constraint.

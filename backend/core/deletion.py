@@ -200,6 +200,8 @@ def in_use(change_set, records: Sequence[Record]) -> Counter:
         by_type[type(record)].append(record.pk)
     for model, ids in by_type.items():
         for reference in references_to(model):
+            if reference.model.is_link:
+                continue
             name = reference.name
             rows = reference.model._base_manager.filter(
                 deleted_at=None, **{f"{name}__in": ids}

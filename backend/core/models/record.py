@@ -183,6 +183,9 @@ class Record(Journaled):
     # ends in a dot columns go with the name of a system.
     import_extras: dict[str, str] = {}
     is_importable = True
+    # Whether a record says only that others belong together: it stays when one of them
+    # is deleted, is no reason to keep one that an undo takes, and is purged with it.
+    is_link = False
 
     class Meta:
         abstract = True

@@ -6,7 +6,13 @@ from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from contact_management.models import Affiliation, Company, Contact
+from contact_management.models import (
+    Affiliation,
+    Company,
+    Contact,
+    ContactGroup,
+    GroupMembership,
+)
 from core import deletion, jobs, purge
 from core.exceptions import Conflict
 from core.models import Change, ChangeSet
@@ -408,6 +414,19 @@ class PurgeTests(DeletionTestCase):
         self.assertFalse(Affiliation.objects.exists())
         self.assertEqual(Change.objects.count(), journal)
         self.assertEqual(self.alice.get(f"{self.ada}history/").status_code, 404)
+
+    def test_a_link_stays_with_a_deleted_record_and_is_purged_with_it(self):
+        group = self.make("/api/contact-groups/", name="Friends")
+        made = ChangeSet.objects.filter(changes__record_id=id_of(self.charles)).get()
+        self.alice.post(f"{group}members/", {"add": [id_of(self.charles)]})
+        undone = self.alice.post(f"/api/change-sets/{made.pk}/undo/").json()
+        self.assertEqual((undone["undone"], undone["conflicts"]), (1, []))
+        self.purge_in(days=29)
+        self.assertEqual(GroupMembership.objects.count(), 1)
+        self.purge_in(days=31)
+        self.assertFalse(GroupMembership.objects.exists())
+        self.assertFalse(Contact.objects.filter(pk=id_of(self.charles)).exists())
+        self.assertEqual(ContactGroup.objects.count(), 1)
 
     def test_undo_says_that_it_is_gone(self):
         self.alice.delete(self.charles)
