@@ -76,6 +76,7 @@ class BulkChangeMixin:
             **self.admin_site.each_context(request),
             "title": "Change in bulk",
             "opts": self.opts,
+            "action": "change_in_bulk",
             "form": form,
             "count": live.count(),
             "selected": request.POST.getlist("_selected_action"),

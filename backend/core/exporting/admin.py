@@ -66,6 +66,7 @@ class ExportMixin:
             **self.admin_site.each_context(request),
             "title": "Export",
             "opts": self.opts,
+            "action": "export_selected",
             "form": form,
             "count": queryset.order_by().count(),
             "selected": request.POST.getlist("_selected_action"),
