@@ -9,6 +9,7 @@ from .record import (
     Record,
     RecordQuerySet,
     ScopedQuerySet,
+    SharedQuerySet,
     unique_among_live,
 )
 from .search import SearchWord
@@ -31,5 +32,6 @@ __all__ = [
     "ScopedQuerySet",
     "SearchWord",
     "SecurityEvent",
+    "SharedQuerySet",
     "unique_among_live",
 ]
