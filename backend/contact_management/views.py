@@ -3,9 +3,9 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 
 from contact_management.models import Affiliation, Company, Contact, Tag
-from contact_management.normalisation import e164
 from contact_management.serializers import ContactInput
 from contact_management.services import CompanyReference, find_or_make_companies
+from core.phones import e164
 from core.views import RecordViewSet
 
 
