@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -20,6 +19,7 @@ from contact_management.models import (
     tagged_types,
 )
 from core import access, locks
+from core.batches import batched
 from core.bulk.changes import Alteration, BulkChange, Tally
 from core.exceptions import Conflict
 from core.fields import tags_field_of
@@ -135,11 +135,11 @@ def _found(
     companies = companies.select_related("owner").order_by("pk")
     by_domain = {}
     domains = {r.domain for r in references} - {""}
-    for some in _parts(domains):
+    for some in batched(domains, ALTERNATIVES):
         by_domain.update((c.domain, c) for c in companies.filter(domain__in=some))
     by_id = defaultdict(dict)
     pairs = {pair for r in references for pair in r.external_ids}
-    for some in _parts(pairs):
+    for some in batched(pairs, ALTERNATIVES):
         for company in companies.filter(external_ids__has=some):
             for pair in company.external_ids.items():
                 by_id[pair][company.pk] = company
@@ -170,8 +170,8 @@ def _made(
     if not references:
         return {}
     actor = changes.actor
-    create = access.scope_of(actor, Company.record_type(), access.Verb.CREATE)
-    if actor and create == access.Scope.NONE:
+    record_type, verb = Company.record_type(), access.Verb.CREATE
+    if actor and access.scope_of(actor, record_type, verb) == access.Scope.NONE:
         detail = "There is no such company, and your role may not make one."
         return {r: r.refused(detail, "permission_denied") for r in references}
     by_key: dict = {}
@@ -204,11 +204,6 @@ def _made(
         else company
         for reference, company in made.items()
     }
-
-
-def _parts(items: Iterable) -> Iterable[tuple]:
-    waiting = iter(items)
-    return iter(lambda: tuple(islice(waiting, ALTERNATIVES)), ())
 
 
 # Members of groups

@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from itertools import islice
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -19,6 +18,7 @@ from django.utils import timezone
 from rest_framework.exceptions import PermissionDenied
 
 from core import access
+from core.batches import batched
 from core.exceptions import Conflict, StaleRecord
 from core.models import Change, Changes, Record
 from core.models.values import snapshot, to_json
@@ -101,7 +101,7 @@ def planned(records: Iterable[Record]) -> Deletion:
             other, name = reference.model, reference.name
             referring = {
                 pk
-                for ids in _chunks(found)
+                for ids in batched(found, CHUNK)
                 for pk in other._base_manager.filter(
                     **{f"{name}__in": ids}
                 ).values_list("pk", flat=True)
@@ -127,7 +127,7 @@ def delete(changes: Changes, records: Sequence[Record]) -> Deletion:
     _require_all(changes, deletion.records)
     # First what refers, so that a reader of the journal meets it before its reason.
     for (model, name), referring in deletion.cleared.items():
-        for ids in _chunks(referring):
+        for ids in batched(referring, CHUNK):
             _write(changes, model, _locked(model).filter(pk__in=ids), {name: None})
     moment = timezone.now()
     for model, found in deletion.records.items():
@@ -178,7 +178,7 @@ def require_live(model: type[Record], records: Iterable[Record]) -> None:
     for reference in references_of(model):
         ids = {getattr(record, reference.attname) for record in records} - {None}
         others = reference.related_model._base_manager
-        for some in _chunks(ids):
+        for some in batched(ids, CHUNK):
             rows = others.filter(pk__in=some).order_by("pk")
             rows = rows.select_for_update(no_key=True)
             if any(rows.values_list("deleted_at", flat=True)):
@@ -241,7 +241,7 @@ def _gather(roots: Iterable[Record], found: ByType, next_level) -> None:
             continue
         found[model].update(new)
         for reference in references_to(model, models.CASCADE):
-            for ids in _chunks(new):
+            for ids in batched(new, CHUNK):
                 waiting[reference.model] += next_level(reference, ids)
 
 
@@ -268,7 +268,7 @@ def _taken_by(change_set, reference, ids) -> list[Record]:
 def _deletions_of(records: Sequence[Record]) -> dict:
     """The records by the id of the change set that deleted them last."""
     latest = {}
-    for ids in _chunks({record.pk: record for record in records}):
+    for ids in batched({record.pk: record for record in records}, CHUNK):
         rows = Change.objects.filter(record_id__in=ids, verb=Change.Verb.DELETE)
         rows = rows.order_by("version").values_list("record_id", "change_set")
         latest.update(rows)
@@ -297,7 +297,7 @@ def _add_cleared(change_set, model, found: dict, references: Cleared) -> None:
 def _refer_again(changes: Changes, references: Cleared) -> None:
     """Put cleared references back, but for those that mean something else by now."""
     for (model, name), wanted in references.items():
-        for ids in _chunks(wanted):
+        for ids in batched(wanted, CHUNK):
             updates = []
             for record in _locked(model).filter(pk__in=ids, **{name: None}):
                 before = snapshot(record)
@@ -317,11 +317,6 @@ def _locked(model) -> models.QuerySet:
     return records.select_related(model.objects.all().owner_path).order_by("pk")
 
 
-def _chunks(items: Iterable) -> Iterator[tuple]:
-    waiting = iter(items)
-    return iter(lambda: tuple(islice(waiting, CHUNK)), ())
-
-
 # Rights and rules
 
 
@@ -332,7 +327,7 @@ def _require_current(changes: Changes, records: Sequence[Record]) -> None:
         by_type[type(record)][record.pk] = record.version
     for model, versions in by_type.items():
         stored = {}
-        for ids in _chunks(versions):
+        for ids in batched(versions, CHUNK):
             rows = model._base_manager.select_for_update(of=("self",)).order_by("pk")
             rows = rows.filter(
                 pk__in=ids, organization=changes.change_set.organization_id
@@ -368,7 +363,7 @@ def _missing_parents(changes: Changes, restored: ByType) -> Iterator[Block]:
             } - {None, *restored.get(parent_model, ())}
             deleted = {
                 parent.pk: parent
-                for ids in _chunks(parents)
+                for ids in batched(parents, CHUNK)
                 for parent in parent_model._base_manager.filter(
                     pk__in=ids, deleted_at__isnull=False
                 )
@@ -406,7 +401,7 @@ def _taken_values(changes: Changes, restored: ByType) -> Iterator[Block]:
                 values = tuple(getattr(record, column) for column in columns)
                 if all(value not in ("", None) for value in values):
                     wanted[values] = record
-            for keys in _chunks(wanted):
+            for keys in batched(wanted, CHUNK):
                 holders = _locked(model).filter(
                     organization=changes.change_set.organization_id,
                     deleted_at=None,
@@ -452,7 +447,7 @@ def _refuse(blocks: list[Block]) -> None:
 
 
 def _write(changes: Changes, model, records: Iterable[Record], values: dict) -> None:
-    for chunk in _chunks(records):
+    for chunk in batched(records, CHUNK):
         changes.bulk_set(model, chunk, **values)
 
 

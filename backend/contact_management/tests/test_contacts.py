@@ -5,7 +5,15 @@ from django.test.utils import CaptureQueriesContext
 from contact_management.models import Company, Contact
 from contact_management.services import CompanyReference, find_or_make_companies
 from core.models import Change, ChangeSet
-from core.testing import OWN, Cast, RecordContract, client_of, make_role, make_user
+from core.testing import (
+    OWN,
+    Cast,
+    RecordContract,
+    client_of,
+    make_role,
+    make_user,
+    system_changes,
+)
 
 CONTACTS = "/api/contacts/"
 COMPANIES = "/api/companies/"
@@ -265,6 +273,13 @@ class CompanyOfContactTests(ContactTestCase):
         )
         self.assertRefused(answer, 400, ("company_domain", "permission_denied"))
         self.assertEqual((Contact.objects.count(), Company.objects.count()), (1, 1))
+
+    def test_the_program_itself_makes_companies_too(self):
+        reference = CompanyReference("Looms", "looms.example")
+        with system_changes(self.cast.organization) as changes:
+            company = find_or_make_companies(changes, [reference])[reference]
+        self.assertEqual((company.domain, company.owner), ("looms.example", None))
+        self.assertEqual(Company.objects.get(), company)
 
     def test_many_references_take_the_same_queries_as_few(self):
         counts = []

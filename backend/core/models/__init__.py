@@ -10,6 +10,7 @@ from .record import (
     Record,
     RecordQuerySet,
     ScopedQuerySet,
+    SharedQuerySet,
     unique_among_live,
 )
 from .search import SearchWord
@@ -34,6 +35,7 @@ __all__ = [
     "ScopedQuerySet",
     "SearchWord",
     "SecurityEvent",
+    "SharedQuerySet",
     "Upload",
     "unique_among_live",
 ]

@@ -7,7 +7,7 @@ from core import access
 from core.custom_fields.kinds import KINDS
 from core.field_rights import CUSTOM, keys
 
-from .record import Journaled, JournaledQuerySet
+from .record import Journaled, SharedQuerySet
 
 MAX_FIELDS = 200
 MAX_CHOICES = 500
@@ -15,17 +15,14 @@ MAX_CHOICES = 500
 KEY = re.compile(r"[a-z](_?[a-z0-9])*")
 
 
-class CustomFieldQuerySet(JournaledQuerySet):
+class CustomFieldQuerySet(SharedQuerySet):
     def visible_to(self, user):
         """All of the organization, but for those that the user's role hides."""
         from core.registry import record_types
 
-        record_type = self.model.record_type()
-        if not user.is_authenticated or access.is_beyond_key(
-            user, record_type, access.Verb.VIEW
-        ):
-            return self.none()
-        rows = self.filter(organization=user.organization_id)
+        rows = super().visible_to(user)
+        if not user.is_authenticated:
+            return rows
         for record_type in record_types():
             hidden = access.hidden_fields(user, record_type)
             if CUSTOM in hidden:

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
-from core.access import Verb, owner_filter
+from core.access import Verb, is_beyond_key, owner_filter
 from core.custom_fields.definitions import definitions_of
 from core.field_rights import CUSTOM
 from core.ids import new_id
@@ -122,6 +122,20 @@ class JournaledQuerySet(ScopedQuerySet):
     bulk_create = bulk_update = update = delete = _refuse
     _refuse.alters_data = True
     _refuse.queryset_only = False
+
+
+class SharedQuerySet(JournaledQuerySet):
+    """What everybody in an organization sees of it, such as its people and teams.
+
+    A program sees them if a scope of its API key says so.
+    """
+
+    def visible_to(self, user) -> "SharedQuerySet":
+        if not user.is_authenticated:
+            return self.none()
+        if is_beyond_key(user, self.model.record_type(), Verb.VIEW):
+            return self.none()
+        return self.filter(organization=user.organization_id)
 
 
 class RecordQuerySet(JournaledQuerySet):
