@@ -1,7 +1,8 @@
 from core.routers import Router
-from lead_management.views import LeadViewSet
+from lead_management.views import ActivityViewSet, LeadProcessViewSet, LeadViewSet
 
 router = Router()
 router.register("leads", LeadViewSet)
+router.register("activities", ActivityViewSet)
 
-urlpatterns = router.urls
+urlpatterns = [*LeadProcessViewSet.urls("lead-process"), *router.urls]

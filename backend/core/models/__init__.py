@@ -1,7 +1,7 @@
 from .idempotency import IdempotencyKey
 from .job import Heartbeat, Job, JobError
 from .journal import Change, Changes, ChangeSet
-from .organization import Organization
+from .organization import Organization, OrganizationSettings
 from .record import (
     Journaled,
     JournaledQuerySet,

@@ -315,6 +315,7 @@ class Changes:
                 for record in records
             ]
         )
+        model.after_create(records, self)
 
     def bulk_update(self, model: type[Journaled], updates: "Sequence[Update]") -> None:
         """Write changed records of one model, locked and validated by the caller."""

@@ -52,6 +52,10 @@ class Journaled(models.Model):
         """The values that undo gives a row instead of deleting it; None: it cannot."""
         return None
 
+    @classmethod
+    def after_create(cls, records, changes) -> None:
+        """Do what follows from new rows, as part of the changes."""
+
     def after_write(self, changed, changes) -> None:
         """Do what follows from new values in these fields, as part of the changes."""
 
@@ -160,6 +164,9 @@ class Record(Journaled):
     import_headers = {}
     # Fields worked out from another one, by name: who may not see that, not these.
     derived_from = {}
+    # The field with the moment at which a record of this type stands in the timelines
+    # of the records that it refers to; None: in none.
+    happens_at = None
     # How an import finds the record that a row means: the first of these groups of
     # fields that the row fills decides, among live records that leave the groups
     # before it blank.

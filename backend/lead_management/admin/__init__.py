@@ -1,1 +1,2 @@
-from .leads import LeadAdmin
+from .activities import ActivityAdmin
+from .leads import LeadAdmin, LeadProcessAdmin

@@ -1,1 +1,2 @@
-from .leads import LeadViewSet
+from .activities import ActivityViewSet
+from .leads import LeadProcessViewSet, LeadViewSet
