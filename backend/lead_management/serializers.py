@@ -1,6 +1,8 @@
 from zoneinfo import ZoneInfo
 
 from django.contrib.auth import get_user_model
+from django.db import models
+from django.utils import timezone
 from rest_framework import serializers
 
 from contact_management.models import Contact
@@ -9,7 +11,24 @@ from core.serializers import RecordSerializer, StrictSerializer
 from lead_management.models import Lead, LeadProcess
 
 
-class LeadInput(RecordSerializer):
+class LocalDateTimeField(serializers.DateTimeField):
+    """A moment; without an offset it is of the time zone of whoever sends it."""
+
+    def enforce_timezone(self, value):
+        if timezone.is_naive(value):
+            zone = ZoneInfo(self.context["request"].user.timezone)
+            value = timezone.make_aware(value, zone)
+        return super().enforce_timezone(value)
+
+
+class LocalSerializer(RecordSerializer):
+    serializer_field_mapping = {
+        **RecordSerializer.serializer_field_mapping,
+        models.DateTimeField: LocalDateTimeField,
+    }
+
+
+class LeadInput(LocalSerializer):
     """Takes the status of a new lead, where the process lets leads begin in it."""
 
     def get_fields(self):
@@ -51,24 +70,15 @@ class ParticipantSerializer(StrictSerializer):
 
     def validate(self, values):
         if len(values) != 1:
-            raise serializers.ValidationError(
-                "Give the id of a `contact` or of a `user`.", "invalid"
-            )
+            detail = "Give the id of a `contact` or of a `user`."
+            raise serializers.ValidationError({"contact": detail}, "invalid")
         return {kind: str(pk) for kind, pk in values.items()}
 
 
-class ActivityInput(RecordSerializer):
-    """Takes moments without an offset as of the time zone of whoever sends them."""
+class ActivityInput(LocalSerializer):
+    """Takes as participants whom the sender sees."""
 
     participants = ParticipantSerializer(many=True, required=False, max_length=50)
-
-    def get_fields(self):
-        fields = super().get_fields()
-        zone = ZoneInfo(self.context["request"].user.timezone)
-        for field in fields.values():
-            if isinstance(field, serializers.DateTimeField):
-                field.timezone = zone
-        return fields
 
     def validate_participants(self, participants):
         """Those who are not seen are said not to exist, like those who do not."""
