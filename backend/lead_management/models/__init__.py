@@ -1,4 +1,4 @@
 from .activity import Activity
 from .lead import Lead
 from .process import LeadProcess
-from .stay import LeadStay
+from .lead_stay import LeadStay
