@@ -76,7 +76,7 @@ class Block:
     """Why a record cannot be restored; `by`: the id of what is in its way, if seen."""
 
     record: Record
-    field: str
+    field: str | None
     code: str
     detail: str
     by: UUID | None = None
@@ -394,6 +394,11 @@ def _taken_values(changes: Changes, restored: ByType) -> Iterator[Block]:
             if not names:
                 continue
             columns = [model._meta.get_field(name).attname for name in names]
+            hidden = access.hidden_fields(changes.actor, model.record_type())
+            is_hidden = not hidden.isdisjoint(names)
+            shared = (
+                "a value that is unique" if is_hidden else f"this {' and '.join(names)}"
+            )
             wanted = {}
             for record in records.values():
                 values = tuple(getattr(record, column) for column in columns)
@@ -408,15 +413,11 @@ def _taken_values(changes: Changes, restored: ByType) -> Iterator[Block]:
                 for holder in holders:
                     values = tuple(getattr(holder, column) for column in columns)
                     if values in wanted and holder.pk not in records:
-                        detail = (
-                            f"Another {model._meta.verbose_name} has this "
-                            f"{' and '.join(names)}."
-                        )
                         yield Block(
                             wanted[values],
-                            names[0],
+                            None if is_hidden else names[0],
                             "unique",
-                            detail,
+                            f"Another {model._meta.verbose_name} has {shared}.",
                             _shown_id(changes, holder),
                         )
 
@@ -435,7 +436,7 @@ def _refuse(blocks: list[Block]) -> None:
     first = blocks[0]
     shown = [block.shown() for block in blocks[:SHOWN_BLOCKS]]
     raise Conflict(
-        f"Nothing is restored. {first.record}: {first.detail}",
+        f"Nothing is restored. {first.detail}",
         first.code,
         errors=[
             {key: one[key] for key in ("field", "code", "detail")} for one in shown
