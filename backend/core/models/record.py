@@ -54,12 +54,17 @@ class Journaled(models.Model):
         """The values that undo gives a row instead of deleting it; None: it cannot."""
         return None
 
-    @classmethod
-    def after_create(cls, records, changes) -> None:
-        """Do what follows from new rows, as part of the changes."""
-
     def after_write(self, changed, changes) -> None:
         """Do what follows from new values in these fields, as part of the changes."""
+
+    @classmethod
+    def after_writes(cls, updates, changes) -> None:
+        """Do what follows from new rows and new values, once they are all written.
+
+        Args:
+            updates: pairs of a row and what it was before, which holds at least what
+                changed; None for a new row.
+        """
 
     @classmethod
     def record_type(cls) -> str:

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from contact_management.models import Company, Contact
 from core.models import Record
+from core.models.journal import to_json
 
 from .lead import Lead
 from .process import LeadProcess
@@ -161,12 +162,17 @@ class Activity(Record):
                 raise ValidationError(errors)
 
     @classmethod
-    def after_create(cls, records, changes):
-        touch_leads(changes, records)
+    def after_writes(cls, updates, changes):
+        if changes.change_set.undoes_id is None:
+            touch_leads(changes, [a for a, before in updates if a._tells_news(before)])
 
-    def after_write(self, changed, changes):
-        if TELLING & set(changed) and changes.change_set.undoes_id is None:
-            touch_leads(changes, [self])
+    def _tells_news(self, before: dict | None) -> bool:
+        """Whether this is new, or about another moment or lead than it was."""
+        return before is None or any(
+            name in before
+            and before[name] != to_json(getattr(self, self._meta.get_field(name).attname))
+            for name in TELLING
+        )
 
 
 def touch_leads(changes, activities) -> None:

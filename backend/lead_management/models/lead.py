@@ -1,14 +1,14 @@
 import datetime
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from contact_management.models import Reachable
-from core.currencies import CURRENCIES
 from core.exceptions import Conflict
+from core.fields import CurrencyField, MoneyField
 from core.indexes import CollectionsIndex
 from core.models import Record, unique_among_live
 from lead_management.headers import LEAD_HEADERS
@@ -63,17 +63,9 @@ class Lead(Reachable):
     lead_score = models.PositiveSmallIntegerField(
         default=0, editable=False, help_text="From 0 to 100."
     )
-    estimated_value = models.DecimalField(
-        max_digits=14,
-        decimal_places=2,
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(0)],
-    )
-    currency = models.CharField(
-        max_length=3,
-        blank=True,
-        help_text="ISO 4217 code; the organization's if not given.",
+    estimated_value = MoneyField(null=True, blank=True)
+    currency = CurrencyField(
+        blank=True, help_text="ISO 4217 code; the organization's if not given."
     )
     probability = models.PositiveSmallIntegerField(
         null=True,
@@ -189,17 +181,8 @@ class Lead(Reachable):
         if not self._state.adding:
             self._require_moved()
         self.email = self.email.lower()
-        self.currency = self.currency.upper()
         if self.estimated_value is not None and not self.currency:
             self.currency = self.organization.currency
-        if self.currency and self.currency not in CURRENCIES:
-            raise ValidationError(
-                {
-                    "currency": ValidationError(
-                        "Give an ISO 4217 code, such as USD.", code="invalid"
-                    )
-                }
-            )
         if not (self.last_name or self.company_name or self.email):
             raise ValidationError(
                 "Give at least one of last name, company name and e-mail.",
