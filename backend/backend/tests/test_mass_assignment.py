@@ -62,7 +62,7 @@ WRITABLE = {
     "imports": {"file", "record_type", "mapping", "mode", "dry_run"},
     "imports/{import}/cancel": set(),
     "jobs/{import}/cancel": set(),
-    "lead-process": {"statuses", "untouched_days"},
+    "lead-process": {"statuses"},
     "leads/{lead}/transition": {"status", "reason"},
     "organization": {
         *("name", "country", "currency", "timezone"),

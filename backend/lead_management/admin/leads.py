@@ -114,7 +114,7 @@ class LeadAdmin(TimelineAdmin, RecordAdmin):
 class LeadProcessAdmin(JournaledAdmin):
     """One row, once somebody changed the defaults in the API."""
 
-    list_display = ("__str__", "untouched_days", "updated_at")
+    list_display = ("__str__", "updated_at")
 
     def has_add_permission(self, request):
         return False

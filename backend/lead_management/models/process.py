@@ -1,7 +1,6 @@
 """How leads go through their statuses: one table for each organization."""
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from core.exceptions import Conflict
@@ -45,21 +44,13 @@ def default_statuses() -> dict:
 
 
 class LeadProcess(OrganizationSettings):
-    """The statuses' table, and when leads count as neglected."""
+    """The table of the statuses of an organization's leads."""
 
     statuses = models.JSONField(
         default=default_statuses,
         help_text="By status: `to`, the statuses that follow it; `initial`, whether"
         " leads may begin in it; `required_fields` and `reason_required` to come into"
         " it.",
-    )
-    untouched_days = models.PositiveIntegerField(
-        null=True,
-        blank=True,
-        default=14,
-        validators=[MinValueValidator(1), MaxValueValidator(3650)],
-        help_text="An open lead that nobody contacted for so long is told to its"
-        " owner; empty: none is.",
     )
 
     class Meta:

@@ -332,16 +332,14 @@ class ProcessTests(LifecycleTestCase):
         for client in (self.alice, self.admin):
             answer = client.get(self.PATH).json()
             self.assertEqual(answer["statuses"], default_statuses())
-            self.assertEqual((answer["version"], answer["untouched_days"]), (1, 14))
+            self.assertEqual(answer["version"], 1)
         etag = self.alice.get(self.PATH)["ETag"]
         again = self.alice.get(self.PATH, HTTP_IF_NONE_MATCH=etag)
         self.assertEqual(again.status_code, 304)
         self.assertFalse(LeadProcess.objects.exists())
 
     def test_administrators_change_it_and_it_holds_from_then_on(self):
-        statuses = default_statuses()
-        statuses["new"]["to"] = ["contacted"]
-        changed = self.admin.patch(self.PATH, {"statuses": statuses})
+        changed = self.admin.patch(self.PATH, {"statuses": self.strict()})
         self.assertEqual(changed.status_code, 200, changed.content)
         lead = self.lead()
         self.assertProblem(self.move(lead, "qualified"), 409, "illegal_transition")
@@ -353,19 +351,25 @@ class ProcessTests(LifecycleTestCase):
         self.assertEqual(self.move(lead, "qualified").status_code, 200)
 
     def test_put_gives_back_the_defaults(self):
-        self.admin.patch(self.PATH, {"untouched_days": 3})
-        self.assertEqual(self.admin.put(self.PATH, {}).json()["untouched_days"], 14)
+        self.admin.patch(self.PATH, {"statuses": self.strict()})
+        answer = self.admin.put(self.PATH, {}).json()
+        self.assertEqual(answer["statuses"], default_statuses())
+
+    def strict(self):
+        statuses = default_statuses()
+        statuses["new"]["to"] = ["contacted"]
+        return statuses
 
     def test_others_may_not_and_nothing_is_made(self):
         for user in (self.cast.alice, self.cast.manager, self.cast.reader):
-            answer = client_of(user).patch(self.PATH, {"untouched_days": 3})
+            answer = client_of(user).patch(self.PATH, {"statuses": self.strict()})
             self.assertProblem(answer, 403, "permission_denied")
         self.assertFalse(LeadProcess.objects.exists())
 
     def test_the_process_of_one_organization_is_not_that_of_another(self):
-        self.admin.patch(self.PATH, {"untouched_days": 3})
-        carol = client_of(self.cast.carol)
-        self.assertEqual(carol.get(self.PATH).json()["untouched_days"], 14)
+        self.admin.patch(self.PATH, {"statuses": self.strict()})
+        answer = client_of(self.cast.carol).get(self.PATH).json()
+        self.assertEqual(answer["statuses"], default_statuses())
 
     def test_what_is_no_process_is_refused(self):
         def but(status, **row):
@@ -407,7 +411,4 @@ class ProcessTests(LifecycleTestCase):
                 answer = self.admin.patch(self.PATH, {"statuses": wrong})
                 self.assertEqual(answer.status_code, 400, answer.content)
                 self.assertEqual(answer.json()["errors"][0]["field"], "statuses")
-        for days in (0, -1, 3651, "x"):
-            answer = self.admin.patch(self.PATH, {"untouched_days": days})
-            self.assertEqual(answer.json()["errors"][0]["field"], "untouched_days")
         self.assertFalse(LeadProcess.objects.exists())

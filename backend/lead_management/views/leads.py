@@ -65,4 +65,4 @@ class LeadProcessViewSet(SettingsViewSet):
     """
 
     model = LeadProcess
-    fields = ("statuses", "untouched_days")
+    fields = ("statuses",)
