@@ -101,6 +101,7 @@ LOGS = (
     ),
 )
 
+
 def page(request, rows: list[QuerySet]) -> dict:
     """The page that the request asks for; `rows`: what to show of each of LOGS."""
     return merging.page(request, streams(rows), partial(entries, user=request.user))

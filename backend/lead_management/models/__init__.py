@@ -1,4 +1,4 @@
 from .activity import Activity
 from .lead import Lead
-from .process import LeadProcess
 from .lead_stay import LeadStay
+from .process import LeadProcess

@@ -170,7 +170,8 @@ class Activity(Record):
         """Whether this is new, or about another moment or lead than it was."""
         return before is None or any(
             name in before
-            and before[name] != to_json(getattr(self, self._meta.get_field(name).attname))
+            and before[name]
+            != to_json(getattr(self, self._meta.get_field(name).attname))
             for name in TELLING
         )
 

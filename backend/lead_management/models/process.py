@@ -129,9 +129,7 @@ class LeadProcess(OrganizationSettings):
         if not (
             isinstance(of["initial"], bool) and isinstance(of["reason_required"], bool)
         ):
-            self._refuse(
-                f"'{status}': initial and reason_required are true or false."
-            )
+            self._refuse(f"'{status}': initial and reason_required are true or false.")
         others = set(Status.values) - {status, Status.CONVERTED}
         to, required = of["to"], of["required_fields"]
         if not is_set_of(to, others):

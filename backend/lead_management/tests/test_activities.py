@@ -20,7 +20,11 @@ from .test_lifecycle import DAY, MONDAY, LifecycleTestCase
 
 class ActivityContract(RecordContract, TestCase):
     path = "/api/activities/"
-    valid = {"kind": "call", "subject": "Call {n}", "occurred_at": "2026-03-01T10:00:00Z"}
+    valid = {
+        "kind": "call",
+        "subject": "Call {n}",
+        "occurred_at": "2026-03-01T10:00:00Z",
+    }
     change = {"outcome": "Reached"}
     needs = {"lead": ("/api/leads/", {"last_name": "Lovelace"})}
 
