@@ -26,6 +26,7 @@ __all__ = [
     "Journaled",
     "JournaledQuerySet",
     "Organization",
+    "OrganizationSettings",
     "Record",
     "RecordQuerySet",
     "ScopedQuerySet",

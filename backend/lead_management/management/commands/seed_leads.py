@@ -98,7 +98,9 @@ class Command(BaseCommand):
         for lead in Lead.objects.filter(pk__in=[lead.pk for lead in spoken]):
             status = self.fake.random_element(NEXT)
             if status:
-                move(changes, lead, status, self.fake.random_element(REASONS))
+                ended = status in (Lead.Status.UNQUALIFIED, Lead.Status.LOST)
+                reason = self.fake.random_element(REASONS) if ended else ""
+                move(changes, lead, status, reason)
 
     def contact(self, lead) -> Activity:
         kind = self.fake.random_element(Activity.CONTACTS)
