@@ -23,13 +23,16 @@ class LeadForm(JournaledForm):
             return cleaned
         if lead._state.adding:
             if status not in process.initial():
-                self.add_error("status", f"Leads begin in: {process.initial()}.")
+                self.add_error(
+                    "status", f"Leads begin in: {', '.join(process.initial())}."
+                )
             return cleaned
         typed = copy(lead)
         for name, value in cleaned.items():
             if name != "status" and name in typed.journaled_fields():
                 setattr(typed, name, value)
         reason = cleaned.get("status_reason", "")
+        lead.status_since = lead.arrival(reason)["status_since"]
         try:
             process.require_move(typed, status, reason)
         except Conflict as conflict:
@@ -38,8 +41,6 @@ class LeadForm(JournaledForm):
             for name, errors in error.error_dict.items():
                 field = "status_reason" if name == "reason" else name
                 self.add_error(field if field in self.fields else "status", errors)
-        else:
-            lead.status_since = lead.arrival(reason)["status_since"]
         return cleaned
 
 
@@ -67,12 +68,16 @@ class LeadAdmin(TimelineAdmin, RecordAdmin):
             {
                 "fields": (
                     ("first_name", "last_name"),
-                    ("email", "company_name", "job_title"),
-                    ("phone", "phone_label", "phone_e164"),
-                    ("status", "status_reason", "status_since"),
-                    ("lead_source", "priority", "lead_score"),
-                    ("estimated_value", "currency", "probability"),
-                    ("last_contacted_at", "next_follow_up_at"),
+                    ("email", "company_name"),
+                    ("job_title", "phone_label"),
+                    ("phone", "phone_e164"),
+                    ("status", "status_reason"),
+                    ("status_since", "lead_score"),
+                    ("lead_source", "priority"),
+                    ("estimated_value", "currency"),
+                    ("probability",),
+                    ("last_contacted_at",),
+                    ("next_follow_up_at",),
                     ("owner",),
                     ("tags",),
                     ("notes",),
