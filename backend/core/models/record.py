@@ -32,6 +32,8 @@ class Journaled(models.Model):
 
     # Fields that never reach the journal, such as a password's hash.
     unjournaled = ()
+    # Fields that only the program writes, and that undo takes back nevertheless.
+    undone_fields = ("deleted_at",)
     # The way from a row to its organization, in look-ups.
     organization_path = "organization"
 

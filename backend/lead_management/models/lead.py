@@ -83,6 +83,7 @@ class Lead(Reachable):
         *("phone", "phone_e164", "other_phones", "city"),
     )
     derived_from = {"phone_e164": "phone", "status_since": "status"}
+    undone_fields = (*Reachable.undone_fields, "status_since")
     import_headers = LEAD_HEADERS
     import_match = (
         ("email",),
