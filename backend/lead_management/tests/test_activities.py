@@ -85,9 +85,12 @@ class TouchTests(ActivityTestCase):
         self.assertEqual(self.stored(lead).status, "qualified")
 
     def test_redo_of_what_moved_the_lead_is_exact(self):
+        contact = self.alice.post("/api/contacts/", {"last_name": "Byron"}).json()
+        note = self.log(kind="note", contact=contact["id"])
+        # Younger than the note: a redo writes the note first.
         lead = self.lead()
-        note = self.log(kind="note", lead=lead.pk)
-        self.alice.patch(f"/api/activities/{note['id']}/", {"kind": "call"})
+        call = {"kind": "call", "lead": str(lead.pk)}
+        self.alice.patch(f"/api/activities/{note['id']}/", call)
         address = f"/api/leads/{lead.pk}/"
         moved = self.alice.get(address).json()
         for version in (2, 3):
