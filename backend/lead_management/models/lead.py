@@ -160,7 +160,8 @@ class Lead(Reachable):
     def guard(self, actor, changed):
         if self._state.adding:
             return
-        if self.status == self.Status.CONVERTED and "status" not in changed:
+        is_edit = not changed & {"status", "deleted_at"}
+        if self.status == self.Status.CONVERTED and is_edit:
             raise Conflict("A converted lead is not changed any more.", "converted")
 
     def _require_moved(self):

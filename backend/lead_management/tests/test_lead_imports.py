@@ -25,6 +25,13 @@ class LeadImportTests(ImportTestCase):
         )
         # The stays of what was imported are the leads' own fields.
         self.assertFalse(LeadStay.objects.exists())
+        self.assertUndone(shown)
+
+    def assertUndone(self, shown):
+        undo = f"/api/change-sets/{shown['change_set']}/undo/"
+        answer = self.alice.post(undo)
+        self.assertEqual((answer.status_code, answer.json()["undone"]), (200, 3))
+        self.assertFalse(Lead.objects.live().exists())
 
     def test_an_import_moves_no_lead_that_is_there(self):
         self.run_import("Last Name,Email\nLovelace,ada@example.com\n")
