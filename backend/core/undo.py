@@ -344,8 +344,8 @@ def _unchanged(record, current: dict, net: NetChange, batch: Batch) -> dict:
 
 
 def _is_derived(record: Journaled, name: str) -> bool:
-    """Whether the model works the field out from others, which `clean` does anew."""
-    if name == "deleted_at" or name.startswith(PREFIX):
+    """Whether the program works the field out, which `clean` does anew."""
+    if name in record.undone_fields or name.startswith(PREFIX):
         return False
     return not record._meta.get_field(name).editable
 

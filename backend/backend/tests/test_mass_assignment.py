@@ -73,6 +73,8 @@ WRITABLE = {
     },
     "imports/{import}/cancel": set(),
     "jobs/{import}/cancel": set(),
+    "lead-process": {"statuses"},
+    "leads/{lead}/transition": {"status", "reason"},
     "organization": {
         *("name", "country", "currency", "timezone"),
         *("audit_retention_days", "purge_after_days"),
@@ -95,6 +97,7 @@ ACTIONS = {
 }
 # What these need besides, for the field in question to be all that is wrong.
 BODIES = {
+    "leads/{lead}/transition": {"status": "contacted"},
     "api-keys": {"name": "new", "scopes": ["tags:read"]},
     "exports": {"record_type": "tag"},
     "custom-fields": {
@@ -154,6 +157,7 @@ class MassAssignmentTests(TestCase):
             "import": make_import(people.alice).pk,
             "guest": people.guest.pk,
             "key": people.administrator.api_keys.get().pk,
+            "lead": cls.records["leads"]["id"],
             "role": people.alice.role_id,
             "team": people.team.pk,
         }

@@ -9,6 +9,7 @@ import orjson
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
+from rest_framework.exceptions import APIException
 
 from core import access
 from core.fields import ExternalIdsField, LabelledField, TagsField
@@ -272,6 +273,7 @@ class RowImport:
             setattr(record, name, self._merged(name, kept[name], draft))
         try:
             validate(record, exclude=record.journaled_fields().keys() - draft.given)
+            self._guard(record, before)
             if error := self._refused(changes, before, record):
                 raise error
         except ValidationError as error:
@@ -284,6 +286,17 @@ class RowImport:
             result.skip(draft.row, Skip.UNCHANGED)
         else:
             done.append((draft, entry, Outcome.UPDATED))
+
+    def _guard(self, record: Record, before: dict) -> None:
+        """Raise ValidationError where the record itself refuses this change."""
+        after = snapshot(record)
+        changed = {name for name, value in after.items() if value != before[name]}
+        try:
+            if changed:
+                record.guard(self.user, changed)
+        except APIException as refusal:
+            code = refusal.detail.code
+            raise ValidationError(str(refusal.detail), code=code) from None
 
     def _refused(
         self, changes: Changes, before: dict | None, record: Record

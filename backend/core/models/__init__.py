@@ -3,7 +3,7 @@ from .idempotency import IdempotencyKey
 from .importing import ImportMapping, Upload
 from .job import Heartbeat, Job, JobError, JobSkip
 from .journal import Change, Changes, ChangeSet
-from .organization import Organization
+from .organization import Organization, OrganizationSettings
 from .record import (
     Journaled,
     JournaledQuerySet,
@@ -30,6 +30,7 @@ __all__ = [
     "Journaled",
     "JournaledQuerySet",
     "Organization",
+    "OrganizationSettings",
     "Record",
     "RecordQuerySet",
     "ScopedQuerySet",

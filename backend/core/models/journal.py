@@ -282,6 +282,7 @@ class Changes:
         sides = difference(before, after, changed)
         row = (record.pk, Change.Verb.UPDATE, record.version, *sides)
         self._journal(type(record), [row])
+        type(record).after_writes([(record, before)], self)
 
     # Many records: validated, and within the actor's rights, by the caller
 
@@ -299,6 +300,7 @@ class Changes:
         verb = Change.Verb.CREATE
         rows = [(record.pk, verb, record.version, None, None) for record in records]
         self._journal(model, rows)
+        model.after_writes([(record, None) for record in records], self)
 
     def bulk_update(self, model: type[Journaled], updates: "Sequence[Update]") -> None:
         """Write changed records of one model, locked and validated by the caller."""
@@ -328,6 +330,7 @@ class Changes:
         )
         self._learn([record for record, _ in updates], written)
         self._journal(model, rows)
+        model.after_writes(updates, self)
 
     def bulk_set(
         self, model: type[Journaled], records: Sequence[Journaled], **values
@@ -353,6 +356,8 @@ class Changes:
             version=models.F("version") + 1, updated_at=now, **values
         )
         self._journal(model, rows)
+        befores = (before for _, _, _, before, _ in rows)
+        model.after_writes(list(zip(records, befores, strict=True)), self)
 
     @staticmethod
     def _require_live(model: type[Journaled], records: Sequence[Journaled]) -> None:

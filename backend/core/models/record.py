@@ -32,6 +32,8 @@ class Journaled(models.Model):
 
     # Fields that never reach the journal, such as a password's hash.
     unjournaled = ()
+    # Fields that only the program writes, and that undo takes back nevertheless.
+    undone_fields = ("deleted_at",)
     # The way from a row to its organization, in look-ups.
     organization_path = "organization"
 
@@ -63,6 +65,15 @@ class Journaled(models.Model):
         Args:
             changes: what changed the record, and writes what follows.
             before: the `snapshot` of the record before.
+        """
+
+    @classmethod
+    def after_writes(cls, updates, changes) -> None:
+        """Do what follows from new rows and new values, once they are all written.
+
+        Args:
+            updates: pairs of a row and what it was before, which holds at least what
+                changed; None for a new row.
         """
 
     @classmethod
@@ -188,6 +199,9 @@ class Record(Journaled):
     vcard = {}
     # Fields worked out from another one, by name: who may not see that, not these.
     derived_from = {}
+    # The field with the moment at which a record of this type stands in the timelines
+    # of the records that it refers to; None: in none.
+    happens_at = None
     # How an import finds the record that a row means: the first of these groups of
     # fields that the row fills decides, among live records that leave the groups
     # before it blank.
