@@ -94,6 +94,7 @@ INSTALLED_APPS = [
     "knox",
     "core",
     "contact_management",
+    "lead_management",
 ]
 
 MIDDLEWARE = [
@@ -370,6 +371,7 @@ SPECTACULAR_SETTINGS = {
         "ContactStatus": "contact_management.models.Contact.Status",
         "HealthStatus": ["ok", "unavailable"],
         "JobStatus": "core.models.Job.Status",
+        "LeadStatus": "lead_management.models.Lead.Status",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -1,0 +1,1 @@
+from .leads import LeadViewSet
