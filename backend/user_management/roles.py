@@ -22,7 +22,7 @@ def rights(
 # What rights can name besides record types.
 SYSTEM_TYPES = (
     *("apikey", "auditlog", "changeset", "job", "organization"),
-    *("role", "team", "user"),
+    *("pipeline", "role", "team", "user"),
 )
 
 NONE, OWN, TEAM, ALL = Scope
@@ -33,6 +33,7 @@ EVERYBODY = {
     "user": rights(view=ALL, edit=OWN),
     "role": rights(view=ALL),
     "team": rights(view=ALL),
+    "pipeline": rights(view=ALL),
     "changeset": rights(view=OWN),
     "job": rights(view=OWN, edit=OWN),
     "apikey": rights(view=OWN, create=OWN, edit=OWN),
@@ -45,6 +46,7 @@ BUILT_IN = {
         "role": rights(view=ALL, create=ALL, edit=ALL),
         "team": rights(view=ALL, create=ALL, edit=ALL),
         "organization": rights(view=ALL, edit=ALL),
+        "pipeline": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
         "auditlog": rights(view=ALL, export=ALL),
         "job": rights(view=ALL, edit=ALL),
@@ -53,6 +55,7 @@ BUILT_IN = {
     "manager": {
         **EVERYBODY,
         ANY_RECORD: EVERYTHING,
+        "pipeline": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
     },
     "sales_rep": {

@@ -59,6 +59,8 @@ WRITABLE = {
         *("name", "country", "currency", "timezone"),
         *("audit_retention_days", "purge_after_days"),
     },
+    "pipelines": {"name", "position", "is_active", "stages"},
+    "pipelines/{pipeline}": {"name", "position", "is_active", "stages"},
     "roles": {"name", "rights", "field_rights", "requires_two_factor"},
     "roles/{role}": {"name", "rights", "field_rights", "requires_two_factor"},
     "teams": {"name", "parent"},
@@ -74,6 +76,7 @@ BODIES = {
     "api-keys": {"name": "new", "scopes": ["tags:read"]},
     "imports": {"record_type": "tag"},
     "users": {"email": "new@example.com"},
+    "pipelines": {"name": "new"},
     "roles": {"name": "new"},
     "teams": {"name": "new"},
 }
@@ -124,6 +127,7 @@ class MassAssignmentTests(TestCase):
             "import": make_import(people.alice).pk,
             "guest": people.guest.pk,
             "key": people.administrator.api_keys.get().pk,
+            "pipeline": Pipeline.objects.default_of(people.organization).pk,
             "role": people.alice.role_id,
             "team": people.team.pk,
         }

@@ -16,6 +16,7 @@ from rest_framework.test import APIClient
 
 from core.models import ChangeSet
 from core.testing import client_of
+from lead_management.models import Pipeline
 
 from .people import (
     People,
@@ -82,6 +83,8 @@ GET    audit-log/export           200 403 403 403 403 403 403 403 200 403
 GET    change-sets                200 200 200 200 200 200 200 200 200 200
 GET    change-sets/{edit}         404 404 200 404 200 200 200 200 200 404
 POST   change-sets/{edit}/undo    404 404 409 404 409 409 200 200 200 404
+GET    deals/board                200 200 200 200 200 200 200 200 200 403
+GET    deals/{deal}/stays         404 404 200 404 200 200 200 200 200 404
 GET    imports                    200 200 200 200 200 200 200 200 200 200
 POST   imports                    202 202 403 202 202 202 202 202 202 403
 GET    imports/{import}           404 404 404 404 404 404 200 404 200 404
@@ -94,6 +97,13 @@ POST   jobs/{import}/cancel       404 404 404 404 404 404 200 404 200 404
 GET    organization               200 200 200 200 200 200 200 200 200 200
 PATCH  organization               200 403 403 403 403 403 403 403 200 403
 GET    organization/history       200 200 200 200 200 200 200 200 200 200
+GET    pipelines                  200 200 200 200 200 200 200 200 200 200
+POST   pipelines                  201 403 403 403 403 403 403 403 201 403
+GET    pipelines/{pipeline}       404 200 200 200 200 200 200 200 200 404
+PUT    pipelines/{pipeline}       404 403 403 403 403 403 403 403 200 404
+PATCH  pipelines/{pipeline}       404 403 403 403 403 403 403 403 200 404
+GET    pipelines/{pipeline}/access 404 200 200 200 200 200 200 200 200 404
+GET    pipelines/{pipeline}/history 404 200 200 200 200 200 200 200 200 404
 GET    roles                      200 200 200 200 200 200 200 200 200 200
 POST   roles                      201 403 403 403 403 403 403 403 201 403
 GET    roles/{role}               404 200 200 200 200 200 200 200 200 404
@@ -132,6 +142,8 @@ BODIES = {
     "PATCH api-keys/{key}": {"name": "new"},
     "POST imports": {"record_type": "tag", "file": b"name\nnew\n"},
     "PATCH organization": {"country": "DE"},
+    "POST pipelines": {"name": "new"},
+    "PATCH pipelines/{pipeline}": {"name": "new"},
     "POST roles": {"name": "new"},
     "PATCH roles/{role}": {"name": "new"},
     "POST teams": {"name": "new"},
@@ -230,6 +242,8 @@ class PermissionTableTests(TestCase):
             "edit": ChangeSet.objects.get(changes__record_id=tag["id"]).pk,
             "import": make_import(people.alice).pk,
             "key": people.administrator.api_keys.get().pk,
+            "deal": cls.contracts["deals"].make(n=900)["id"],
+            "pipeline": Pipeline.objects.default_of(people.organization).pk,
             "role": people.alice.role_id,
             "team": people.team.pk,
         }

@@ -8,6 +8,7 @@ from .record import (
     Record,
     RecordQuerySet,
     ScopedQuerySet,
+    SharedQuerySet,
     unique_among_live,
 )
 from .search import SearchWord
@@ -29,5 +30,6 @@ __all__ = [
     "ScopedQuerySet",
     "SearchWord",
     "SecurityEvent",
+    "SharedQuerySet",
     "unique_among_live",
 ]

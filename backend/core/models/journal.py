@@ -290,6 +290,7 @@ class Changes:
                 )
             ]
         )
+        type(record).after_writes([(record, before)], self)
 
     # Many records: validated, and within the actor's rights, by the caller
 
@@ -315,6 +316,7 @@ class Changes:
                 for record in records
             ]
         )
+        model.after_writes([(record, None) for record in records], self)
 
     def bulk_update(self, model: type[Journaled], updates: "Sequence[Update]") -> None:
         """Write changed records of one model, locked and validated by the caller."""
@@ -352,6 +354,7 @@ class Changes:
         )
         self._learn([record for record, _ in updates], written)
         self._journal(rows)
+        model.after_writes(updates, self)
 
     def bulk_set(
         self, model: type[Journaled], records: Sequence[Journaled], **values
@@ -385,6 +388,8 @@ class Changes:
             version=models.F("version") + 1, updated_at=now, **values
         )
         self._journal(rows)
+        before = (change.before for change in rows)
+        model.after_writes(list(zip(records, before, strict=True)), self)
 
     @staticmethod
     def _require_live(model: type[Journaled], records: Sequence[Journaled]) -> None:

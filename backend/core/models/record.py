@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
-from core.access import Verb, owner_filter
+from core.access import Verb, is_beyond_key, owner_filter
 from core.ids import new_id
 from core.indexes import SearchIndex
 from core.jsonvalues import check
@@ -54,6 +54,20 @@ class Journaled(models.Model):
 
     def after_write(self, changed, changes) -> None:
         """Do what follows from new values in these fields, as part of the changes."""
+
+    @classmethod
+    def after_writes(cls, updates, changes) -> None:
+        """Do what follows from new rows and new values, once they are all written.
+
+        Args:
+            updates: pairs of a row and what it was before, which holds at least what
+                changed; None for a new row.
+        """
+
+    @classmethod
+    def initial(cls) -> list["Journaled"]:
+        """What every new organization starts with, to be saved."""
+        return []
 
     @classmethod
     def record_type(cls) -> str:
@@ -112,6 +126,20 @@ class JournaledQuerySet(ScopedQuerySet):
     bulk_create = bulk_update = update = delete = _refuse
     _refuse.alters_data = True
     _refuse.queryset_only = False
+
+
+class SharedQuerySet(JournaledQuerySet):
+    """What everybody in an organization sees of it, such as its teams and pipelines.
+
+    A program sees them if a scope of its API key says so.
+    """
+
+    def visible_to(self, user) -> "SharedQuerySet":
+        if not user.is_authenticated:
+            return self.none()
+        if is_beyond_key(user, self.model.record_type(), Verb.VIEW):
+            return self.none()
+        return self.filter(organization=user.organization_id)
 
 
 class RecordQuerySet(JournaledQuerySet):

@@ -1,7 +1,7 @@
 from .api_key import ApiKey, in_90_days, revoke_keys
 from .attempts import Attempts
 from .letter import Letter
-from .role import LastAdministrator, OrganizationQuerySet, Role, administrators
+from .role import LastAdministrator, Role, administrators
 from .team import Team
 from .user import User, UserManager
 
@@ -10,7 +10,6 @@ __all__ = [
     "Attempts",
     "LastAdministrator",
     "Letter",
-    "OrganizationQuerySet",
     "Role",
     "Team",
     "User",

@@ -3,10 +3,10 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from rest_framework.exceptions import PermissionDenied
 
-from core.access import Scope, Verb, is_beyond_key
+from core.access import Scope, Verb
 from core.exceptions import Conflict
 from core.field_rights import NO_LIMITS, FieldRights, field_rights, is_limitable
-from core.models import Journaled, JournaledQuerySet
+from core.models import Journaled, SharedQuerySet
 from core.registry import record_types
 from user_management.roles import ANY_RECORD, SYSTEM_TYPES
 
@@ -16,20 +16,6 @@ MAX_FIELDS = 200
 class LastAdministrator(Conflict):
     default_detail = "The organization needs an active administrator."
     default_code = "last_administrator"
-
-
-class OrganizationQuerySet(JournaledQuerySet):
-    """What everybody in an organization sees of it: people, teams and roles.
-
-    A program sees them if a scope of its API key says so.
-    """
-
-    def visible_to(self, user):
-        if not user.is_authenticated:
-            return self.none()
-        if is_beyond_key(user, self.model.record_type(), Verb.VIEW):
-            return self.none()
-        return self.filter(organization=user.organization_id)
 
 
 class Role(Journaled):
@@ -53,7 +39,7 @@ class Role(Journaled):
     )
     built_in = models.BooleanField(default=False, editable=False)
 
-    objects = OrganizationQuerySet.as_manager()
+    objects = SharedQuerySet.as_manager()
     summary_fields = ("id", "name")
 
     class Meta:

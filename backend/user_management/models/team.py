@@ -3,9 +3,7 @@ from collections import defaultdict
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from core.models import Journaled
-
-from .role import OrganizationQuerySet
+from core.models import Journaled, SharedQuerySet
 
 
 class Team(Journaled):
@@ -21,7 +19,7 @@ class Team(Journaled):
         help_text="The team above. The scope 'team' covers the teams below one's own.",
     )
 
-    objects = OrganizationQuerySet.as_manager()
+    objects = SharedQuerySet.as_manager()
     summary_fields = ("id", "name")
 
     class Meta:

@@ -13,18 +13,18 @@ from rest_framework.exceptions import PermissionDenied
 from core.access import Scope, Verb, is_beyond_key, reaches, scope_of
 from core.exceptions import Conflict
 from core.field_rights import FieldRights
-from core.models import Journaled
+from core.models import Journaled, SharedQuerySet
 from core.models.journal import snapshot
 from core.phones import e164
 from user_management import preferences
 
 from .api_key import revoke_keys
 from .letter import Letter
-from .role import LastAdministrator, OrganizationQuerySet, Role, administrators
+from .role import LastAdministrator, Role, administrators
 from .team import Team
 
 
-class UserManager(BaseUserManager.from_queryset(OrganizationQuerySet)):
+class UserManager(BaseUserManager.from_queryset(SharedQuerySet)):
     def get_by_natural_key(self, email):
         return self.get(email=email.lower())
 
