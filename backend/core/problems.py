@@ -81,7 +81,8 @@ def flatten(detail, field: str = "") -> list[dict]:
     elif isinstance(detail, list):
         items = [(field, one) for one in detail]
     else:
-        name = "" if field.split(".")[-1] in NON_FIELD else field
+        above, _, last = field.rpartition(".")
+        name = above if last in NON_FIELD else field
         return [{"field": name or None, "code": detail.code, "detail": str(detail)}]
     return [error for name, value in items for error in flatten(value, name)]
 

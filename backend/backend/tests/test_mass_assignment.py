@@ -10,6 +10,7 @@ from django.test import TestCase
 
 from core.models import ChangeSet
 from core.testing import client_of
+from lead_management.models import Pipeline
 from user_management.models import User
 
 from .people import (
