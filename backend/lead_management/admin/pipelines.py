@@ -1,5 +1,6 @@
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from unfold.admin import TabularInline
 
 from core.admin import JournaledAdmin
@@ -11,8 +12,12 @@ class StageFormSet(forms.BaseInlineFormSet):
 
     def clean(self):
         super().clean()
-        if not any(self.errors):
+        if any(self.errors):
+            return
+        try:
             completed(self.stages())
+        except ValidationError as error:
+            raise ValidationError(error.error_dict["stages"]) from None
 
     def stages(self) -> list[dict]:
         """The list that the form shows, in the order of its positions."""
@@ -22,15 +27,14 @@ class StageFormSet(forms.BaseInlineFormSet):
             if form.cleaned_data.get("name") and not form.cleaned_data.get("DELETE")
         ]
         kept.sort(key=lambda form: form.cleaned_data["position"])
-        return [
-            {
-                **({} if form.instance._state.adding else {"id": form.instance.pk}),
-                "name": form.cleaned_data["name"],
-                "kind": form.cleaned_data["kind"],
-                "probability": form.cleaned_data["probability"],
-            }
-            for form in kept
-        ]
+        stages = []
+        for form in kept:
+            names = ("name", "kind", "probability")
+            stage = {name: form.cleaned_data[name] for name in names}
+            if not form.instance._state.adding:
+                stage["id"] = str(form.instance.pk)
+            stages.append(stage)
+        return stages
 
 
 class StageInline(TabularInline):
@@ -41,6 +45,16 @@ class StageInline(TabularInline):
     fields = ("position", "name", "kind", "probability")
     ordering = ("position",)
     extra = 0
+
+    def get_formset(self, request, obj=None, **kwargs):
+        """Without Django's refusal to delete, which names deals that refer to a row.
+
+        No row is deleted, and the pipeline itself knows what may be removed.
+        """
+        formset = super().get_formset(request, obj, **kwargs)
+        unquestioned = {"hand_clean_DELETE": lambda form: None}
+        formset.form = type("StageForm", (formset.form,), unquestioned)
+        return formset
 
     def get_queryset(self, request):
         return Stage.objects.visible_to(request.user).order_by(*self.ordering)
@@ -93,5 +107,7 @@ class PipelineAdmin(JournaledAdmin):
             pipelines = Pipeline.objects.select_for_update(of=("self",))
             pipeline = pipelines.get(pk=form.instance.pk)
             for formset in formsets:
+                # Only to let Django's own log know what it holds.
+                formset.save(commit=False)
                 values["stages"] = formset.stages()
             changes.save(pipeline, **values)

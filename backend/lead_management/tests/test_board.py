@@ -86,7 +86,7 @@ class BoardTests(TestCase):
             stage: [self.make(stage, name=f"{stage} {n}") for n in range(5)]
             for stage in ("Qualification", "Proposal")
         }
-        columns = self.columns(page_size=2, ordering="name", search="o")
+        columns = self.columns(page_size=2, ordering="name", owner="me")
         for stage, ids in made.items():
             with self.subTest(stage):
                 column = columns[stage]

@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import pairwise
 from unittest import skipUnless
 
 from django.db import connection
@@ -54,31 +55,30 @@ class DealRaceTests(TransactionTestCase):
         deal = Deal.objects.get()
         stays = list(DealStay.objects.order_by("entered_at", "id"))
         self.assertEqual(len(stays), deal.version)
-        for stay, following in zip(stays, stays[1:], strict=False):
+        for stay, following in pairwise(stays):
             self.assertEqual(stay.left_at, following.entered_at)
         self.assertEqual((stays[-1].stage_id, stays[-1].left_at), (deal.stage_id, None))
 
     def test_a_stage_is_removed_or_entered_not_both(self):
         role = make_role(self.cast.organization, "sales", ALL, **BUILT_IN["manager"])
         seller = make_user(self.cast.organization, "seller", role)
+        where = f"/api/pipelines/{self.pipeline.pk}/"
+
+        def set_stages(stages):
+            return client_of(seller).patch(where, {"stages": stages})
+
         for n in range(10):
             with self.subTest(n):
                 address = self.make()
-                pipeline = client_of(seller).get(f"/api/pipelines/{self.pipeline.pk}/")
-                stages = pipeline.json()["stages"]
+                stages = self.alice.get(where).json()["stages"]
                 trial = {"name": f"Trial {n}", "probability": 5}
-                where = f"/api/pipelines/{self.pipeline.pk}/"
-                made = client_of(seller).patch(where, {"stages": [*stages, trial]})
-                pk = made.json()["stages"][-1]["id"]
+                made = set_stages([*stages, trial]).json()["stages"][-1]["id"]
+                self.stages["Trial"] = made
                 removed, moved = at_once(
-                    lambda stages=stages: client_of(seller).patch(
-                        where, {"stages": stages}
-                    ),
-                    lambda pk=pk, address=address: client_of(self.cast.alice).patch(
-                        address, {"stage": pk}
-                    ),
+                    lambda stages=stages: set_stages(stages),
+                    lambda address=address: self.move(address, "Trial"),
                 )
-                there = self.alice.get(address).json()["stage"] == pk
+                there = self.alice.get(address).json()["stage"] == made
                 self.assertIn(
                     (removed.status_code, moved.status_code, there),
                     [(200, 409, False), (200, 400, False), (409, 200, True)],
