@@ -13,15 +13,22 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import APIException, ParseError
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from core import audit, deletion, history, job_errors, undo
 from core.access import Scope, Verb, field_rights, reaches, scope_of
 from core.concealment import LimitedAdmin, RevealedForm, conceal
+from core.custom_fields.forms import ChoicesField, CustomFieldsAdmin
+from core.custom_fields.indexing import keep_up
 from core.fields import LabelledField, TagsField
 from core.models import (
     Change,
     ChangeSet,
+    CustomField,
     Job,
     JobError,
     Organization,
@@ -30,6 +37,7 @@ from core.models import (
 )
 from core.origin import origin
 from core.parsers import loads
+from core.registry import record_types
 
 HISTORY_ENTRIES = 200
 SHOWN_RECORDS = 100  # of each type, before they are deleted
@@ -236,7 +244,7 @@ class DeletedFilter(admin.SimpleListFilter):
         return queryset.deleted() if self.value() == "yes" else queryset.live()
 
 
-class RecordAdmin(JournaledAdmin):
+class RecordAdmin(CustomFieldsAdmin, JournaledAdmin):
     """Deletes softly and restores."""
 
     formfield_overrides = {
@@ -312,6 +320,41 @@ class RecordAdmin(JournaledAdmin):
 
     def _stored(self, obj: Record) -> Record:
         return self.model.objects.select_for_update(of=("self",)).get(pk=obj.pk)
+
+
+@admin.register(CustomField)
+class CustomFieldAdmin(JournaledAdmin):
+    """Defines the fields that records have beside their own; archives, not deletes."""
+
+    formfield_overrides = {JSONField: {"form_class": ChoicesField}}
+    list_display = ("label", "applies_to", "key", "kind", "position", "is_archived")
+    list_filter = ("kind", "is_archived")
+    search_fields = ("key", "label")
+    fields = (
+        ("label", "applies_to"),
+        ("key", "kind"),
+        ("choices",),
+        ("is_required", "position"),
+        ("is_indexed", "index_status"),
+        ("is_archived",),
+    )
+
+    def get_readonly_fields(self, request, obj=None):
+        fixed = CustomField.fixed_fields if obj else ()
+        return (*super().get_readonly_fields(request, obj), *fixed, "index_status")
+
+    def formfield_for_dbfield(self, db_field, request, **kwargs):
+        if db_field.name != "applies_to":
+            return super().formfield_for_dbfield(db_field, request, **kwargs)
+        choices = [(name, name) for name in sorted(record_types())]
+        return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget)
+
+    def save_model(self, request, obj, form, change):
+        super().save_model(request, obj, form, change)
+        keep_up(CustomField.objects.get(pk=obj.pk), request.user)
+
+    def has_delete_permission(self, request, obj=None):
+        return False
 
 
 class ReadOnlyAdmin(ScopedAdmin):

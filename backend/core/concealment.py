@@ -3,7 +3,7 @@
 from django.db import models
 
 from core import access
-from core.field_rights import CUSTOM, FieldRights, without_keys
+from core.field_rights import CUSTOM, PREFIX, FieldRights, without_keys
 from core.models import Record
 
 
@@ -26,6 +26,7 @@ def conceal(record: Record, user) -> Record:
                 setattr(record, field.attname, field.get_default())
         shown = without_keys(record.custom_fields, rights.hidden_keys)
         record.custom_fields = shown
+        record.accept_custom_fields()
     for field in limited_relations(type(record), user):
         related = getattr(record, field.name)
         if related is not None:
@@ -90,10 +91,9 @@ class LimitedAdmin:
 
     def get_readonly_fields(self, request, obj=None):
         fields = super().get_readonly_fields(request, obj)
-        return (
-            *fields,
-            *sorted(self.field_rights(request).read_only.difference(fields)),
-        )
+        read_only = self.field_rights(request).read_only.difference(fields)
+        # An entry of the custom fields has a form field that says so itself.
+        return (*fields, *sorted(n for n in read_only if not n.startswith(PREFIX)))
 
     def get_list_display(self, request):
         def ordered_by(name):

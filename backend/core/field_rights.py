@@ -132,11 +132,6 @@ class FieldRights:
             }
         return names
 
-    def locked_fields(self, before: dict, after: dict) -> list[str]:
-        """The whole fields in which something new may not be written."""
-        refused = self.refused(before, after)
-        return sorted({CUSTOM if n.startswith(PREFIX) else n for n in refused})
-
     def require(self, before: dict, after: dict) -> None:
         """Raise PermissionDenied where new values may not be written.
 

@@ -206,7 +206,8 @@ class StrictFilterBackend(DjangoFilterBackend):
     """Filters by the view's `filterset_class`; nothing that is asked is ignored."""
 
     def filter_queryset(self, request, queryset, view):
-        filters_of_view = view.filterset_class.base_filters
+        further, columns = view.further_filters(request.query_params)
+        filters_of_view = {**view.filterset_class.base_filters, **further}
         for name, values in request.query_params.lists():
             if name not in filters_of_view and name not in view.query_parameters:
                 raise bad_parameter(name, "Unknown parameter.", "unknown_parameter")
@@ -221,9 +222,11 @@ class StrictFilterBackend(DjangoFilterBackend):
         names = frozenset(filters_of_view.keys() & request.query_params.keys())
         if not names:
             return queryset
-        filterset = narrowed(view.filterset_class, names)(
-            request.query_params, queryset, request=request
-        )
+        filterset_class = narrowed(view.filterset_class, names.difference(further))
+        if further:
+            filterset_class = type("Further", (filterset_class,), further)
+            queryset = queryset.alias(**columns)
+        filterset = filterset_class(request.query_params, queryset, request=request)
         if not filterset.is_valid():
             raise from_django(ValidationError(filterset.errors.as_data()))
         return filterset.qs
@@ -277,7 +280,9 @@ def ordering_of(request, view) -> list[tuple[str, bool]]:
     ordering = []
     for term in asked.split(","):
         name = term.strip().removeprefix("-")
-        if name not in view.ordering_fields:
+        if name not in view.ordering_fields and name not in view.further_orderings(
+            name
+        ):
             raise bad_parameter(
                 "ordering", f"Cannot order by '{name}'.", "unknown_ordering"
             )

@@ -4,6 +4,7 @@ from django.db.models import F, Q
 from rest_framework import serializers
 
 from core import access
+from core.custom_fields.definitions import gathered, spread
 from core.models import Change, ChangeSet, Journaled, Record
 from core.models.journal import snapshot
 from core.registry import journaled_types
@@ -124,6 +125,7 @@ def created_values(record: Journaled, creation: Change) -> dict:
         record_type=creation.record_type,
         version__gt=creation.version,
     )
-    for before in later.order_by(F("version").desc()).values_list("before", flat=True):
-        values.update(before or {})
+    later = later.order_by(F("version").desc())
+    for before, after in later.values_list("before", "after"):
+        values.update(gathered(spread(before, after), values))
     return {name: value for name, value in values.items() if value not in BLANK}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from django.core import signing
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Field, Q, QuerySet
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import BasePagination
 from rest_framework.utils.urls import remove_query_param, replace_query_param
@@ -96,13 +96,21 @@ def sorted_by(queryset: QuerySet, ordering: Ordering, reverse=False) -> QuerySet
     terms = []
     for name, descending in ordering:
         nulls = {}
-        if queryset.model._meta.get_field(name).null:
+        if column(queryset, name).null:
             nulls = {"nulls_first": True} if reverse else {"nulls_last": True}
-        column = F(name)
+        value = F(name)
         terms.append(
-            column.desc(**nulls) if descending != reverse else column.asc(**nulls)
+            value.desc(**nulls) if descending != reverse else value.asc(**nulls)
         )
     return queryset.order_by(*terms)
+
+
+def column(queryset: QuerySet, name: str) -> Field:
+    """The field of the model, or of an annotation, that has this name."""
+    annotation = queryset.query.annotations.get(name)
+    return (
+        annotation.output_field if annotation else queryset.model._meta.get_field(name)
+    )
 
 
 # By number
@@ -185,7 +193,7 @@ def cursor_page(request, queryset, ordering, select, size) -> dict:
     cursor = Cursor.decode(request, ordering)
     backwards = cursor is not None and cursor.backwards
     if cursor:
-        queryset = queryset.filter(beyond(queryset.model, ordering, cursor))
+        queryset = queryset.filter(beyond(queryset, ordering, cursor))
     columns = [name for name, _ in ordering]
     rows = select(sorted_by(queryset, ordering, backwards)[: size + 1], columns)
     more = len(rows) > size
@@ -231,7 +239,7 @@ def address_from(url: str, ordering: Ordering, values, backwards=False) -> str:
     return replace_query_param(url, "cursor", place.encode(url, ordering))
 
 
-def beyond(model, ordering: Ordering, cursor: Cursor) -> Q:
+def beyond(queryset: QuerySet, ordering: Ordering, cursor: Cursor) -> Q:
     """The rows on the far side of the cursor: (a > x) or (a = x and b > y) or ...
 
     The bound on the first column stands alone as well, for the index to begin at.
@@ -241,9 +249,11 @@ def beyond(model, ordering: Ordering, cursor: Cursor) -> Q:
     for position, ((name, descending), text) in enumerate(
         zip(ordering, cursor.values, strict=True)
     ):
-        field = model._meta.get_field(name)
+        field = column(queryset, name)
         value = field.to_python(text)
-        after = _after(field, value, descending != cursor.backwards, cursor.backwards)
+        after = _after(
+            name, field, value, descending != cursor.backwards, cursor.backwards
+        )
         if after is not None:
             condition |= equal & after
         if position == 0 and not field.null:
@@ -255,11 +265,13 @@ def beyond(model, ordering: Ordering, cursor: Cursor) -> Q:
     return bound & condition
 
 
-def _after(field, value, descending: bool, nulls_first: bool) -> Q | None:
+def _after(
+    name: str, field: Field, value, descending: bool, nulls_first: bool
+) -> Q | None:
     """Rows whose value comes after this one; None where no value does."""
     if value is None:
-        return Q((f"{field.name}__isnull", False)) if nulls_first else None
-    after = Q((f"{field.name}__{'lt' if descending else 'gt'}", value))
+        return Q((f"{name}__isnull", False)) if nulls_first else None
+    after = Q((f"{name}__{'lt' if descending else 'gt'}", value))
     if field.null and not nulls_first:
-        after |= Q((f"{field.name}__isnull", True))
+        after |= Q((f"{name}__isnull", True))
     return after

@@ -30,6 +30,13 @@ PROBLEM = {
     "additionalProperties": True,
 }
 
+CUSTOM_FIELDS = (
+    "A custom field that `/api/custom-fields/` defines for a record type, by its key."
+    " By kind also with `__in`, `__gt`, `__gte`, `__lt`, `__lte` (number, money, date),"
+    " `__icontains` (text, link) and `__isnull`. Of several choices: one that is among"
+    " them. `ordering` takes `custom_fields.{key}` too, but for users and several"
+    " choices."
+)
 ANSWERS = {
     "400": "Not valid; `errors` names the fields.",
     "401": "Not signed in.",
@@ -78,6 +85,8 @@ class Schema(AutoSchema):
             parameters.append(
                 query("ordering", f"Any of {names}; `-` before it for descending.")
             )
+        if hasattr(self.view, "custom_fields") and action == "list":
+            parameters.append(query("custom_fields.{key}", CUSTOM_FIELDS))
         known = getattr(self.view, "query_parameters", ())
         if "deleted" in known and action == "list":
             parameters.append(

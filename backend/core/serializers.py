@@ -3,6 +3,7 @@
 from rest_framework import serializers
 from rest_framework.fields import empty
 
+from core.field_rights import CUSTOM
 from core.fields import (
     DomainField,
     EmailsField,
@@ -12,6 +13,11 @@ from core.fields import (
     TagsField,
 )
 from core.renderers import dumps
+
+CUSTOM_FIELDS = (
+    "By key: what `/api/custom-fields/` defines for this record type, or any JSON while"
+    " it defines nothing. PATCH changes the keys that it sends; null takes one away."
+)
 
 
 class StrictSerializer(serializers.Serializer):
@@ -108,6 +114,8 @@ class RecordSerializer(StrictSerializer, serializers.ModelSerializer):
         ]
         if not kwargs["validators"]:
             del kwargs["validators"]
+        if field_name == CUSTOM:
+            kwargs["help_text"] = CUSTOM_FIELDS
         if issubclass(field_class, LabelledListField):
             kwargs = {"required": False, "read_only": kwargs.get("read_only", False)}
         elif field_class in (serializers.ListField, serializers.DictField):

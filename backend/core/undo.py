@@ -15,7 +15,9 @@ from django.db import IntegrityError, transaction
 from rest_framework.exceptions import APIException
 
 from core import access, deletion
+from core.custom_fields.definitions import MISSING, gathered, narrowed, spread
 from core.exceptions import Conflict
+from core.field_rights import CUSTOM, PREFIX
 from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import Change, Changes, ChangeSet, Job, JobError, Journaled, Record
 from core.models.journal import Update, from_json, snapshot, to_json
@@ -44,7 +46,7 @@ class Leftover:
 
 @dataclass
 class NetChange:
-    """All that a change set did to one record."""
+    """All that a change set did to one record; each custom field is one by itself."""
 
     record_type: str
     record_id: UUID
@@ -56,9 +58,10 @@ class NetChange:
     def add(self, change: Change) -> None:
         self.created = self.created or change.verb == Change.Verb.CREATE
         self.last = change.version
-        for name, value in (change.before or {}).items():
+        before, after = narrowed(change.before or {}, change.after or {})
+        for name, value in spread(before, after).items():
             self.before.setdefault(name, value)
-        self.after.update(change.after or {})
+        self.after.update(spread(after, before))
 
 
 @dataclass
@@ -182,9 +185,10 @@ def _other_edits(records: dict, nets: dict, change_set: ChangeSet) -> dict:
     edits: dict = defaultdict(dict)
     rows = Change.objects.filter(record_id__in=edited).exclude(change_set=change_set)
     for change in rows.order_by("version"):
-        for name, value in (change.before or {}).items():
+        after = spread(change.after, change.before)
+        for name, value in spread(change.before, change.after).items():
             first, _ = edits[change.record_id].get(name, (value, None))
-            edits[change.record_id][name] = (first, change.after[name])
+            edits[change.record_id][name] = (first, after[name])
     return edits
 
 
@@ -211,17 +215,26 @@ def _taken_back(
     if not wanted:
         return None
     rights = access.field_rights(changes.actor, net.record_type)
-    for name in rights.locked_fields(before, {**before, **wanted}):
+    refused = rights.refused(before, {**before, **gathered(wanted, before)})
+    for name in sorted(refused):
         batch.report(net, "permission_denied", NOT_ALLOWED, name)
-        del wanted[name]
+        wanted = {
+            n: v
+            for n, v in wanted.items()
+            if n != name and not n.startswith(f"{name}.")
+        }
     if not wanted:
         return None
+    wanted = gathered(wanted, before)
     verb = access.Verb.DELETE if "deleted_at" in wanted else access.Verb.EDIT
     if not _may(changes.actor, record, verb, net, batch):
         return None
     for name, value in wanted.items():
         model_field = record._meta.get_field(name)
         setattr(record, model_field.attname, from_json(model_field, value))
+    if CUSTOM in wanted:
+        # They stood there before: an archived field too gets its value back.
+        record.accept_custom_fields()
     try:
         changes.require_change(record, set(wanted), before)
         record.clean()
@@ -262,8 +275,9 @@ def _unchanged(record, current: dict, net: NetChange, batch: Batch) -> dict:
         batch.report(net, "deleted_since", "The record was deleted since.")
         return {}
     wanted = {}
+    current = spread(current)
     for name, value in net.before.items():
-        now = current.get(name)
+        now = current.get(name, MISSING)
         if now == value or _is_derived(record, name):
             continue
         if now == net.after[name]:
@@ -275,7 +289,9 @@ def _unchanged(record, current: dict, net: NetChange, batch: Batch) -> dict:
 
 def _is_derived(record: Journaled, name: str) -> bool:
     """Whether the model works the field out from others, which `clean` does anew."""
-    return name != "deleted_at" and not record._meta.get_field(name).editable
+    if name == "deleted_at" or name.startswith(PREFIX):
+        return False
+    return not record._meta.get_field(name).editable
 
 
 def _write(model, updates: list[Update], changes: Changes, batch: Batch) -> None:

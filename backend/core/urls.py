@@ -3,6 +3,7 @@ from django.urls import path
 from core.routers import Router
 from core.views.audit_log import AuditLogViewSet
 from core.views.change_sets import ChangeSetViewSet
+from core.views.custom_fields import CustomFieldViewSet
 from core.views.health import HealthView
 from core.views.imports import ImportViewSet
 from core.views.jobs import JobViewSet
@@ -12,6 +13,7 @@ from core.views.search import SearchViewSet
 router = Router()
 router.register("audit-log", AuditLogViewSet, basename="audit-log")
 router.register("change-sets", ChangeSetViewSet)
+router.register("custom-fields", CustomFieldViewSet)
 router.register("imports", ImportViewSet, basename="import")
 router.register("jobs", JobViewSet)
 

@@ -21,8 +21,8 @@ def rights(
 
 # What rights can name besides record types.
 SYSTEM_TYPES = (
-    *("apikey", "auditlog", "changeset", "job", "organization"),
-    *("pipeline", "role", "team", "user"),
+    *("apikey", "auditlog", "changeset", "customfield", "job"),
+    *("organization", "pipeline", "role", "team", "user"),
 )
 
 NONE, OWN, TEAM, ALL = Scope
@@ -33,6 +33,7 @@ EVERYBODY = {
     "user": rights(view=ALL, edit=OWN),
     "role": rights(view=ALL),
     "team": rights(view=ALL),
+    "customfield": rights(view=ALL),
     "pipeline": rights(view=ALL),
     "changeset": rights(view=OWN),
     "job": rights(view=OWN, edit=OWN),
@@ -49,6 +50,7 @@ BUILT_IN = {
         "pipeline": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
         "auditlog": rights(view=ALL, export=ALL),
+        "customfield": rights(view=ALL, create=ALL, edit=ALL),
         "job": rights(view=ALL, edit=ALL),
         "apikey": rights(view=ALL, create=OWN, edit=ALL),
     },

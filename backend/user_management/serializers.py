@@ -4,6 +4,7 @@ from rest_framework import serializers
 from core.models import Organization
 from core.serializers import RecordSerializer, StrictSerializer, VisibleRelatedField
 from user_management.models import ApiKey, Role, Team, User
+from user_management.preferences import complete_notifications
 from user_management.scopes import scopes
 
 
@@ -120,3 +121,10 @@ class MeSerializer(StrictSerializer, serializers.ModelSerializer):
             *("version", "created_at", "updated_at"),
         )
         read_only_fields = ("email", "manager", "is_staff")
+
+    def to_representation(self, user):
+        shown = super().to_representation(user)
+        # PostgreSQL gives the keys of an object back in an order of its own, and with
+        # it the answer would have another ETag.
+        shown["notifications"] = complete_notifications(user.notifications)
+        return shown

@@ -17,7 +17,7 @@ from django.urls import get_resolver
 from django.urls.resolvers import URLPattern
 from rest_framework.test import APIClient
 
-from core.models import Job
+from core.models import CustomField, Job
 from core.testing import (
     ALL,
     Cast,
@@ -96,6 +96,14 @@ def make_import(owner) -> Job:
         },
         counts=dict.fromkeys(outcomes, 0),
     )
+
+
+def make_custom_field(organization) -> CustomField:
+    """A custom field of contacts, that none of them has."""
+    field = CustomField()
+    with system_changes(organization) as changes:
+        changes.save(field, applies_to="contact", key="size", label="Size", kind="text")
+    return field
 
 
 def our_apps() -> list:

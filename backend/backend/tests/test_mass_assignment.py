@@ -20,6 +20,7 @@ from .people import (
     database,
     endpoints,
     general,
+    make_custom_field,
     make_import,
     our_models,
     record_views,
@@ -45,6 +46,10 @@ PERSON = {
     *("first_name", "last_name", "phone", "department", "job_title", "bio"),
     *("timezone", "language"),
 }
+CUSTOM_FIELD = {
+    *("applies_to", "key", "label", "kind", "choices", "position"),
+    *("is_required", "is_indexed", "is_archived"),
+}
 GRANTED = {"email", "role", "team", "manager", "is_active", "is_staff"}
 
 # What the endpoints beside the record types let an administrator set.
@@ -53,6 +58,8 @@ WRITABLE = {
     "api-keys/{key}": {"name"},
     "api-keys/{key}/revoke": set(),
     "change-sets/{edit}/undo": {"partial"},
+    "custom-fields": CUSTOM_FIELD,
+    "custom-fields/{field}": CUSTOM_FIELD,
     "imports": {"file", "record_type", "mapping", "mode", "dry_run"},
     "imports/{import}/cancel": set(),
     "jobs/{import}/cancel": set(),
@@ -75,6 +82,9 @@ WRITABLE = {
 # What these need besides, for the field in question to be all that is wrong.
 BODIES = {
     "api-keys": {"name": "new", "scopes": ["tags:read"]},
+    "custom-fields": {
+        **{"applies_to": "contact", "key": "new", "label": "New", "kind": "text"},
+    },
     "imports": {"record_type": "tag"},
     "users": {"email": "new@example.com"},
     "pipelines": {"name": "new"},
@@ -125,6 +135,7 @@ class MassAssignmentTests(TestCase):
         cls.targets = {
             "alice": people.alice.pk,
             "edit": edit.pk,
+            "field": make_custom_field(people.organization).pk,
             "import": make_import(people.alice).pk,
             "guest": people.guest.pk,
             "key": people.administrator.api_keys.get().pk,

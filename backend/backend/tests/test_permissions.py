@@ -25,6 +25,7 @@ from .people import (
     database,
     endpoints,
     general,
+    make_custom_field,
     make_import,
     record_views,
 )
@@ -83,6 +84,14 @@ GET    audit-log/export           200 403 403 403 403 403 403 403 200 403
 GET    change-sets                200 200 200 200 200 200 200 200 200 200
 GET    change-sets/{edit}         404 404 200 404 200 200 200 200 200 404
 POST   change-sets/{edit}/undo    404 404 409 404 409 409 200 200 200 404
+GET    custom-fields              200 200 200 200 200 200 200 200 200 200
+POST   custom-fields              201 403 403 403 403 403 403 403 201 403
+GET    custom-fields/{field}      404 200 200 200 200 200 200 200 200 404
+PUT    custom-fields/{field}      404 403 403 403 403 403 403 403 200 404
+PATCH  custom-fields/{field}      404 403 403 403 403 403 403 403 200 404
+DELETE custom-fields/{field}      404 403 403 403 403 403 403 403 204 404
+GET    custom-fields/{field}/access   404 200 200 200 200 200 200 200 200 404
+GET    custom-fields/{field}/history  404 200 200 200 200 200 200 200 200 404
 GET    deals/board                200 200 200 200 200 200 200 200 200 403
 GET    deals/{deal}/stays         404 404 200 404 200 200 200 200 200 404
 GET    imports                    200 200 200 200 200 200 200 200 200 200
@@ -140,6 +149,10 @@ POST   users/{alice}/hand-over    404 403 403 403 403 403 403 202 202 404
 BODIES = {
     "POST api-keys": {"name": "new", "scopes": ["tags:read"]},
     "PATCH api-keys/{key}": {"name": "new"},
+    "POST custom-fields": {
+        **{"applies_to": "contact", "key": "new", "label": "New", "kind": "text"},
+    },
+    "PATCH custom-fields/{field}": {"label": "new"},
     "POST imports": {"record_type": "tag", "file": b"name\nnew\n"},
     "PATCH organization": {"country": "DE"},
     "POST pipelines": {"name": "new"},
@@ -240,6 +253,7 @@ class PermissionTableTests(TestCase):
             "bob": people.bob.pk,
             "guest": people.guest.pk,
             "edit": ChangeSet.objects.get(changes__record_id=tag["id"]).pk,
+            "field": make_custom_field(people.organization).pk,
             "import": make_import(people.alice).pk,
             "key": people.administrator.api_keys.get().pk,
             "deal": cls.contracts["deals"].make(n=900)["id"],

@@ -1,3 +1,4 @@
+from .custom_field import CustomField
 from .idempotency import IdempotencyKey
 from .job import Heartbeat, Job, JobError
 from .journal import Change, Changes, ChangeSet
@@ -18,6 +19,7 @@ __all__ = [
     "Change",
     "ChangeSet",
     "Changes",
+    "CustomField",
     "Heartbeat",
     "IdempotencyKey",
     "Job",

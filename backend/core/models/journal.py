@@ -21,6 +21,7 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from core import access, cache, search
+from core.custom_fields.definitions import narrowed
 from core.exceptions import StaleRecord
 from core.ids import new_id
 
@@ -219,6 +220,7 @@ class Changes:
         before = snapshot(record)
         for name, value in values.items():
             setattr(record, name, value)
+        self._share_organization(record)
         self._validate(record, exclude=before.keys() - values.keys())
         after = snapshot(record)
         changed = [name for name, value in after.items() if value != before[name]]
@@ -247,6 +249,7 @@ class Changes:
 
     def _create(self, record: Journaled, values: dict) -> bool:
         record.organization_id = self.change_set.organization_id
+        self._share_organization(record)
         for name, value in values.items():
             setattr(record, name, value)
         if self.actor and isinstance(record, Record) and record.owner_id is None:
@@ -285,8 +288,7 @@ class Changes:
                     record_id=record.pk,
                     verb=Change.Verb.UPDATE,
                     version=record.version,
-                    before={name: before[name] for name in changed},
-                    after={name: after[name] for name in changed},
+                    **difference(before, after, changed),
                 )
             ]
         )
@@ -339,8 +341,7 @@ class Changes:
                     record_id=record.pk,
                     verb=_verb_of(before, after),
                     version=record.version,
-                    before={name: before[name] for name in changed},
-                    after={name: after[name] for name in changed},
+                    **difference(before, after, changed),
                 )
             )
         # One INSERT .. ON CONFLICT (id) DO UPDATE: several times faster than the
@@ -404,6 +405,13 @@ class Changes:
         """The last line of the rights: whatever the caller checked, this holds."""
         if self.actor:
             access.require(self.actor, record, verb)
+
+    def _share_organization(self, record: Journaled) -> None:
+        """Let the record ask the organization that all of the change set ask."""
+        if record.organization_id == self.change_set.organization_id and isinstance(
+            record, Record
+        ):
+            record.organization = self.change_set.organization
 
     def require_change(
         self, record: Journaled, changed: set[str], before: dict | None
@@ -506,6 +514,15 @@ def snapshot(record: Journaled) -> dict:
         name: to_json(getattr(record, field.attname))
         for name, field in record.journaled_fields().items()
     }
+
+
+def difference(before: dict, after: dict, changed: Iterable[str]) -> dict:
+    """The two sides of a change as the journal keeps them."""
+    old, new = narrowed(
+        {name: before[name] for name in changed},
+        {name: after[name] for name in changed},
+    )
+    return {"before": old, "after": new}
 
 
 def to_json(value):

@@ -9,6 +9,8 @@ from django.db import models
 from django.utils import timezone
 
 from core.access import Verb, is_beyond_key, owner_filter
+from core.custom_fields.definitions import definitions_of
+from core.field_rights import CUSTOM
 from core.ids import new_id
 from core.indexes import SearchIndex
 from core.jsonvalues import check
@@ -180,6 +182,8 @@ class Record(Journaled):
     objects = RecordQuerySet.as_manager()
     unjournaled = ("search_text",)
 
+    # The custom fields that may stand as they are, whatever the definitions say now.
+    known_custom_fields = {}
     # The fields that a search looks into; without them, all texts that are no choices.
     search_fields = ()
     # What an expanded relation shows of a record of this type.
@@ -223,11 +227,27 @@ class Record(Journaled):
             if isinstance(field, models.CharField) and not field.choices
         )
 
+    @classmethod
+    def from_db(cls, db, field_names, values):
+        record = super().from_db(db, field_names, values)
+        record.accept_custom_fields()
+        return record
+
+    def refresh_from_db(self, using=None, fields=None, **kwargs):
+        super().refresh_from_db(using, fields, **kwargs)
+        if fields is None or CUSTOM in fields:
+            self.accept_custom_fields()
+
+    def accept_custom_fields(self) -> None:
+        """Let the custom fields of now stand as they are."""
+        self.known_custom_fields = vars(self).get(CUSTOM, {})
+
     def belongs_to(self):
         return self.owner
 
     def before_write(self):
         self.search_text = search_text(self)
+        self.accept_custom_fields()
         return ("search_text",)
 
     def uncreated(self):
@@ -235,6 +255,8 @@ class Record(Journaled):
 
     def clean(self):
         super().clean()
+        if CUSTOM in self.get_deferred_fields():
+            return
         if not isinstance(self.custom_fields, dict):
             raise ValidationError(
                 {
@@ -243,6 +265,12 @@ class Record(Journaled):
                     )
                 }
             )
+        if self._state.adding or self.custom_fields != self.known_custom_fields:
+            definitions = definitions_of(self.organization, self.record_type())
+            if definitions:
+                self.custom_fields = definitions.checked(
+                    self.custom_fields, self.known_custom_fields, self._state.adding
+                )
         try:
             check(self.custom_fields)
         except ValueError as error:

@@ -97,7 +97,7 @@ class CustomFieldTests(FieldRightsTestCase):
         self.assertEqual(listed["custom_fields"], {"size": 3})
         for method, sent, kept in (
             ("patch", {"custom_fields": {"size": 4}}, {"salary": 7, "size": 4}),
-            ("patch", {"custom_fields": {}}, {"salary": 7}),
+            ("patch", {"custom_fields": {"size": None}}, {"salary": 7}),
             (
                 "put",
                 {"last_name": "King", "custom_fields": {"a": 1}},

@@ -71,6 +71,14 @@ class ViewSet(GenericViewSet):
                 if code not in RETRIABLE or attempt == WRITE_ATTEMPTS:
                     raise
 
+    def further_filters(self, names) -> tuple[dict, dict]:
+        """The filters among these parameters that not every organization has.
+
+        Returns:
+            The filters by name, and the expressions that they ask, by theirs.
+        """
+        return {}, {}
+
     @property
     def record_type(self) -> str:
         """The name of what the view shows, in rights and in the journal."""

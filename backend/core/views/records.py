@@ -13,8 +13,10 @@ from rest_framework.response import Response
 
 from core import access, history, locks
 from core.conditional import etag_of, matches
+from core.custom_fields import columns
+from core.custom_fields.definitions import definitions_of, merged, shown_to
 from core.exceptions import Conflict, PreconditionFailed, bad_parameter
-from core.field_rights import CUSTOM, FieldRights
+from core.field_rights import CUSTOM, PREFIX, FieldRights
 from core.fields import MAX_LENGTH
 from core.filters import (
     Search,
@@ -24,6 +26,7 @@ from core.filters import (
     ordering_of,
 )
 from core.jsonvalues import check
+from core.models import CustomField
 from core.renderers import dumps
 from core.representation import Representation
 from core.serializers import RecordSerializer, narrowed_serializer, record_serializer
@@ -219,11 +222,19 @@ class JournaledViewSet(ViewSet):
     def list(self, request):
         def build():
             queryset = self.filter_queryset(self.get_listed())
-            ordering = ordering_of(request, self)
+            queryset, ordering = self.ordered(queryset, ordering_of(request, self))
             page = self.paginator.paginate(request, queryset, ordering, self.select)
             return page, None
 
         return self.cached(build, *self._made_from())
+
+    def further_orderings(self, name) -> dict:
+        """What a list can be ordered by besides its fields, if this name is of it."""
+        return {}
+
+    def ordered(self, queryset, ordering) -> tuple:
+        """The rows with what they are ordered by, and the names of that in them."""
+        return queryset, ordering
 
     def retrieve(self, request, pk):
         def build():
@@ -261,7 +272,7 @@ class JournaledViewSet(ViewSet):
         serializer = self.get_serializer(data=data)
         serializer.is_valid(raise_exception=True)
         record = self.model()
-        values = self._complete({}, serializer.validated_data)
+        values = self._complete(record, serializer.validated_data)
         with self.change_set() as changes:
             self.write(changes, record, values)
         response = self._answer(record, status.HTTP_201_CREATED)
@@ -293,27 +304,32 @@ class JournaledViewSet(ViewSet):
         values = dict(serializer.validated_data)
         if not partial:
             values = {**self._defaults(serializer), **values}
-        values = self._complete(getattr(record, CUSTOM, {}), values)
+        values = self._complete(record, values, partial)
         with self.change_set() as changes:
             self.write(changes, record, values)
         return self._answer(record)
 
-    def _complete(self, current: dict, values: dict) -> dict:
+    def _complete(self, record, values: dict, partial=False) -> dict:
         """The values to write: custom fields keep what the user may not edit of them.
 
         Args:
-            current: the custom fields of now.
+            partial: they keep all that is not sent.
         """
-        rights = self.field_rights
         sent = values.get(CUSTOM)
-        if not (rights.locked_keys and isinstance(sent, dict)):
+        if not isinstance(sent, dict):
             return values
+        rights = self.field_rights
         for key in sent:
             if key in rights.hidden_keys:
                 raise bad_parameter(
                     f"{CUSTOM}.{key}", "Unknown field.", "unknown_field"
                 )
-        return {**values, CUSTOM: rights.kept(current, sent)}
+        current = record.custom_fields
+        if not partial and current:
+            definitions = definitions_of(record.organization, self.record_type)
+            kept = rights.locked_keys | definitions.archived
+            current = {key: value for key, value in current.items() if key in kept}
+        return {**values, CUSTOM: merged(current, sent)}
 
     def _defaults(self, serializer) -> dict:
         """What PUT makes of the fields that it does not send.
@@ -398,6 +414,42 @@ class RecordViewSet(JournaledViewSet):
         *("owner", "custom_fields", "version"),
         *("created_at", "updated_at", "deleted_at"),
     )
+
+    # Custom fields
+
+    @cached_property
+    def custom_fields(self) -> dict:
+        """The definitions that the user sees, by key."""
+        return shown_to(self.request.user, self.record_type)
+
+    def further_filters(self, names):
+        if not any(name.startswith(PREFIX) for name in names):
+            return {}, {}
+        return columns.asked(self.custom_fields, names)
+
+    def further_orderings(self, name):
+        if not name.startswith(PREFIX):
+            return {}
+        return columns.sortable(self.custom_fields)
+
+    def ordered(self, queryset, ordering):
+        fields = {name: self.further_orderings(name).get(name) for name, _ in ordering}
+        fields = {name: field for name, field in fields.items() if field}
+        names = {name: columns.alias(field) for name, field in fields.items()}
+        asked = {columns.alias(f): columns.column(f) for f in fields.values()}
+        return (
+            queryset.annotate(**asked),
+            [(names.get(name, name), descending) for name, descending in ordering],
+        )
+
+    def _made_from(self):
+        types, key = super()._made_from()
+        query = self.request.query_params
+        if PREFIX in query.get("ordering", "") or any(
+            n.startswith(PREFIX) for n in query
+        ):
+            types.add(CustomField.record_type())
+        return types, key
 
     def get_listed(self):
         if boolean(self.request, "deleted"):

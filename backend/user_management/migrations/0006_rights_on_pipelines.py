@@ -22,7 +22,7 @@ def take_rights(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('user_management', '0004_profiles_and_letters'),
+        ('user_management', '0005_rights_on_custom_fields'),
     ]
 
     operations = [
