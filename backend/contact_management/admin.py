@@ -2,6 +2,7 @@ from django.contrib import admin
 
 from contact_management.models import Affiliation, Company, Contact, Tag
 from core.admin import RecordAdmin
+from core.timeline_admin import TimelineAdmin
 
 ADDRESS = (
     "Address",
@@ -16,7 +17,7 @@ ADDRESS = (
 
 
 @admin.register(Company)
-class CompanyAdmin(RecordAdmin):
+class CompanyAdmin(TimelineAdmin, RecordAdmin):
     list_display = ("name", "domain", "industry", "size", "owner", "created_at")
     list_filter = ("created_at",)
     list_select_related = ("owner",)
@@ -53,7 +54,7 @@ class CompanyAdmin(RecordAdmin):
 
 
 @admin.register(Contact)
-class ContactAdmin(RecordAdmin):
+class ContactAdmin(TimelineAdmin, RecordAdmin):
     list_display = ("__str__", "email", "phone", "company_name", "owner", "created_at")
     list_filter = ("contact_type", "status", "created_at")
     list_select_related = ("owner",)

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from django.apps import apps
 
+from core.models.organization import OrganizationSettings
 from core.models.record import Journaled, Record
 
 
@@ -18,3 +19,13 @@ def journaled_types() -> dict[str, type[Journaled]]:
 def record_types() -> dict[str, type[Record]]:
     """Every business record type, by name."""
     return {n: m for n, m in journaled_types().items() if issubclass(m, Record)}
+
+
+@lru_cache(maxsize=1)
+def settings_types() -> frozenset[str]:
+    """The names of what follows the right on the organization."""
+    return frozenset(
+        name
+        for name, model in journaled_types().items()
+        if issubclass(model, OrganizationSettings)
+    )

@@ -17,7 +17,7 @@ from rest_framework.test import APIClient
 
 from core.access import Scope, Verb
 from core.append_only import erasing
-from core.founding import found
+from core.founding import found_organization
 from core.models import Change, ChangeSet, CustomField, Organization
 
 # A text that stands nowhere else.
@@ -47,7 +47,7 @@ class Runner(DiscoverRunner):
 def make_organization(name: str = "Analytical Engines", **fields) -> Organization:
     organization = Organization()
     with system_changes(organization) as changes:
-        found(changes, organization, name=name, **fields)
+        found_organization(changes, organization, name=name, **fields)
     return organization
 
 

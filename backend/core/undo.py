@@ -244,7 +244,8 @@ def _taken_back(
     except ValidationError as error:
         batch.report(net, "invalid", " ".join(error.messages))
         return None
-    return record, before
+    # What is worked out from other fields may have become what it was.
+    return (record, before) if snapshot(record) != before else None
 
 
 def _may(actor, record: Journaled, verb: str, net: NetChange, batch: Batch) -> bool:
@@ -278,17 +279,17 @@ def _unchanged(record, current: dict, net: NetChange, batch: Batch) -> dict:
     current = spread(current)
     for name, value in net.before.items():
         now = current.get(name, MISSING)
-        if now == value or _is_derived(record, name):
+        if now == value:
             continue
         if now == net.after[name]:
             wanted[name] = value
-        else:
+        elif not _is_programs(record, name):
             batch.report(net, "edited_since", "Changed by somebody since.", name)
     return wanted
 
 
-def _is_derived(record: Journaled, name: str) -> bool:
-    """Whether the model works the field out from others, which `clean` does anew."""
+def _is_programs(record: Journaled, name: str) -> bool:
+    """Whether the program alone writes the field: what it wrote since may stay."""
     if name == "deleted_at" or name.startswith(PREFIX):
         return False
     return not record._meta.get_field(name).editable

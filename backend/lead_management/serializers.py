@@ -1,7 +1,104 @@
+from zoneinfo import ZoneInfo
+
+from django.contrib.auth import get_user_model
+from django.db import models
+from django.utils import timezone
 from rest_framework import serializers
 
+from contact_management.models import Contact
+from core.history import ActorSerializer
 from core.serializers import RecordSerializer, StrictSerializer
-from lead_management.models import Kind
+from lead_management.models import Kind, Lead, LeadProcess
+
+
+class LocalDateTimeField(serializers.DateTimeField):
+    """A moment; without an offset it is of the time zone of whoever sends it."""
+
+    def enforce_timezone(self, value):
+        if timezone.is_naive(value):
+            zone = ZoneInfo(self.context["request"].user.timezone)
+            value = timezone.make_aware(value, zone)
+        return super().enforce_timezone(value)
+
+
+class LocalSerializer(RecordSerializer):
+    serializer_field_mapping = {
+        **RecordSerializer.serializer_field_mapping,
+        models.DateTimeField: LocalDateTimeField,
+    }
+
+
+class LeadInput(LocalSerializer):
+    """Takes the status of a new lead, where the process lets leads begin in it."""
+
+    def get_fields(self):
+        fields = super().get_fields()
+        if "current" in self.context and "status" in fields:
+            fields["status"].read_only = True
+        return fields
+
+    def validate_status(self, status):
+        initial = LeadProcess.of(self.context["request"].user.organization).initial()
+        if status not in initial:
+            raise serializers.ValidationError(
+                f"Leads begin in: {', '.join(initial)}.", "not_initial"
+            )
+        return status
+
+
+class TransitionSerializer(StrictSerializer):
+    status = serializers.ChoiceField(Lead.Status.choices)
+    reason = serializers.CharField(
+        max_length=500, required=False, allow_blank=True, default=""
+    )
+
+
+class LeadStaySerializer(serializers.Serializer):
+    """A stay of a lead in a status; the last is the present one, and has no end."""
+
+    status = serializers.ChoiceField(Lead.Status.choices)
+    reason = serializers.CharField(help_text="Why it came to this status.")
+    entered_at = serializers.DateTimeField()
+    left_at = serializers.DateTimeField(allow_null=True)
+    seconds = serializers.FloatField(help_text="How long it was, or has been so far.")
+    ended_by = ActorSerializer(allow_null=True)
+
+
+class ParticipantSerializer(StrictSerializer):
+    contact = serializers.UUIDField(required=False)
+    user = serializers.UUIDField(required=False)
+
+    def validate(self, values):
+        if len(values) != 1:
+            detail = "Give the id of a `contact` or of a `user`."
+            raise serializers.ValidationError({"contact": detail}, "invalid")
+        return {kind: str(pk) for kind, pk in values.items()}
+
+
+class ActivityInput(LocalSerializer):
+    """Takes as participants whom the sender sees."""
+
+    participants = ParticipantSerializer(many=True, required=False, max_length=50)
+
+    def validate_participants(self, participants):
+        """Those who are not seen are said not to exist, like those who do not."""
+        user = self.context["request"].user
+        for kind, model in (("contact", Contact), ("user", get_user_model())):
+            asked = {one[kind] for one in participants if kind in one}
+            if not asked:
+                continue
+            seen = model.objects.visible_to(user).filter(pk__in=asked)
+            kept = self._kept(kind)
+            if asked - kept - {str(pk) for pk in seen.values_list("pk", flat=True)}:
+                raise serializers.ValidationError(
+                    f"There is no such {kind}.", "does_not_exist"
+                )
+        return participants
+
+    def _kept(self, kind) -> set[str]:
+        """Who stands there already: what was read can be sent back whole."""
+        current = (self.context.get("current") or {}).get("participants") or ()
+        return {one[kind] for one in current if kind in one}
 
 
 class StageInput(StrictSerializer):
@@ -53,13 +150,13 @@ class StageSummary(StrictSerializer):
     probability = serializers.IntegerField()
 
 
-class StaySerializer(StrictSerializer):
-    """One stay of a deal in a stage."""
+class DealStaySerializer(serializers.Serializer):
+    """A stay of a deal in a stage; the last is the present one, and has no end."""
 
     stage = StageSummary()
     entered_at = serializers.DateTimeField()
     left_at = serializers.DateTimeField(allow_null=True)
-    seconds = serializers.IntegerField(help_text="How long it lasted, so far.")
+    seconds = serializers.FloatField(help_text="How long it was, or has been so far.")
 
 
 class SumSerializer(StrictSerializer):

@@ -1,7 +1,9 @@
 from core.routers import Router
 from lead_management.views import (
+    ActivityViewSet,
     DealContactViewSet,
     DealViewSet,
+    LeadProcessViewSet,
     LeadViewSet,
     PipelineViewSet,
 )
@@ -11,5 +13,6 @@ router.register("leads", LeadViewSet)
 router.register("pipelines", PipelineViewSet)
 router.register("deals", DealViewSet)
 router.register("deal-contacts", DealContactViewSet)
+router.register("activities", ActivityViewSet)
 
-urlpatterns = router.urls
+urlpatterns = [*LeadProcessViewSet.urls("lead-process"), *router.urls]

@@ -63,6 +63,8 @@ WRITABLE = {
     "imports": {"file", "record_type", "mapping", "mode", "dry_run"},
     "imports/{import}/cancel": set(),
     "jobs/{import}/cancel": set(),
+    "lead-process": {"statuses"},
+    "leads/{lead}/transition": {"status", "reason"},
     "organization": {
         *("name", "country", "currency", "timezone"),
         *("audit_retention_days", "purge_after_days"),
@@ -81,6 +83,7 @@ WRITABLE = {
 }
 # What these need besides, for the field in question to be all that is wrong.
 BODIES = {
+    "leads/{lead}/transition": {"status": "contacted"},
     "api-keys": {"name": "new", "scopes": ["tags:read"]},
     "custom-fields": {
         **{"applies_to": "contact", "key": "new", "label": "New", "kind": "text"},
@@ -140,6 +143,7 @@ class MassAssignmentTests(TestCase):
             "guest": people.guest.pk,
             "key": people.administrator.api_keys.get().pk,
             "pipeline": Pipeline.objects.default_of(people.organization).pk,
+            "lead": cls.records["leads"]["id"],
             "role": people.alice.role_id,
             "team": people.team.pk,
         }

@@ -55,6 +55,8 @@ DELETE */{live}             404 404 403 404 403 403 204 204 204 404
 GET    */{live}/access      404 404 200 404 200 200 200 200 200 404
 GET    */{live}/history     404 404 200 404 200 200 200 200 200 404
 GET    */{deleted}/history  404 404 200 404 200 200 200 200 200 404
+GET    */{live}/timeline    404 404 200 404 200 200 200 200 200 404
+GET    */{deleted}/timeline 404 404 200 404 200 200 200 200 200 404
 GET    */{deleted}          404 404 404 404 404 404 404 404 404 404
 PUT    */{deleted}          404 404 404 404 404 404 404 404 404 404
 PATCH  */{deleted}          404 404 404 404 404 404 404 404 404 404
@@ -103,6 +105,12 @@ GET    jobs                       200 200 200 200 200 200 200 200 200 200
 GET    jobs/{import}              404 404 404 404 404 404 200 404 200 404
 GET    jobs/{import}/errors       404 404 404 404 404 404 200 404 200 404
 POST   jobs/{import}/cancel       404 404 404 404 404 404 200 404 200 404
+GET    lead-process               200 200 200 200 200 200 200 200 200 200
+PUT    lead-process               200 403 403 403 403 403 403 403 200 403
+PATCH  lead-process               200 403 403 403 403 403 403 403 200 403
+GET    lead-process/history       200 200 200 200 200 200 200 200 200 200
+GET    leads/{lead}/stays         404 404 200 404 200 200 200 200 200 404
+POST   leads/{lead}/transition    404 404 403 404 403 403 200 200 200 404
 GET    organization               200 200 200 200 200 200 200 200 200 200
 PATCH  organization               200 403 403 403 403 403 403 403 200 403
 GET    organization/history       200 200 200 200 200 200 200 200 200 200
@@ -154,6 +162,8 @@ BODIES = {
     },
     "PATCH custom-fields/{field}": {"label": "new"},
     "POST imports": {"record_type": "tag", "file": b"name\nnew\n"},
+    "PUT lead-process": {},
+    "POST leads/{lead}/transition": {"status": "contacted"},
     "PATCH organization": {"country": "DE"},
     "POST pipelines": {"name": "new"},
     "PATCH pipelines/{pipeline}": {"name": "new"},
@@ -248,6 +258,7 @@ class PermissionTableTests(TestCase):
         cls.checks = 0
         cls.contracts = {path: contract_for(path, people) for path in contracts()}
         tag = cls.contracts["tags"].make(n=900)
+        lead = cls.contracts["leads"].make(n=900)
         cls.targets = {
             "alice": people.alice.pk,
             "bob": people.bob.pk,
@@ -258,6 +269,7 @@ class PermissionTableTests(TestCase):
             "key": people.administrator.api_keys.get().pk,
             "deal": cls.contracts["deals"].make(n=900)["id"],
             "pipeline": Pipeline.objects.default_of(people.organization).pk,
+            "lead": lead["id"],
             "role": people.alice.role_id,
             "team": people.team.pk,
         }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
+from rest_framework.exceptions import APIException
 
 from core import access
 from core.fields import ExternalIdsField, LabelledField, TagsField
@@ -364,6 +365,7 @@ class RowImport:
             setattr(record, name, self._merged(name, kept[name], draft.record))
         try:
             validate(record, exclude=self.fields.keys() - draft.given.keys())
+            self._guard(record, before)
             if error := self._refused(changes, before, record):
                 raise error
         except ValidationError as error:
@@ -376,6 +378,17 @@ class RowImport:
             result.skip(Skip.UNCHANGED)
         else:
             done.append((draft, entry, Outcome.UPDATED))
+
+    def _guard(self, record: Record, before: dict) -> None:
+        """Raise ValidationError where the record itself refuses this change."""
+        after = snapshot(record)
+        changed = {name for name, value in after.items() if value != before[name]}
+        try:
+            if changed:
+                record.guard(self.user, changed)
+        except APIException as refusal:
+            code = refusal.detail.code
+            raise ValidationError(str(refusal.detail), code=code) from None
 
     def _refused(
         self, changes: Changes, before: dict | None, record: Record

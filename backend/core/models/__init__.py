@@ -2,7 +2,7 @@ from .custom_field import CustomField
 from .idempotency import IdempotencyKey
 from .job import Heartbeat, Job, JobError
 from .journal import Change, Changes, ChangeSet
-from .organization import Organization
+from .organization import Organization, OrganizationSettings
 from .record import (
     Journaled,
     JournaledQuerySet,
@@ -27,6 +27,7 @@ __all__ = [
     "Journaled",
     "JournaledQuerySet",
     "Organization",
+    "OrganizationSettings",
     "Record",
     "RecordQuerySet",
     "ScopedQuerySet",

@@ -67,7 +67,7 @@ class Journaled(models.Model):
         """
 
     @classmethod
-    def initial(cls) -> list["Journaled"]:
+    def founding_rows(cls) -> list["Journaled"]:
         """What every new organization starts with, to be saved."""
         return []
 
@@ -192,6 +192,9 @@ class Record(Journaled):
     import_headers = {}
     # Fields worked out from another one, by name: who may not see that, not these.
     derived_from = {}
+    # The field with the moment at which a record of this type stands in the timelines
+    # of the records that it refers to; None: in none.
+    happens_at = None
     # How an import finds the record that a row means: the first of these groups of
     # fields that the row fills decides, among live records that leave the groups
     # before it blank.

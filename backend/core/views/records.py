@@ -30,6 +30,7 @@ from core.models import CustomField
 from core.renderers import dumps
 from core.representation import Representation
 from core.serializers import RecordSerializer, narrowed_serializer, record_serializer
+from core.timeline import Timeline, TimelineEntrySerializer, kinds
 from core.views.base import ViewSet, boolean
 
 
@@ -539,6 +540,24 @@ class RecordViewSet(JournaledViewSet):
             raise bad_parameter(
                 "external_ids", f"'{source}' is not as in the address.", "mismatch"
             )
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "kind", description="Of the entries: `change`, or a record's type."
+            )
+        ],
+        responses=TimelineEntrySerializer(many=True),
+    )
+    @action(detail=True, filter_backends=())
+    def timeline(self, request, pk):
+        """Its changes, and what happened with it, the newest first."""
+        self.refuse_parameters("page", "page_size", "cursor", "kind")
+        record = self.get_object(self.get_everything())
+        kind = request.query_params.get("kind")
+        if kind is not None and kind not in (known := kinds(self.model)):
+            raise bad_parameter("kind", f"Give one of: {', '.join(known)}.")
+        return self.conditional(Timeline(record, request.user, kind).page(request))
 
     @extend_schema(
         responses={

@@ -1,6 +1,7 @@
 from django.contrib import admin
 
 from core.admin import RecordAdmin
+from core.timeline_admin import TimelineAdmin
 from lead_management.models import Deal, DealContact, Kind, Pipeline, Stage
 
 
@@ -46,7 +47,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 @admin.register(Deal)
-class DealAdmin(RecordAdmin):
+class DealAdmin(TimelineAdmin, RecordAdmin):
     list_display = (
         *("name", "stage", "amount", "currency", "company"),
         *("expected_close_on", "owner", "created_at"),

@@ -1,16 +1,128 @@
-from django.contrib import admin
+from copy import copy
 
-from core.admin import RecordAdmin
-from lead_management.models import Lead
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+
+from contact_management.admin import ADDRESS
+from core.access import hidden_fields
+from core.admin import JournaledAdmin, JournaledForm, RecordAdmin
+from core.exceptions import Conflict
+from core.timeline_admin import TimelineAdmin
+from lead_management import stays
+from lead_management.models import Lead, LeadProcess
+
+
+class LeadForm(JournaledForm):
+    """Changes the status as the process of the organization allows it."""
+
+    def clean(self):
+        cleaned = super().clean() or self.cleaned_data
+        status = cleaned.get("status")
+        lead, process = self.instance, LeadProcess.of(self.instance.organization)
+        if status is None or "status" not in self.changed_data:
+            return cleaned
+        if lead._state.adding:
+            if status not in process.initial():
+                self.add_error(
+                    "status", f"Leads begin in: {', '.join(process.initial())}."
+                )
+            return cleaned
+        typed = copy(lead)
+        for name, value in cleaned.items():
+            if name != "status" and name in typed.journaled_fields():
+                setattr(typed, name, value)
+        reason = cleaned.get("status_reason", "")
+        lead.status_since = lead.arrival(reason)["status_since"]
+        try:
+            process.require_move(typed, status, reason)
+        except Conflict as conflict:
+            self.add_error("status", str(conflict.detail))
+        except ValidationError as error:
+            for name, errors in error.error_dict.items():
+                field = "status_reason" if name == "reason" else name
+                self.add_error(field if field in self.fields else "status", errors)
+        return cleaned
 
 
 @admin.register(Lead)
-class LeadAdmin(RecordAdmin):
-    list_display = ("__str__", "email", "company_name", "status", "owner", "created_at")
-    list_filter = ("status", "priority", "lead_source", "created_at")
+class LeadAdmin(TimelineAdmin, RecordAdmin):
+    form = LeadForm
+    change_form_after_template = "lead_management/admin/lead.html"
+    list_display = (
+        *("__str__", "email", "company_name", "status", "priority", "lead_score"),
+        *("owner", "next_follow_up_at", "created_at"),
+    )
+    list_filter = (
+        *("status", "priority", "lead_source"),
+        *("next_follow_up_at", "last_contacted_at", "created_at"),
+    )
     list_select_related = ("owner",)
     search_fields = ("first_name", "last_name", "email", "company_name")
     readonly_fields = (
         *("phone_e164", "status_since", "lead_score"),
         *("version", "updated_at"),
     )
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("first_name", "last_name"),
+                    ("email", "company_name"),
+                    ("job_title", "phone_label"),
+                    ("phone", "phone_e164"),
+                    ("status", "status_reason"),
+                    ("status_since", "lead_score"),
+                    ("lead_source", "priority"),
+                    ("estimated_value", "currency"),
+                    ("probability",),
+                    ("last_contacted_at",),
+                    ("next_follow_up_at",),
+                    ("owner",),
+                    ("tags",),
+                    ("notes",),
+                )
+            },
+        ),
+        ADDRESS,
+        (
+            "More",
+            {
+                "fields": (
+                    ("website", "other_phones"),
+                    ("external_ids", "custom_fields"),
+                    ("version", "updated_at"),
+                )
+            },
+        ),
+    )
+
+    def has_change_permission(self, request, obj=None):
+        is_converted = obj is not None and obj.status == Lead.Status.CONVERTED
+        return not is_converted and super().has_change_permission(request, obj)
+
+    def written(self, request, stored, values):
+        values = super().written(request, stored, values)
+        if stored and "status" in values:
+            values = {**stored.arrival(""), **values}
+        return values
+
+    def told_of(self, request, record):
+        hidden = hidden_fields(request.user, Lead.record_type())
+        return {
+            **super().told_of(request, record),
+            "stays": stays.told(record, hidden),
+        }
+
+
+@admin.register(LeadProcess)
+class LeadProcessAdmin(JournaledAdmin):
+    """One row, once somebody changed the defaults in the API."""
+
+    list_display = ("__str__", "updated_at")
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False

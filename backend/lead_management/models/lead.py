@@ -1,11 +1,14 @@
+import datetime
+
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from contact_management.models import Reachable
-from core.currencies import CURRENCIES
+from core.exceptions import Conflict
+from core.fields import CurrencyField, MoneyField
 from core.indexes import CollectionsIndex
 from core.models import Record, unique_among_live
 from lead_management.headers import LEAD_HEADERS
@@ -60,17 +63,9 @@ class Lead(Reachable):
     lead_score = models.PositiveSmallIntegerField(
         default=0, editable=False, help_text="From 0 to 100."
     )
-    estimated_value = models.DecimalField(
-        max_digits=14,
-        decimal_places=2,
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(0)],
-    )
-    currency = models.CharField(
-        max_length=3,
-        blank=True,
-        help_text="ISO 4217 code; the organization's if not given.",
+    estimated_value = MoneyField(null=True, blank=True)
+    currency = CurrencyField(
+        blank=True, help_text="ISO 4217 code; the organization's if not given."
     )
     probability = models.PositiveSmallIntegerField(
         null=True,
@@ -127,20 +122,67 @@ class Lead(Reachable):
         name = f"{self.first_name} {self.last_name}".strip()
         return name or self.company_name or self.email
 
-    def clean(self):
-        super().clean()
-        self.email = self.email.lower()
-        self.currency = self.currency.upper()
-        if self.estimated_value is not None and not self.currency:
-            self.currency = self.organization.currency
-        if self.currency and self.currency not in CURRENCIES:
+    @classmethod
+    def from_db(cls, db, field_names, values):
+        lead = super().from_db(db, field_names, values)
+        lead._note_stay()
+        return lead
+
+    def _note_stay(self):
+        """Remember the stored status, which rules and stays compare the new one to."""
+        self._stay = tuple(
+            self.__dict__.get(name)
+            for name in ("status", "status_since", "status_reason")
+        )
+
+    def before_write(self):
+        if self._state.adding:
+            self._note_stay()
+        return super().before_write()
+
+    def after_write(self, changed, changes):
+        if "status" in changed:
+            self.stays.model.follow(self, self._stay, changes.actor)
+            self._note_stay()
+
+    def arrival(self, reason: str) -> dict:
+        """What comes with a new status: its moment, and why.
+
+        The moment is now, but after that of the old status, whatever the clock says.
+        """
+        after = self.status_since + datetime.timedelta.resolution
+        return {
+            "status_since": max(timezone.now(), after),
+            "status_reason": reason,
+        }
+
+    def guard(self, actor, changed):
+        if self._state.adding:
+            return
+        if self.status == self.Status.CONVERTED and "status" not in changed:
+            raise Conflict("A converted lead is not changed any more.", "converted")
+
+    def _require_moved(self):
+        """A status comes with its moment, which only a move and undo give it."""
+        status, since, _ = self._stay
+        if self.status == status:
+            self.status_since = since
+        elif self.status_since == since:
             raise ValidationError(
                 {
-                    "currency": ValidationError(
-                        "Give an ISO 4217 code, such as USD.", code="invalid"
+                    "status": ValidationError(
+                        "The status is changed by a transition.", code="read_only"
                     )
                 }
             )
+
+    def clean(self):
+        super().clean()
+        if not self._state.adding:
+            self._require_moved()
+        self.email = self.email.lower()
+        if self.estimated_value is not None and not self.currency:
+            self.currency = self.organization.currency
         if not (self.last_name or self.company_name or self.email):
             raise ValidationError(
                 "Give at least one of last name, company name and e-mail.",

@@ -81,7 +81,7 @@ class Pipeline(Journaled):
         return self.name
 
     @classmethod
-    def initial(cls):
+    def founding_rows(cls):
         return [cls(name=INITIAL_NAME)]
 
     def uncreated(self):

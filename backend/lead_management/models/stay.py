@@ -2,6 +2,7 @@ from collections import defaultdict
 from datetime import datetime
 
 from django.db import models
+from django.utils import timezone
 
 from core.models import Changes, Journaled
 from core.models.journal import to_json
@@ -28,6 +29,11 @@ class Stay(models.Model):
 
     class Meta:
         abstract = True
+
+    @property
+    def seconds(self) -> float:
+        """How long it was, or has been so far."""
+        return ((self.left_at or timezone.now()) - self.entered_at).total_seconds()
 
     @classmethod
     def arrivals(cls, updates) -> tuple[list, list]:

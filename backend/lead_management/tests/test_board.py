@@ -207,11 +207,11 @@ class BoardTests(TestCase):
             [{"currency": "USD", "amount": "100.00"}],
         )
         stageless = hiding("stage", "reason")
-        self.board(stageless, status=403)
+        self.board(stageless, status=404)
         [deal] = stageless.get("/api/deals/").json()["results"]
         self.assertNotIn("pipeline", deal)
         stays = stageless.get(f"/api/deals/{deal['id']}/stays/")
-        self.assertEqual(stays.status_code, 403)
+        self.assertEqual(stays.status_code, 404)
 
     def test_the_queries_are_as_many_for_few_as_for_many(self):
         counts = []

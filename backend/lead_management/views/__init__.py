@@ -1,5 +1,13 @@
+from .activities import ActivityViewSet
 from .deals import DealContactViewSet, DealViewSet
-from .leads import LeadViewSet
+from .leads import LeadProcessViewSet, LeadViewSet
 from .pipelines import PipelineViewSet
 
-__all__ = ["DealContactViewSet", "DealViewSet", "LeadViewSet", "PipelineViewSet"]
+__all__ = [
+    "ActivityViewSet",
+    "DealContactViewSet",
+    "DealViewSet",
+    "LeadProcessViewSet",
+    "LeadViewSet",
+    "PipelineViewSet",
+]

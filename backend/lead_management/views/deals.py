@@ -1,4 +1,4 @@
-from django.utils import timezone
+from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -10,11 +10,11 @@ from core.pagination import page_size
 from core.serializers import StrictSerializer
 from core.views import RecordViewSet
 from lead_management.board import Board
-from lead_management.models import Deal, DealContact, DealStay, Pipeline
+from lead_management.models import Deal, DealContact, Pipeline
 from lead_management.serializers import (
+    DealStaySerializer,
     NamedPipelineSerializer,
     StageSummary,
-    StaySerializer,
     SumSerializer,
 )
 
@@ -41,39 +41,15 @@ class DealViewSet(RecordViewSet):
                 raise bad_parameter(name, detail, "not_allowed")
         super().write(changes, record, values)
 
-    @extend_schema(responses=StaySerializer(many=True))
-    @action(detail=True, filter_backends=())
+    @extend_schema(responses=DealStaySerializer(many=True))
+    @action(detail=True, filter_backends=(), pagination_class=None)
     def stays(self, request, pk):
-        """The stages that it was in, and for how long, the latest first."""
-        self.refuse_parameters("page", "page_size", "cursor")
+        """How long the deal was in each stage, the first one first."""
+        self.refuse_parameters()
+        self._require_stages_shown()
         deal = self.get_object()
-        self._require_stages()
-        now = timezone.now()
-
-        def select(stays, extra=()):
-            return [
-                (
-                    {
-                        "stage": {
-                            name: getattr(stay.stage, name)
-                            for name in stay.stage.summary_fields
-                        },
-                        "entered_at": stay.entered_at,
-                        "left_at": stay.left_at,
-                        "seconds": int(
-                            ((stay.left_at or now) - stay.entered_at).total_seconds()
-                        ),
-                    },
-                    tuple(getattr(stay, name) for name in extra),
-                )
-                for stay in stays.select_related("stage")
-            ]
-
-        stays = DealStay.objects.filter(deal=deal)
-        ordering = [("entered_at", True), ("id", True)]
-        return self.conditional(
-            self.paginator.paginate(request, stays, ordering, select)
-        )
+        stays = deal.stays.select_related("stage").order_by("entered_at", "pk")
+        return self.conditional(DealStaySerializer(stays, many=True).data)
 
     @extend_schema(
         parameters=[
@@ -93,7 +69,7 @@ class DealViewSet(RecordViewSet):
         """
 
         def build():
-            self._require_stages()
+            self._require_stages_shown()
             deals = self.filter_queryset(self.get_queryset())
             board = Board(self, self._pipeline(), deals, ordering_of(request, self))
             return board.answer(page_size(request)), None
@@ -120,9 +96,10 @@ class DealViewSet(RecordViewSet):
             )
         return pipeline
 
-    def _require_stages(self):
+    def _require_stages_shown(self):
+        """To whom the stage is hidden, what is about it is not there."""
         if "stage" in self.field_rights.hidden:
-            raise access.PermissionDenied("Your role does not see the stages of deals.")
+            raise Http404
 
 
 class ColumnSerializer(StrictSerializer):

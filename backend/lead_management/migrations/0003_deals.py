@@ -49,8 +49,8 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('contact_management', '0004_companies'),
-        ('core', '0006_api_keys'),
-        ('lead_management', '0001_leads'),
+        ('core', '0007_custom_fields'),
+        ('lead_management', '0002_activities'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -198,6 +198,23 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='deal',
             constraint=models.CheckConstraint(condition=models.Q(('probability', None), ('probability__lte', 100), _connector='OR'), name='deal_probability_at_most_100'),
+        ),
+        migrations.RemoveConstraint(
+            model_name='activity',
+            name='activity_is_about_something',
+        ),
+        migrations.AddField(
+            model_name='activity',
+            name='deal',
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='activities', to='lead_management.deal'),
+        ),
+        migrations.AddIndex(
+            model_name='activity',
+            index=models.Index(fields=['deal', '-occurred_at', '-id'], name='activity_of_deal'),
+        ),
+        migrations.AddConstraint(
+            model_name='activity',
+            constraint=models.CheckConstraint(condition=models.Q(('lead__isnull', False), ('contact__isnull', False), ('company__isnull', False), ('deal__isnull', False), _connector='OR'), name='activity_is_about_something'),
         ),
         migrations.RunPython(make_first_pipelines, migrations.RunPython.noop),
     ]

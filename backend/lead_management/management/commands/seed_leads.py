@@ -1,0 +1,130 @@
+from datetime import timedelta
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from django.utils import timezone
+from faker import Faker
+from tqdm import tqdm
+
+from core.access import Scope, Verb
+from core.models import ChangeSet, Organization
+from core.models.journal import validate
+from lead_management.models import Activity, Lead
+from lead_management.services import move
+
+CHUNK = 500
+OLDEST_DAYS = 90
+TAGS = ("hot", "newsletter", "event-2026", "follow-up")
+# Where leads go after their first activity, each as likely as the others.
+NEXT = (None, None, Lead.Status.QUALIFIED, Lead.Status.UNQUALIFIED, Lead.Status.LOST)
+REASONS = ("Too expensive", "No budget this year", "Chose a competitor")
+OUTCOMES = ("Reached", "Left a message", "Asked for a proposal")
+Kind = Activity.Kind
+
+
+class Command(BaseCommand):
+    help = "Make leads with activities, owned by those who may create leads."
+
+    def add_arguments(self, parser):
+        parser.add_argument("organization")
+        parser.add_argument("--leads", type=int, default=500)
+
+    @transaction.atomic
+    def handle(self, organization, leads, **options):
+        try:
+            organization = Organization.objects.get(name=organization)
+        except (Organization.DoesNotExist, Organization.MultipleObjectsReturned):
+            raise CommandError(
+                f"There is no one organization {organization}."
+            ) from None
+        people = get_user_model().objects.select_related("role")
+        owners = [
+            user
+            for user in people.filter(organization=organization, is_active=True)
+            if user.scope(Lead.record_type(), Verb.CREATE) != Scope.NONE
+        ]
+        self.fake = Faker("en_US")
+        self.fake.seed_instance(2026)
+        self.now = timezone.now()
+        with (
+            tqdm(total=leads, desc="Leads", unit="") as bar,
+            ChangeSet.open(
+                organization=organization,
+                source=ChangeSet.Source.COMMAND,
+                reason="Demo data",
+            ) as changes,
+        ):
+            for start in range(0, leads, CHUNK):
+                numbers = range(start, min(start + CHUNK, leads))
+                chunk = [self.lead(organization, owners, n) for n in numbers]
+                changes.bulk_create(Lead, chunk)
+                self.work_on(changes, chunk)
+                bar.update(len(chunk))
+
+    def lead(self, organization, owners, number) -> Lead:
+        fake = self.fake
+        first, last = fake.first_name(), fake.last_name()
+        age = timedelta(minutes=fake.random_int(1, OLDEST_DAYS * 24 * 60))
+        lead = Lead(
+            organization=organization,
+            owner=fake.random_element(owners),
+            first_name=first,
+            last_name=last,
+            email=f"{first}.{last}.{number}@example.net",
+            phone=fake.numerify("+1 (4##) 555-01##"),
+            company_name=fake.company(),
+            job_title=fake.job(),
+            city=fake.city(),
+            state=fake.state_abbr(),
+            country="US",
+            lead_source=fake.random_element(Lead.Source.values),
+            priority=fake.random_element(Lead.Priority.values),
+            estimated_value=fake.random_int(5, 500) * 100,
+            probability=fake.random_int(1, 9) * 10,
+            next_follow_up_at=self.now + timedelta(days=fake.random_int(-5, 20)),
+            status_since=self.now - age,
+            tags=list(fake.random_elements(TAGS, length=number % 3, unique=True)),
+        )
+        validate(lead)
+        return lead
+
+    def work_on(self, changes, leads):
+        """Two of three were spoken to, every fourth has a task, some went further."""
+        spoken = [lead for n, lead in enumerate(leads) if n % 3]
+        activities = [self.contact(lead) for lead in spoken]
+        activities += [self.task(lead) for lead in leads[::4]]
+        changes.bulk_create(Activity, activities)
+        for lead in Lead.objects.filter(pk__in=[lead.pk for lead in spoken]):
+            status = self.fake.random_element(NEXT)
+            if status:
+                ended = status in (Lead.Status.UNQUALIFIED, Lead.Status.LOST)
+                reason = self.fake.random_element(REASONS) if ended else ""
+                move(changes, lead, status, reason)
+
+    def contact(self, lead) -> Activity:
+        kind = self.fake.random_element(Activity.CONTACTS)
+        return self.activity(
+            lead,
+            kind=kind,
+            subject=f"{kind.label} with {lead.first_name}",
+            duration_minutes=self.fake.random_int(1, 12) * 5,
+            outcome=self.fake.random_element(OUTCOMES),
+        )
+
+    def task(self, lead) -> Activity:
+        due = self.now + timedelta(days=self.fake.random_int(-3, 10))
+        subject = f"Send {lead.first_name} a proposal"
+        return self.activity(lead, kind=Kind.TASK, subject=subject, due_at=due)
+
+    def activity(self, lead, **values) -> Activity:
+        ago = timedelta(hours=self.fake.random_int(1, 72))
+        activity = Activity(
+            organization=lead.organization,
+            owner=lead.owner,
+            lead=lead,
+            occurred_at=self.now - ago,
+            **values,
+        )
+        validate(activity)
+        return activity
