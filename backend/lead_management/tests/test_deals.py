@@ -246,6 +246,19 @@ class MoveTests(DealTestCase):
             ["Qualification", "Lost", "Negotiation"],
         )
 
+    def test_what_follows_from_the_stage_follows_however_it_is_written(self):
+        deal = Deal.objects.get(pk=self.make(probability=60)["id"])
+        won, proposal = (
+            Stage.objects.get(pk=self.stages[name]) for name in ("Won", "Proposal")
+        )
+        with system_changes(self.cast.organization) as changes:
+            changes.save(deal, stage=won, reason="The price")
+            self.assertIsNotNone(deal.closed_at)
+            self.assertIsNone(deal.probability)
+            changes.save(deal, stage=proposal)
+        deal.refresh_from_db()
+        self.assertEqual((deal.reason, deal.closed_at), ("", None))
+
     def test_from_lost_to_won_takes_another_reason(self):
         deal = self.make()
         lost = self.patch(deal, stage="Lost", reason="The price")
