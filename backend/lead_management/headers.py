@@ -27,3 +27,20 @@ LEAD_HEADERS: dict[str, str] = {
     **dict.fromkeys(("next follow up", "follow up date"), "next_follow_up_at"),
     **dict.fromkeys(("lead owner", "lead owner email"), "owner"),
 }
+
+# Normalised header to field of Deal, preferred headers first.
+DEAL_HEADERS: dict[str, str] = {
+    **dict.fromkeys(
+        ("deal name", "opportunity name", "deal title", "title", "subject"), "name"
+    ),
+    **dict.fromkeys(("deal value", "deal amount", "value"), "amount"),
+    **dict.fromkeys(
+        ("currency code", "deal currency", "currency iso code"), "currency"
+    ),
+    **dict.fromkeys(
+        ("expected close date", "close date", "expected close"), "expected_close_on"
+    ),
+    **dict.fromkeys(("description", "deal description"), "notes"),
+    **dict.fromkeys(("labels", "label"), "tags"),
+    **dict.fromkeys(("deal owner", "opportunity owner"), "owner"),
+}

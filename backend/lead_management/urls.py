@@ -1,8 +1,18 @@
 from core.routers import Router
-from lead_management.views import ActivityViewSet, LeadProcessViewSet, LeadViewSet
+from lead_management.views import (
+    ActivityViewSet,
+    DealContactViewSet,
+    DealViewSet,
+    LeadProcessViewSet,
+    LeadViewSet,
+    PipelineViewSet,
+)
 
 router = Router()
 router.register("leads", LeadViewSet)
+router.register("pipelines", PipelineViewSet)
+router.register("deals", DealViewSet)
+router.register("deal-contacts", DealContactViewSet)
 router.register("activities", ActivityViewSet)
 
 urlpatterns = [*LeadProcessViewSet.urls("lead-process"), *router.urls]

@@ -22,7 +22,7 @@ def rights(
 # What rights can name besides record types.
 SYSTEM_TYPES = (
     *("apikey", "auditlog", "changeset", "customfield", "job"),
-    *("organization", "role", "team", "user"),
+    *("organization", "pipeline", "role", "team", "user"),
 )
 
 NONE, OWN, TEAM, ALL = Scope
@@ -34,6 +34,7 @@ EVERYBODY = {
     "role": rights(view=ALL),
     "team": rights(view=ALL),
     "customfield": rights(view=ALL),
+    "pipeline": rights(view=ALL),
     "changeset": rights(view=OWN),
     "job": rights(view=OWN, edit=OWN),
     "apikey": rights(view=OWN, create=OWN, edit=OWN),
@@ -46,6 +47,7 @@ BUILT_IN = {
         "role": rights(view=ALL, create=ALL, edit=ALL),
         "team": rights(view=ALL, create=ALL, edit=ALL),
         "organization": rights(view=ALL, edit=ALL),
+        "pipeline": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
         "auditlog": rights(view=ALL, export=ALL),
         "customfield": rights(view=ALL, create=ALL, edit=ALL),
@@ -55,6 +57,7 @@ BUILT_IN = {
     "manager": {
         **EVERYBODY,
         ANY_RECORD: EVERYTHING,
+        "pipeline": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
     },
     "sales_rep": {

@@ -25,6 +25,7 @@ BESIDES = {
     "user": ("users", ["read"]),
     "team": ("teams", ["read"]),
     "role": ("roles", ["read"]),
+    "pipeline": ("pipelines", ["read"]),
     "changeset": ("change-sets", ["read"]),
     "job": ("jobs", ["read", "write"]),
     "auditlog": ("audit-log", ["read", "export"]),

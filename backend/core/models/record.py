@@ -77,6 +77,11 @@ class Journaled(models.Model):
         """
 
     @classmethod
+    def founding_rows(cls) -> list["Journaled"]:
+        """What every new organization starts with, to be saved."""
+        return []
+
+    @classmethod
     def record_type(cls) -> str:
         """The name of this type in rights, in the journal and in imports."""
         return cls._meta.model_name

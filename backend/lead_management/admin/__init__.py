@@ -1,4 +1,13 @@
 from .activities import ActivityAdmin
+from .deals import DealAdmin, DealContactAdmin
 from .leads import LeadAdmin, LeadProcessAdmin
+from .pipelines import PipelineAdmin
 
-__all__ = ["ActivityAdmin", "LeadAdmin", "LeadProcessAdmin"]
+__all__ = [
+    "ActivityAdmin",
+    "DealAdmin",
+    "DealContactAdmin",
+    "LeadAdmin",
+    "LeadProcessAdmin",
+    "PipelineAdmin",
+]

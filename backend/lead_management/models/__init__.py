@@ -1,6 +1,22 @@
 from .activity import Activity
+from .deal import Deal, DealContact, DealStay
 from .lead import Lead
 from .lead_stay import LeadStay
+from .pipeline import Kind, Pipeline, Stage, completed
 from .process import LeadProcess
+from .stay import Stay
 
-__all__ = ["Activity", "Lead", "LeadProcess", "LeadStay"]
+__all__ = [
+    "Activity",
+    "Deal",
+    "DealContact",
+    "DealStay",
+    "Kind",
+    "Lead",
+    "LeadProcess",
+    "LeadStay",
+    "Pipeline",
+    "Stage",
+    "Stay",
+    "completed",
+]

@@ -1,4 +1,13 @@
 from .activities import ActivityViewSet
+from .deals import DealContactViewSet, DealViewSet
 from .leads import LeadProcessViewSet, LeadViewSet
+from .pipelines import PipelineViewSet
 
-__all__ = ["ActivityViewSet", "LeadProcessViewSet", "LeadViewSet"]
+__all__ = [
+    "ActivityViewSet",
+    "DealContactViewSet",
+    "DealViewSet",
+    "LeadProcessViewSet",
+    "LeadViewSet",
+    "PipelineViewSet",
+]

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from core.access import Scope, Verb
 from core.models import ChangeSet, Organization
-from core.models.journal import validate
+from core.models.values import validate
 from lead_management.models import Activity, Lead
 from lead_management.services import move
 
