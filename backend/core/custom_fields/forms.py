@@ -22,7 +22,7 @@ from core.custom_fields.definitions import (
     is_same,
     merged,
 )
-from core.custom_fields.kinds import KINDS, number_of
+from core.custom_fields.kinds import KINDS, People, number_of
 from core.field_rights import CUSTOM, PREFIX, without_keys
 
 BLANK_CHOICE = ("", "---------")
@@ -108,9 +108,9 @@ def form_field(field, definitions: Definitions, value) -> forms.Field:
                 **kwargs,
             )
         case "user":
-            people = {user: email for email, user in definitions.people.items()}
+            emails = definitions.people.emails
             return forms.ChoiceField(
-                choices=[BLANK_CHOICE, *offered(people, [value])],
+                choices=[BLANK_CHOICE, *offered(emails, [value])],
                 widget=UnfoldAdminSelectWidget,
                 **kwargs,
             )
@@ -118,7 +118,7 @@ def form_field(field, definitions: Definitions, value) -> forms.Field:
         kwargs["help_text"] = "An amount and a currency, such as 12.50 EUR."
     return CellField(
         field=field,
-        people={},
+        people=People(),
         widget=UnfoldAdminTextInputWidget,
         **kwargs,
     )

@@ -78,7 +78,7 @@ def start(
     job = Job(organization=user.organization, owner=user, kind=KIND)
     try:
         path = _file_for(job, source)
-        layout = layout_of(path, model, encoding, sheet)
+        layout = layout_of(path, user, model, encoding, sheet)
         choices = read_choices(user, layout, model, mapping, options)
         if save_mapping_as:
             choices.save_as(save_mapping_as, user, **origin)

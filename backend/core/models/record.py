@@ -50,6 +50,9 @@ class Journaled(models.Model):
         """Set what is worked out from other fields and not journalled; its names."""
         return ()
 
+    def clean_custom_fields(self) -> None:
+        """Check them, and bring each into its one spelling, where a row has any."""
+
     def uncreated(self) -> dict | None:
         """The values that undo gives a row instead of deleting it; None: it cannot."""
         return None
@@ -273,8 +276,9 @@ class Record(Journaled):
     def prepare_import(cls, changes, drafts) -> None:
         """Make related records of what a chunk of imported rows says of them.
 
-        Called once for each chunk, before it is decided which records the rows mean.
-        What belongs to a draft's record is set there, and named in its `given`.
+        Called once for each chunk that says such things, with the rows of it that make
+        or change records. What belongs to a draft's record is set there, and named in
+        its `given`.
 
         Args:
             changes: writes what has to be made; a trial takes it back.
@@ -282,8 +286,11 @@ class Record(Journaled):
                 that gets a `fault` is refused.
         """
 
-    def clean(self):
-        super().clean()
+    def clean_fields(self, exclude=None):
+        super().clean_fields(exclude)
+        self.clean_custom_fields()
+
+    def clean_custom_fields(self):
         if CUSTOM in self.get_deferred_fields():
             return
         if not isinstance(self.custom_fields, dict):
