@@ -8,7 +8,6 @@ from django.test.utils import CaptureQueriesContext
 
 from contact_management.models import Company, Contact
 from core import jobs
-from core.access import Scope, Verb
 from core.custom_fields import definitions
 from core.exporting.job import file_of
 from core.models import Change, ChangeSet, CustomField, Job
