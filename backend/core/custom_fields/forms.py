@@ -23,6 +23,7 @@ from core.custom_fields.definitions import (
     merged,
 )
 from core.custom_fields.kinds import KINDS, People, number_of
+from core.custom_fields.list_filters import list_filters
 from core.field_rights import CUSTOM, PREFIX, without_keys
 
 BLANK_CHOICE = ("", "---------")
@@ -176,7 +177,14 @@ class CustomFieldsForm:
 
 
 class CustomFieldsAdmin:
-    """The pages of records: a form field for each custom field that is defined."""
+    """The pages of records: a form field for each custom field that is defined.
+
+    Their lists can be filtered by those whose values can be listed.
+    """
+
+    def get_list_filter(self, request):
+        custom = list_filters(self.model, request.user)
+        return (*super().get_list_filter(request), *custom)
 
     def _custom_fields(self, request, obj) -> dict[str, forms.Field]:
         may = self.has_change_permission if obj else self.has_add_permission

@@ -32,7 +32,7 @@ MAX_ENTRIES = 2_000
 MAX_UNPACKED = 1024 * 1024 * 1024  # bytes, of all parts together
 MAX_RATIO = 200  # unpacked to packed, of a part that is not small
 SMALL_PART = 1024 * 1024  # bytes
-MAX_STRINGS = 64 * 1024 * 1024  # bytes of a part that is read as a whole
+MAX_STRINGS = 128 * 1024 * 1024  # bytes of a part that is read as a whole
 # The rectangle that holds all cells of a sheet which is read as a whole.
 MAX_CELLS = 1_000_000
 MAX_SMALL = 64 * 1024 * 1024  # bytes of a part; of a larger one nobody counts the cells

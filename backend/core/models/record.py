@@ -17,6 +17,12 @@ from core.jsonvalues import check
 from core.search import search_text
 
 MAX_CUSTOM_FIELDS_CHARACTERS = 20_000
+# Few rows are deleted, and the purge looks at no others.
+DELETED_INDEX = models.Index(
+    fields=["organization", "deleted_at"],
+    name="%(class)s_deleted",
+    condition=models.Q(deleted_at__isnull=False),
+)
 
 
 class Journaled(models.Model):
@@ -219,6 +225,7 @@ class Record(Journaled):
                 condition=models.Q(deleted_at=None),
             ),
             SearchIndex(name="%(class)s_search", condition=models.Q(deleted_at=None)),
+            DELETED_INDEX,
         ]
 
     def __str__(self):
