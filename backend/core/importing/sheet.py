@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from array import array
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from xml.parsers import expat
 
 from core.importing.table import MAX_COLUMNS, MAX_FIELD, MAX_ROW, UnreadableFile
@@ -57,6 +57,22 @@ def rows(path: str | os.PathLike[str], sheet: str) -> Iterator[tuple[int, Cells]
         ) from error
 
 
+def names(path: str | os.PathLike[str]) -> tuple[list[str], set[str]]:
+    """The sheets in their order, and which of them are hidden.
+
+    Raises:
+        UnreadableFile: broken_workbook.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            book = _Book(archive)
+            return list(book.sheets), book.hidden
+    except _BROKEN as error:
+        raise UnreadableFile(
+            "broken_workbook", f"The workbook cannot be read: {error}."[:300]
+        ) from error
+
+
 def _parsed(part, reader) -> Iterator[None]:
     """Feed a reader from a part of the archive, with a pause after each block."""
     parser = expat.ParserCreate(namespace_separator=" ")
@@ -89,8 +105,7 @@ class _Book:
 
     Attributes:
         sheets: the part of each sheet, by its name.
-        texts: those that cells share.
-        dates: of each style, whether it shows a day or time; "elapsed" for durations.
+        hidden: the names of those that nobody sees.
         first_day: the day that is number 0.
     """
 
@@ -100,15 +115,25 @@ class _Book:
         relations = _Relations()
         self._read("xl/_rels/workbook.xml.rels", relations)
         self.sheets: dict[str, str] = {}
+        self.hidden: set[str] = set()
         self.first_day = datetime.datetime(1899, 12, 30)
         self._read("xl/workbook.xml", _Workbook(self, relations.targets))
-        self.texts = _Texts()
+
+    @cached_property
+    def texts(self) -> "_Texts":
+        """Those that cells share."""
+        texts = _Texts()
         if "xl/sharedstrings.xml" in self.parts:
-            self._read("xl/sharedstrings.xml", _TextReader(self.texts.add, "si"))
+            self._read("xl/sharedstrings.xml", _TextReader(texts.add, "si"))
+        return texts
+
+    @cached_property
+    def dates(self) -> list[str]:
+        """Of each style: "date" if it shows a day or time, "elapsed", or ""."""
         styles = _Styles()
         if "xl/styles.xml" in self.parts:
             self._read("xl/styles.xml", styles)
-        self.dates = [styles.kind(number) for number in styles.formats]
+        return [styles.kind(number) for number in styles.formats]
 
     def open(self, part: str):
         return self.archive.open(self.parts[part.lower()])
@@ -151,6 +176,8 @@ class _Workbook(_Reader):
             ids = (value for key, value in attributes.items() if key.endswith(" id"))
             target = self.targets.get(next(ids, ""), "")
             self.book.sheets[attributes["name"]] = posixpath.normpath(target)
+            if attributes.get("state", "visible") != "visible":
+                self.book.hidden.add(attributes["name"])
 
 
 class _Styles(_Reader):

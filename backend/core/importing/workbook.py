@@ -65,9 +65,8 @@ def detect(
             too_many_columns.
     """
     is_large = _refuse_bombs(path)
-    with _opened(path) as book:
-        sheets = list(book.sheet_names)
-        names = [sheet] if sheet else _visible_first(book)
+    sheets, hidden = large_sheet.names(path) if is_large else _names(path)
+    names = [sheet] if sheet else sorted(sheets, key=hidden.__contains__)
     if sheet and sheet not in sheets:
         has = ", ".join(sheets[:20])
         raise UnreadableFile("unknown_sheet", f"The workbook has: {has}.")
@@ -118,14 +117,14 @@ def _opened(path: str | os.PathLike[str]):
         ) from error
 
 
-def _visible_first(book) -> list[str]:
+def _names(path: str | os.PathLike[str]) -> tuple[list[str], set[str]]:
+    """The sheets in their order, and which of them are hidden."""
     from python_calamine import SheetVisibleEnum
 
-    seen, hidden = [], []
-    for sheet in book.sheets_metadata:
-        is_seen = sheet.visible == SheetVisibleEnum.Visible
-        (seen if is_seen else hidden).append(sheet.name)
-    return [*seen, *hidden]
+    with _opened(path) as book:
+        sheets = book.sheets_metadata
+        hidden = {s.name for s in sheets if s.visible != SheetVisibleEnum.Visible}
+        return [sheet.name for sheet in sheets], hidden
 
 
 def _first_rows(path, sheet: str, is_large: bool) -> list[Row]:
