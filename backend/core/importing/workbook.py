@@ -225,12 +225,17 @@ def _bomb(what: str) -> UnreadableFile:
     return UnreadableFile("bomb", f"This workbook is refused: {what}.")
 
 
+def _too_large() -> UnreadableFile:
+    limit = f"unpacked it has more than {MAX_UNPACKED // 2**20} MiB"
+    return _bomb(f"{limit}; a table in CSV may be larger")
+
+
 def _check_directory(entries: list[zipfile.ZipInfo]) -> None:
     """Refuse by what the archive says of itself, before anything is unpacked."""
     if len(entries) > MAX_ENTRIES:
         raise _bomb(f"it has more than {MAX_ENTRIES:,} parts")
     if sum(entry.file_size for entry in entries) > MAX_UNPACKED:
-        raise _bomb(f"unpacked it has more than {MAX_UNPACKED // 2**20} MiB")
+        raise _too_large()
     for entry in entries:
         _check_sizes(entry, entry.file_size)
 
@@ -262,7 +267,7 @@ def _check_part(
         for block in iter(partial(part.read, _BLOCK), b""):
             size += len(block)
             if size > left:
-                raise _bomb(f"unpacked it has more than {MAX_UNPACKED // 2**20} MiB")
+                raise _too_large()
             _check_sizes(entry, size)
             if size <= MAX_SMALL and not extent.is_large:
                 extent.add(block)
