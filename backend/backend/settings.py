@@ -380,6 +380,8 @@ SPECTACULAR_SETTINGS = {
 # Uploads: a request's body, and the file of an import, in bytes.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 IMPORT_MAX_BYTES = env.int("IMPORT_MAX_BYTES", 200 * 1024 * 1024)
+# How long an exported file can be fetched.
+EXPORT_KEPT_HOURS = env.int("EXPORT_KEPT_HOURS", 24)
 AVATAR_MAX_BYTES = 5 * 1024 * 1024
 MEDIA_ROOT = DATA_DIR / "uploads"
 FILE_UPLOAD_PERMISSIONS = 0o600

@@ -1,6 +1,15 @@
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.urls import reverse
+from django.utils.html import format_html
+from rest_framework.exceptions import ValidationError
 
-from contact_management.models import Affiliation, Company, Contact, Tag
+from contact_management.models import (
+    Affiliation,
+    Company,
+    Contact,
+    ContactGroup,
+    Tag,
+)
 from core.admin import RecordAdmin
 
 ADDRESS = (
@@ -52,10 +61,32 @@ class CompanyAdmin(RecordAdmin):
     )
 
 
+class GroupFilter(admin.SimpleListFilter):
+    title = "group"
+    parameter_name = "group"
+
+    def lookups(self, request, model_admin):
+        groups = ContactGroup.objects.visible_to(request.user).order_by("name")
+        return [(str(group.pk), group.name) for group in groups]
+
+    def queryset(self, request, queryset):
+        if not self.value():
+            return queryset
+        groups = ContactGroup.objects.visible_to(request.user)
+        group = groups.filter(pk=self.value()).first()
+        if group is None:
+            return queryset.none()
+        try:
+            return group.members(queryset, request.user)
+        except ValidationError as error:
+            messages.error(request, f"{group}: {error}")
+            return queryset.none()
+
+
 @admin.register(Contact)
 class ContactAdmin(RecordAdmin):
     list_display = ("__str__", "email", "phone", "company_name", "owner", "created_at")
-    list_filter = ("contact_type", "status", "created_at")
+    list_filter = ("contact_type", "status", "created_at", GroupFilter)
     list_select_related = ("owner",)
     autocomplete_fields = ("company",)
     search_fields = ("first_name", "last_name", "email", "company_name")
@@ -107,3 +138,22 @@ class AffiliationAdmin(RecordAdmin):
 class TagAdmin(RecordAdmin):
     list_display = ("name", "color")
     search_fields = ("name",)
+
+
+@admin.register(ContactGroup)
+class ContactGroupAdmin(RecordAdmin):
+    """Members are added to a static group from the list of contacts, in bulk."""
+
+    list_display = ("name", "kind", "owner", "contacts")
+    list_filter = ("kind",)
+    list_select_related = ("owner",)
+    search_fields = ("name", "description")
+    readonly_fields = ("contacts",)
+    fields = ("name", "description", "kind", "filter", "owner", "contacts")
+
+    @admin.display(description="contacts")
+    def contacts(self, group):
+        if group._state.adding:
+            return "-"
+        address = reverse("admin:contact_management_contact_changelist")
+        return format_html('<a href="{}?group={}">Show</a>', address, group.pk)

@@ -10,13 +10,20 @@ Salesforce (reports and Data Loader), Zoho and SuiteCRM, besides our own field n
 # fax, pager and assistants' numbers.
 _HEADERS_BY_FIELD: dict[str, tuple[str, ...]] = {
     "salutation": ("salutation", "name prefix", "prefix", "honorific"),
-    "first_name": ("first name", "given name", "forename", "person first name"),
-    "last_name": ("last name", "family name", "surname", "person last name"),
+    "first_name": (
+        "first name",
+        "first",
+        "given name",
+        "forename",
+        "person first name",
+    ),
+    "last_name": ("last name", "last", "family name", "surname", "person last name"),
     "email": (
         "email",
         "e mail",
         "email address",
         "e mail address",
+        "mail",
         "primary email",
         "work email",
         "business email",
@@ -73,6 +80,21 @@ _HEADERS_BY_FIELD: dict[str, tuple[str, ...]] = {
         "associated company",
         "person organization",
     ),
+    "company_domain": (
+        "company domain",
+        "company domain name",
+        "associated company domain",
+        "account domain",
+        "organization domain",
+    ),
+    "company_external_id.hubspot": (
+        "associated company ids",
+        "associated company id",
+        "associated company ids primary",
+        "primary associated company id",
+    ),
+    "company_external_id.salesforce": ("account id",),
+    "company_external_id.pipedrive": ("organization id", "person organization id"),
     # "title" comes last; ColumnMap.suggest tells whether it really is the job.
     "job_title": (
         "job title",

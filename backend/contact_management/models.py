@@ -1,9 +1,11 @@
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from rest_framework.exceptions import APIException
 
 from contact_management.headers import COMPANY_HEADERS, CONTACT_HEADERS
-from contact_management.normalisation import country_code, numbered
+from contact_management.normalisation import country_code, label_of, numbered
+from core import access, saved_filters
 from core.fields import (
     MAX_LABEL_LENGTH,
     DomainField,
@@ -13,10 +15,19 @@ from core.fields import (
     PhonesField,
     TagsField,
     is_labelled,
+    tags_field_of,
 )
 from core.indexes import CollectionsIndex
-from core.models import Record, unique_among_live
+from core.models import Record, RecordQuerySet, unique_among_live
 from core.phones import e164
+from core.problems import flatten
+from core.registry import record_types
+
+# The parts of an address in a vCard: a box and a second line come before the street.
+VCARD_ADDRESS = (
+    *("", "address_line_2", "address_line_1"),
+    *("city", "state", "postal_code", "country"),
+)
 
 
 class Reachable(Record):
@@ -44,10 +55,19 @@ class Reachable(Record):
 
     # The texts that hold a phone; each has its E.164 beside it.
     phone_fields = ("phone",)
+    # Where further values of a field go.
+    further_fields = {"phone": "other_phones"}
     derived_from = {"phone_e164": "phone"}
 
     class Meta(Record.Meta):
         abstract = True
+
+    def import_further(self, field, value, column):
+        name = self.further_fields.get(field)
+        if name:
+            entry = {"value": value, "label": label_of(column)}
+            setattr(self, name, [*getattr(self, name), entry])
+        return name
 
     def clean(self):
         super().clean()
@@ -90,6 +110,16 @@ class Company(Reachable):
     )
     import_headers = COMPANY_HEADERS
     import_match = (("domain",), ("name",))
+    vcard = {
+        "KIND": "org",
+        "FN": ("name",),
+        "ORG": ("name",),
+        "TEL": ("phone", "phone_label", "other_phones"),
+        "ADR": VCARD_ADDRESS,
+        "URL": "website",
+        "NOTE": "description",
+        "CATEGORIES": "tags",
+    }
 
     class Meta(Record.Meta):
         verbose_name_plural = "companies"
@@ -181,11 +211,30 @@ class Contact(Reachable):
         *("phone", "phone_e164", "mobile", "mobile_e164", "other_phones", "city"),
     )
     derived_from = {"phone_e164": "phone", "mobile_e164": "mobile"}
+    further_fields = {
+        **dict.fromkeys(("phone", "mobile"), "other_phones"),
+        "email": "other_emails",
+    }
+    import_extras = {"company_domain": "company", "company_external_id.": "company"}
     import_headers = CONTACT_HEADERS
     import_match = (
         ("email",),
         ("last_name", "first_name", "company_name", "phone_e164", "phone"),
     )
+    vcard = {
+        "KIND": "individual",
+        "N": ("last_name", "first_name", "", "salutation", ""),
+        "FN": ("first_name last_name", "company_name", "email"),
+        "EMAIL": ("email", "email_label", "other_emails"),
+        "TEL": ("phone", "phone_label", "other_phones"),
+        "TEL;TYPE=cell": "mobile",
+        "ORG": ("company_name", "department"),
+        "TITLE": "job_title",
+        "ADR": VCARD_ADDRESS,
+        "URL": "website",
+        "NOTE": "notes",
+        "CATEGORIES": "tags",
+    }
 
     phone_fields = ("phone", "mobile")
 
@@ -210,6 +259,13 @@ class Contact(Reachable):
                 name="contact_collections",
             ),
         ]
+
+    @classmethod
+    def prepare_import(cls, changes, drafts):
+        """The company of each row that tells one by its domain or external id."""
+        from contact_management.services import set_companies
+
+        set_companies(changes, [draft for draft in drafts if draft.extras])
 
     def __str__(self):
         name = f"{self.first_name} {self.last_name}".strip()
@@ -249,6 +305,119 @@ class Affiliation(Record):
         return f"{self.contact}: {self.company}"
 
 
+class ContactGroup(Record):
+    """Contacts that belong together: added one by one, or found by a filter.
+
+    Who may edit the group decides who its members are; everybody sees of them what
+    they see of contacts.
+    """
+
+    class Kind(models.TextChoices):
+        STATIC = "static"
+        DYNAMIC = "dynamic"
+
+    name = models.CharField(max_length=100)
+    description = models.TextField(max_length=2000, blank=True)
+    kind = models.CharField(
+        max_length=10,
+        choices=Kind,
+        default=Kind.STATIC,
+        help_text="Static: members are added. Dynamic: those of the filter.",
+    )
+    filter = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text='Parameters of the list of contacts, such as `{"owner": "me"}`.',
+    )
+
+    summary_fields = ("id", "name", "kind")
+
+    class Meta(Record.Meta):
+        constraints = [unique_among_live("name", name="contactgroup_name_unique")]
+
+    def __str__(self):
+        return self.name
+
+    @property
+    def is_dynamic(self) -> bool:
+        return self.kind == self.Kind.DYNAMIC
+
+    def clean(self):
+        super().clean()
+        try:
+            self._check_filter()
+        except ValidationError as error:
+            raise ValidationError({"filter": error}) from None
+
+    def _check_filter(self):
+        if not isinstance(self.filter, dict):
+            raise ValidationError("Give an object.", code="not_an_object")
+        if self.is_dynamic != bool(self.filter):
+            raise ValidationError(
+                "A dynamic group has a filter, and a static one has none.",
+                code="required" if self.is_dynamic else "not_dynamic",
+            )
+        if "group" in self.filter:
+            raise ValidationError("A group cannot be made of groups.", code="nested")
+        try:
+            saved_filters.check(Contact, self.filter, self.organization)
+        except APIException as refusal:
+            raise ValidationError(
+                [
+                    ValidationError(f"{e['field']}: {e['detail']}", code=e["code"])
+                    for e in flatten(refusal.detail)
+                ]
+            ) from None
+
+    def members(self, contacts: QuerySet, user) -> QuerySet:
+        """Those of the contacts that are members, as the user sees it.
+
+        Raises:
+            ValidationError: the filter is not the user's to use, or none any more.
+        """
+        if self.is_dynamic:
+            return saved_filters.narrowed(contacts, self.filter, user)
+        memberships = GroupMembership.objects.live().filter(group=self)
+        return contacts.filter(Exists(memberships.filter(contact=OuterRef("pk"))))
+
+
+class GroupMembershipQuerySet(RecordQuerySet):
+    owner_path = "group__owner"
+
+
+class GroupMembership(Record):
+    """That a contact is in a static group."""
+
+    group = models.ForeignKey(
+        ContactGroup, models.PROTECT, related_name="+", db_index=False
+    )
+    contact = models.ForeignKey(Contact, models.PROTECT, related_name="+")
+
+    objects = GroupMembershipQuerySet.as_manager()
+
+    summary_fields = ("id", "group", "contact")
+    is_importable = False
+    is_link = True
+
+    class Meta(Record.Meta):
+        # Nobody lists or searches memberships: they are looked up by their constraint.
+        indexes = []
+        constraints = [
+            models.UniqueConstraint(
+                fields=["group", "contact"],
+                condition=Q(deleted_at=None),
+                name="groupmembership_unique",
+            )
+        ]
+
+    @classmethod
+    def plural(cls):
+        return ContactGroup.plural()
+
+    def belongs_to(self):
+        return self.group.owner
+
+
 class Tag(Record):
     """A name that records are sorted by, with its colour."""
 
@@ -259,3 +428,45 @@ class Tag(Record):
 
     class Meta(Record.Meta):
         constraints = [unique_among_live("name", name="tag_name_unique")]
+
+    def clean(self):
+        super().clean()
+        self.name = self.name.strip()
+        if not self.name:
+            raise ValidationError({"name": ValidationError("Empty.", code="blank")})
+
+    def guard(self, actor, changed):
+        super().guard(actor, changed)
+        if "name" in changed:
+            self._guard_records(actor)
+
+    def _guard_records(self, actor):
+        """Who renames a tag must be allowed to edit all that carry it."""
+        old = type(self)._base_manager.filter(pk=self.pk).first()
+        for name, model in tagged_types().items() if old else ():
+            scope = access.scope_of(actor, name, access.Verb.EDIT)
+            if scope != access.Scope.ALL:
+                carrying = tagged(model, self.organization_id, old.name)
+                own = model.objects.within(actor, access.Verb.EDIT)
+                if carrying.exclude(pk__in=own.values("pk")).exists():
+                    raise access.RightMissing(actor, name, access.Verb.EDIT)
+
+    def follow_up(self, changes, before):
+        """Records hold the names themselves: they get the new one. A deletion leaves
+        them as they are."""
+        from contact_management.services import rename_on_records
+
+        if self.name != before["name"]:
+            rename_on_records(self, before["name"], changes)
+
+
+def tagged_types() -> dict[str, type[Record]]:
+    """The record types that have tags, by name."""
+    return {n: m for n, m in record_types().items() if tags_field_of(m)}
+
+
+def tagged(model: type[Record], organization_id, name: str) -> QuerySet:
+    """All records of a type that carry a tag, deleted ones too."""
+    return model.objects.filter(
+        **{f"{tags_field_of(model)}__has": name}, organization=organization_id
+    )

@@ -45,6 +45,20 @@ def _iso_codes() -> dict[str, str]:
     return codes
 
 
+# What a column's name says of the values in it.
+LABELS = {
+    **{"home": "home", "personal": "home", "private": "home"},
+    **{"work": "work", "business": "work", "office": "work"},
+    **{"mobile": "mobile", "cell": "mobile", "other": "other"},
+}
+
+
+def label_of(column: str) -> str:
+    """The label of a value by the name of its column; blank where that says nothing."""
+    words = column.casefold().split()
+    return next((LABELS[word] for word in words if word in LABELS), "")
+
+
 def numbered(phones: list[dict], region: str, taken: set[str]) -> list[dict]:
     """Labelled phones with their E.164, without those that are taken or come twice.
 

@@ -93,7 +93,7 @@ def explain(user, record) -> dict[str, dict]:
     for verb in Verb:
         scope = scope_of(user, record.record_type(), verb)
         if is_beyond_key(user, record.record_type(), verb):
-            rule = str(refusal(user, record.record_type(), verb).detail)
+            rule = str(RightMissing(user, record.record_type(), verb).detail)
         else:
             rule = (
                 f"The role '{user.role.name}' gives '{verb}' on"
@@ -107,16 +107,34 @@ def explain(user, record) -> dict[str, dict]:
     return answer
 
 
+class RightMissing(PermissionDenied):
+    """The scope of a verb does not cover a record; tells the verb to whoever counts."""
+
+    def __init__(self, user, record_type: str, verb: str):
+        if is_beyond_key(user, record_type, verb):
+            detail = (
+                f"The scopes of this API key do not cover '{verb}' on '{record_type}'."
+            )
+        else:
+            scope = scope_of(user, record_type, verb)
+            detail = (
+                f"Your role does not allow this: the right '{verb}' on '{record_type}'"
+                f" has the scope '{scope}'."
+            )
+        super().__init__(detail)
+        self.verb = verb
+
+
 def require(user, record, verb: str) -> None:
     """Raise PermissionDenied, naming the rule, where `reaches` says no."""
     if not reaches(user, record, verb):
-        raise refusal(user, record.record_type(), verb)
+        raise RightMissing(user, record.record_type(), verb)
 
 
 def require_some(user, record_type: str, verb: str) -> None:
     """Raise PermissionDenied where the verb covers nobody's records at all."""
     if scope_of(user, record_type, verb) == Scope.NONE:
-        raise refusal(user, record_type, verb)
+        raise RightMissing(user, record_type, verb)
 
 
 def is_beyond_key(user, record_type: str, verb: str) -> bool:
@@ -124,28 +142,20 @@ def is_beyond_key(user, record_type: str, verb: str) -> bool:
     return bool(user.api_key) and not user.api_key.covers(record_type, verb)
 
 
-def refusal(user, record_type: str, verb: str) -> PermissionDenied:
-    if is_beyond_key(user, record_type, verb):
-        return PermissionDenied(
-            f"The scopes of this API key do not cover '{verb}' on '{record_type}'."
-        )
+def reach_key(user, record_type: str, verb: str) -> str:
+    """Users with equal keys have the verb on the same records of a type."""
     scope = scope_of(user, record_type, verb)
-    return PermissionDenied(
-        f"Your role does not allow this: the right '{verb}' on '{record_type}' has the"
-        f" scope '{scope}'."
-    )
+    if scope == Scope.ALL:
+        return "all"
+    if scope == Scope.TEAM and user.team_id:
+        return f"team {user.team_id}"
+    return f"own {user.pk}" if scope in (Scope.OWN, Scope.TEAM) else "none"
 
 
 def visibility_key(user, record_type: str) -> str:
     """Users with equal keys see the same of a type: they may share answers."""
     if is_beyond_key(user, record_type, Verb.VIEW):
         return "beyond the API key"
-    scope = scope_of(user, record_type, Verb.VIEW)
-    if scope == Scope.ALL:
-        whose = "all"
-    elif scope == Scope.TEAM and user.team_id:
-        whose = f"team {user.team_id}"
-    else:
-        whose = f"own {user.pk}" if scope in (Scope.OWN, Scope.TEAM) else "none"
+    whose = reach_key(user, record_type, Verb.VIEW)
     hidden = hidden_fields(user, record_type)
     return f"{whose} without {sorted(hidden)}" if hidden else whose

@@ -21,14 +21,18 @@ from unfold.widgets import (
 
 from core import audit, deletion, history, job_errors, undo
 from core.access import Scope, Verb, field_rights, reaches, scope_of
+from core.admin_imports import ImportPages
+from core.bulk.admin import BulkChangeMixin
 from core.concealment import LimitedAdmin, RevealedForm, conceal
 from core.custom_fields.forms import ChoicesField, CustomFieldsAdmin
 from core.custom_fields.indexing import keep_up
+from core.exporting.admin import ExportedFileMixin, ExportMixin
 from core.fields import LabelledField, TagsField
 from core.models import (
     Change,
     ChangeSet,
     CustomField,
+    ImportMapping,
     Job,
     JobError,
     Organization,
@@ -244,7 +248,9 @@ class DeletedFilter(admin.SimpleListFilter):
         return queryset.deleted() if self.value() == "yes" else queryset.live()
 
 
-class RecordAdmin(CustomFieldsAdmin, JournaledAdmin):
+class RecordAdmin(
+    CustomFieldsAdmin, BulkChangeMixin, ExportMixin, ImportPages, JournaledAdmin
+):
     """Deletes softly and restores."""
 
     formfield_overrides = {
@@ -252,7 +258,7 @@ class RecordAdmin(CustomFieldsAdmin, JournaledAdmin):
         TagsField: {"widget": UnfoldAdminTextInputWidget},
         LabelledField: {"widget": UnfoldAdminTextareaWidget(attrs={"rows": 3})},
     }
-    actions = ("restore_selected",)
+    actions = ("export_selected", "change_in_bulk", "restore_selected")
     ordering = ("-created_at", "-id")
 
     def get_queryset(self, request):
@@ -320,6 +326,15 @@ class RecordAdmin(CustomFieldsAdmin, JournaledAdmin):
 
     def _stored(self, obj: Record) -> Record:
         return self.model.objects.select_for_update(of=("self",)).get(pk=obj.pk)
+
+
+@admin.register(ImportMapping)
+class ImportMappingAdmin(RecordAdmin):
+    list_display = ("name", "applies_to", "owner", "updated_at")
+    list_filter = ("applies_to",)
+    list_select_related = ("owner",)
+    search_fields = ("name",)
+    fields = ("name", "description", "applies_to", "columns", "mapping", "owner")
 
 
 @admin.register(CustomField)
@@ -512,14 +527,16 @@ class JobErrorInline(ReadOnlyInline):
 
 
 @admin.register(Job)
-class JobAdmin(ReadOnlyAdmin):
+class JobAdmin(ExportedFileMixin, ReadOnlyAdmin):
     list_display = ("created_at", "kind", "status", "done", "total", "counts", "owner")
     list_filter = ("kind", "status")
     list_select_related = ("owner",)
     fields = (
         *("kind", "status", "owner", "api_key", "done", "total", "counts"),
-        *("error", "change_set", "created_at", "started_at", "finished_at"),
+        *("exported_file", "error", "change_set"),
+        *("created_at", "started_at", "finished_at"),
     )
+    readonly_fields = ("exported_file",)
     inlines = (JobErrorInline,)
 
 

@@ -2,20 +2,22 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 
 from core.models.journal import to_json
 from core.renderers import dumps
 
-# Spreadsheets run a cell that begins with one of these.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Spreadsheets run a cell that begins with one of these. Such a cell gets a quote before
+# it, and so does one with quotes and then that, so that reading can take one off again.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 def lines(columns: list[str], batches: Iterable[list[dict]]) -> Iterator[str]:
     """The header, and then each batch of rows, of which one is in memory at a time."""
-    yield _text([columns])
+    yield text_of([columns])
     for batch in batches:
-        yield _text([[cell(row[name]) for name in columns] for row in batch])
+        yield text_of([[cell(row[name]) for name in columns] for row in batch])
 
 
 def cell(value) -> str:
@@ -24,11 +26,21 @@ def cell(value) -> str:
         return ""
     if isinstance(value, dict):
         return dumps(value).decode()
-    text = str(to_json(value))
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return guarded(str(to_json(value)))
 
 
-def _text(rows) -> str:
+def guarded(text: str) -> str:
+    """A text that no spreadsheet runs as a formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def without_guard(text: str) -> str:
+    """What `guarded` made the text of."""
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text) else text
+
+
+def text_of(rows: Iterable[list[str]]) -> str:
+    """Rows of ready cells as CSV."""
     file = io.StringIO()
     csv.writer(file).writerows(rows)
     return file.getvalue()

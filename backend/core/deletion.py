@@ -21,7 +21,7 @@ from core import access
 from core.batches import batched
 from core.exceptions import Conflict, StaleRecord
 from core.models import Change, Changes, Record
-from core.models.journal import snapshot, to_json
+from core.models.values import snapshot, to_json
 from core.registry import record_types
 
 CHUNK = 1000
@@ -200,6 +200,8 @@ def in_use(change_set, records: Sequence[Record]) -> Counter:
         by_type[type(record)].append(record.pk)
     for model, ids in by_type.items():
         for reference in references_to(model):
+            if reference.model.is_link:
+                continue
             name = reference.name
             rows = reference.model._base_manager.filter(
                 deleted_at=None, **{f"{name}__in": ids}

@@ -17,6 +17,14 @@ class Conflict(exceptions.APIException):
         self.extra = extra
 
 
+class Gone(exceptions.APIException):
+    """It was there, and is not any more (410)."""
+
+    status_code = 410
+    default_code = "gone"
+    default_detail = "This is not there any more."
+
+
 class StaleRecord(Conflict):
     """Somebody changed the record between its reading and its writing."""
 

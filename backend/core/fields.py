@@ -94,6 +94,12 @@ class TagsField(models.JSONField):
         return models.Field.formfield(self, **{**defaults, **kwargs})
 
 
+def tags_field_of(model: type[models.Model]) -> str | None:
+    """The name of the field that holds a record type's tags; None if it has none."""
+    fields = model._meta.concrete_fields
+    return next((f.name for f in fields if isinstance(f, TagsField)), None)
+
+
 @TagsField.register_lookup
 class Has(Lookup):
     """Whether the list holds this name. On PostgreSQL a GIN index can answer it."""
@@ -249,18 +255,29 @@ class LabelledField(models.JSONField):
             entries.setdefault(text, {"value": text, "label": label})
         return list(entries.values())
 
-    @staticmethod
-    def as_text(entries: list[dict], separator: str = "; ") -> str:
-        """Entries as a cell of a file, or a form, holds them."""
-        return separator.join(
+    def as_text(self, entries: list[dict], separator: str = "; ") -> str:
+        """Entries as a cell of a file, or a form, holds them.
+
+        Those that `from_text` would read as others are a list in JSON.
+        """
+        text = separator.join(
             f"{entry['label']}: {entry['value']}"
             if entry.get("label")
             else entry["value"]
             for entry in entries
         )
+        pairs = [{"value": e["value"], "label": e.get("label", "")} for e in entries]
+        return text if self.from_text(text) == pairs else json.dumps(pairs)
 
     def from_text(self, text: str) -> list[dict]:
         """What `as_text` wrote; between several Google's `:::` may stand too."""
+        if text.startswith("[{"):
+            try:
+                listed = json.loads(text)
+            except ValueError:
+                listed = None
+            if is_labelled(listed):
+                return self.to_python(listed)
         entries = []
         for part in re.split(r"\n|;\s+|\s:::\s", text):
             label, colon, value = part.strip().rpartition(": ")

@@ -180,7 +180,11 @@ def filter_set(
     fields: dict[str, models.Field],
     more: dict[str, filters.Filter] | None = None,
 ) -> type[filters.FilterSet]:
-    """The FilterSet of a view's fields, and of `more` filters of its own."""
+    """The FilterSet of a view's fields, and of `more` filters of its own.
+
+    A filter that looks at other records names their `record_types`: the list is made
+    from them too.
+    """
     declared = dict(more or {})
     for name, field in fields.items():
         declared.update(filters_of(name, field))

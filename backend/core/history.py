@@ -6,7 +6,7 @@ from rest_framework import serializers
 from core import access
 from core.custom_fields.definitions import gathered, spread
 from core.models import Change, ChangeSet, Journaled, Record
-from core.models.journal import snapshot
+from core.models.values import snapshot
 from core.registry import journaled_types
 from core.serializers import StrictSerializer
 

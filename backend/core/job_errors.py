@@ -2,7 +2,9 @@
 
 from core import access
 from core.field_rights import FieldRights
-from core.models import Job, JobError
+from core.importing.drafts import field_of
+from core.models import Job, JobError, Record
+from core.registry import record_types
 
 CONCEALED = "It is about a field that your role may not see."
 
@@ -13,18 +15,19 @@ def hidden_columns(job: Job, user) -> dict[str, int]:
     columns = job.params.get("columns")
     if not (rights.hidden and columns):
         return {}
+    model = record_types()[job.params["record_type"]]
     pairs = zip(columns["columns"], columns["targets"], strict=True)
     return {
         name: place
         for place, (name, target) in enumerate(pairs)
-        if target and leads_to_hidden(target, rights)
+        if target and leads_to_hidden(model, target, rights)
     }
 
 
-def leads_to_hidden(target: str, rights: FieldRights) -> bool:
+def leads_to_hidden(model: type[Record], target: str, rights: FieldRights) -> bool:
     if target == "full_name":
         return not rights.hidden.isdisjoint(("first_name", "last_name"))
-    return target.partition(".")[0] in rights.hidden
+    return field_of(model, target) in rights.hidden
 
 
 def shown(error: JobError, user) -> dict:

@@ -37,6 +37,13 @@ IMPATIENT = {
 }
 
 
+# What a chunk may change; the params, which may be long, stay as they are.
+PROGRESS = (
+    *("status", "state", "total", "done", "counts", "error", "change_set"),
+    *("attempts", "lease", "lease_until", "finished_at"),
+)
+
+
 class JobFailed(Exception):
     """The job cannot be done, and trying again would not help.
 
@@ -57,6 +64,9 @@ class LeaseLost(Exception):
 class JobHandler:
     """How one kind of job is done. An instance lives for one slice of time."""
 
+    # False while what the instance holds could not be gone on with by another.
+    can_pause = True
+
     def __init__(self, job: Job):
         """`job`: with its owner, if it has one, their role and organization."""
 
@@ -67,6 +77,9 @@ class JobHandler:
             Whether the job is finished.
         """
         raise NotImplementedError
+
+    def close(self) -> None:
+        """The slice of time is over, in whatever way."""
 
     @staticmethod
     def clean_up(job: Job) -> None:
@@ -153,8 +166,8 @@ def run(job_id, seconds: float = SLICE_SECONDS) -> bool:
     if lease is None:
         return False
     deadline = time.monotonic() + seconds
+    handler = None
     try:
-        handler = None
         while True:
             with transaction.atomic():
                 job = _locked(job_id, lease)
@@ -167,10 +180,10 @@ def run(job_id, seconds: float = SLICE_SECONDS) -> bool:
                 elif handler.step(job):
                     job.status = Job.Status.DONE
                 ended = not job.is_active
-                out_of_time = time.monotonic() > deadline
+                out_of_time = handler.can_pause and time.monotonic() > deadline
                 job.attempts = 0
                 _renew(job, keep=not (ended or out_of_time))
-                job.save()
+                job.save(update_fields=PROGRESS)
             if connection.vendor == "sqlite":
                 # It has one lock for all writers, and gives it to whoever asks first.
                 time.sleep(PAUSE_SECONDS)
@@ -186,6 +199,9 @@ def run(job_id, seconds: float = SLICE_SECONDS) -> bool:
     except Exception:
         logger.exception("Job %s stopped; it will be tried again", job_id)
         _owned(job_id, lease).update(lease=None, lease_until=None)
+    finally:
+        if handler is not None:
+            handler.close()
     return False
 
 

@@ -10,7 +10,7 @@ from rest_framework.pagination import BasePagination
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from core.exceptions import bad_parameter
-from core.models.journal import to_json
+from core.models.values import to_json
 
 DEFAULT_SIZE = 25
 MAX_SIZE = 200

@@ -39,7 +39,7 @@ def handle(exc: Exception, context: dict) -> Response:
     What a client can send must have been refused before it got here as a DataError or
     the like: such a catch is a net, and logged as the bug that it shows.
     """
-    error = _as_api_exception(exc, context)
+    error = as_api_exception(exc, context)
     if error is None:
         return None
     if error.status_code == HTTPStatus.FORBIDDEN:
@@ -51,7 +51,7 @@ def handle(exc: Exception, context: dict) -> Response:
     if getattr(error, "wait", None):
         headers["Retry-After"] = str(int(error.wait))
     return Response(
-        _problem_of(error),
+        problem_of(error),
         error.status_code,
         headers=headers,
         content_type=CONTENT_TYPE,
@@ -81,9 +81,20 @@ def flatten(detail, field: str = "") -> list[dict]:
     elif isinstance(detail, list):
         items = [(field, one) for one in detail]
     else:
-        name = "" if field.split(".")[-1] in NON_FIELD else field
+        place, _, last = field.rpartition(".")
+        name = place if last in NON_FIELD else field
         return [{"field": name or None, "code": detail.code, "detail": str(detail)}]
     return [error for name, value in items for error in flatten(value, name)]
+
+
+def sentences(error: exceptions.APIException) -> list[str]:
+    """What an error says, for a page that shows it to a person."""
+    if not isinstance(error, exceptions.ValidationError):
+        return [str(error.detail)]
+    return [
+        ": ".join(filter(None, (one["field"], one["detail"])))
+        for one in flatten(error.detail)
+    ]
 
 
 def from_django(error: ValidationError) -> exceptions.ValidationError:
@@ -103,7 +114,8 @@ def from_django(error: ValidationError) -> exceptions.ValidationError:
     return exceptions.ValidationError(details(error.error_list))
 
 
-def _problem_of(error: exceptions.APIException) -> dict:
+def problem_of(error: exceptions.APIException) -> dict:
+    """The body that says this error."""
     extra = getattr(error, "extra", {})
     if isinstance(error, exceptions.ValidationError):
         errors = flatten(error.detail)
@@ -118,7 +130,8 @@ def _problem_of(error: exceptions.APIException) -> dict:
     return problem(error.status_code, code, str(error.detail), **extra)
 
 
-def _as_api_exception(exc, context) -> exceptions.APIException | None:
+def as_api_exception(exc, context) -> exceptions.APIException | None:
+    """The error of the API that an exception means; None where it is a bug of ours."""
     match exc:
         case exceptions.APIException():
             return exc

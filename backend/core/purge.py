@@ -36,20 +36,26 @@ def purge_batch(
 ) -> int:
     """Remove up to `limit` records of each type that were deleted before a moment.
 
-    Those that others still refer to wait: what hangs on a record goes before it.
+    Those that others still refer to wait: what hangs on a record goes before it. Links
+    between records go with either.
     """
     purged = {}
     for record_type, model in record_types().items():
         rows = model._base_manager.filter(
             organization=organization, deleted_at__lt=before
         )
-        for reference in references_to(model):
+        references = references_to(model)
+        links = [one for one in references if one.model.is_link]
+        for reference in [one for one in references if one not in links]:
             referring = reference.model._base_manager.filter(
                 **{reference.name: models.OuterRef("pk")}
             )
             rows = rows.exclude(models.Exists(referring))
         ids = list(rows.values_list("pk", flat=True)[:limit])
         if ids:
+            for reference in links:
+                of_these = {f"{reference.name}__in": ids}
+                reference.model._base_manager.filter(**of_these).delete()
             model._base_manager.filter(pk__in=ids).delete()
             purged[record_type] = len(ids)
     if purged:

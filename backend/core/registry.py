@@ -18,3 +18,9 @@ def journaled_types() -> dict[str, type[Journaled]]:
 def record_types() -> dict[str, type[Record]]:
     """Every business record type, by name."""
     return {n: m for n, m in journaled_types().items() if issubclass(m, Record)}
+
+
+@lru_cache(maxsize=1)
+def importable_types() -> dict[str, type[Record]]:
+    """The record types that files can be imported as, by name."""
+    return {n: m for n, m in record_types().items() if m.is_importable}

@@ -16,7 +16,7 @@ from core.append_only import erasing
 from core.exceptions import Conflict
 from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import Change, ChangeSet, Job, Organization, SecurityEvent
-from core.models.journal import to_json
+from core.models.values import to_json
 
 KIND = "audit_erasure"
 BATCH_ROWS = 5000

@@ -15,7 +15,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from heapq import nlargest
 from operator import or_
 
@@ -52,13 +52,29 @@ LETTERS = {
 # Texts
 
 
+class _Letters(dict):
+    """For `str.translate`: letters and digits in lower case, a space for all else."""
+
+    def __missing__(self, code):
+        letter = chr(code)
+        found = LETTERS.get(letter, letter.lower() if letter.isalnum() else " ")
+        self[code] = found
+        return found
+
+
+LETTERS_OF_ALL = _Letters()
+
+
+@lru_cache(maxsize=8192)
 def plain(text: str) -> str:
     """A text without the differences that people do not remember."""
-    return plain_with_places(text)[0]
+    if is_phone(text):
+        return "".join(filter(str.isdigit, text)).lstrip("0")
+    return " ".join(_letters(text).split())
 
 
 def plain_with_places(text: str) -> tuple[str, list[int]]:
-    """The plain form of a text, and for each of its characters where it came from."""
+    """The `plain` form of a text, and for each of its characters where it came from."""
     phone = is_phone(text)
     result, places = [], []
     for place, character in enumerate(text):
@@ -79,15 +95,11 @@ def _digit(character: str) -> str:
     return character if character.isdigit() else ""
 
 
-def _letters(character: str) -> str:
-    if character.isascii():
-        letters = character.lower()
-    else:
-        parts = unicodedata.normalize("NFKD", character.casefold())
-        letters = "".join(c for c in parts if not unicodedata.combining(c))
-    return "".join(
-        LETTERS.get(letter, letter if letter.isalnum() else " ") for letter in letters
-    )
+def _letters(text: str) -> str:
+    if not text.isascii():
+        parts = unicodedata.normalize("NFKD", text.casefold())
+        text = "".join(c for c in parts if not unicodedata.combining(c))
+    return text.translate(LETTERS_OF_ALL)
 
 
 def is_phone(text: str) -> bool:
@@ -160,11 +172,15 @@ def shortened(word: str) -> set[str]:
 
 def vocabulary(records: Iterable[Model]) -> set[str]:
     """The words of these records that somebody could mean; no addresses, no numbers."""
-    return {
-        word
+    texts = {
+        text
         for record in records
         for name in record.searched_fields()
         for text in texts_of(record, name)
+    }
+    return {
+        word
+        for text in texts
         if "@" not in text
         for word in WORD.findall(plain(text))
         if SHORT <= len(word) <= LONGEST_WORD
@@ -178,17 +194,16 @@ def learn(organization_id, words: set[str]) -> None:
     each other, and a word that stands twice does no harm.
     """
     from core.models import SearchWord
+    from core.models.copying import insert_values
 
     known = SearchWord.objects.filter(organization=organization_id, shortened__in=words)
     new = words - set(known.values_list("word", flat=True))
-    SearchWord.objects.bulk_create(
-        (
-            SearchWord(organization_id=organization_id, word=word, shortened=key)
-            for word in sorted(new)
-            for key in sorted(shortened(word))
-        ),
-        batch_size=1000,
-    )
+    rows = [
+        (organization_id, word, key)
+        for word in sorted(new)
+        for key in sorted(shortened(word))
+    ]
+    insert_values(SearchWord, ("organization_id", "word", "shortened"), rows)
 
 
 def meanings_of(organization_id, word: str) -> list[str]:

@@ -13,7 +13,16 @@ TEXT_LENGTH = 300
 logger = logging.getLogger(__name__)
 
 
-def note(request, kind: str, user=None, *, record_type="", record_id=None, **detail):
+def note(
+    request,
+    kind: str,
+    user=None,
+    *,
+    record_type="",
+    record_id=None,
+    came_from: dict | None = None,
+    **detail,
+):
     """Write an event down; never fail because of it.
 
     To be called outside the request's transaction: what this takes back, it takes back
@@ -22,6 +31,7 @@ def note(request, kind: str, user=None, *, record_type="", record_id=None, **det
     Args:
         request: where it came from; None outside of requests.
         user: who did it, if they are known.
+        came_from: the `origin` of the request of before that it belongs to.
         detail: texts to keep, without secrets; cut where they are long.
     """
     texts = {name: storable(str(text), TEXT_LENGTH) for name, text in detail.items()}
@@ -36,7 +46,7 @@ def note(request, kind: str, user=None, *, record_type="", record_id=None, **det
                 record_type=record_type,
                 record_id=record_id,
                 detail=texts,
-                **(origin(request) if request else {}),
+                **(origin(request) if request else came_from or {}),
             )
     except Error:
         logger.exception("A security event could not be written: %s %s", kind, user)

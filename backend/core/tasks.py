@@ -6,6 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from core import jobs, retention
+from core.exporting.job import remove_old_files
 from core.idempotency import KEPT_HOURS
 from core.importing.job import remove_orphans
 from core.models import Heartbeat, IdempotencyKey
@@ -35,6 +36,7 @@ def sweep() -> None:
     kept_since = now - timedelta(hours=KEPT_HOURS)
     IdempotencyKey.objects.filter(created_at__lt=kept_since).delete()
     remove_orphans()
+    remove_old_files()
 
 
 @shared_task

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.utils import timezone
 from rest_framework.exceptions import APIException
 
 from core import access, deletion
@@ -20,7 +20,7 @@ from core.exceptions import Conflict
 from core.field_rights import CUSTOM, PREFIX
 from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import Change, Changes, ChangeSet, Job, JobError, Journaled, Record
-from core.models.journal import Update, from_json, snapshot, to_json
+from core.models.values import Update, from_json, snapshot, to_json
 from core.origin import kept_origin
 from core.problems import violated_constraint
 from core.registry import journaled_types
@@ -58,6 +58,8 @@ class NetChange:
     def add(self, change: Change) -> None:
         self.created = self.created or change.verb == Change.Verb.CREATE
         self.last = change.version
+        if change.before is None:
+            return
         before, after = narrowed(change.before or {}, change.after or {})
         for name, value in spread(before, after).items():
             self.before.setdefault(name, value)
@@ -101,10 +103,13 @@ def undo_batch(
         by_type[net.record_type][record_id] = net
     for record_type, nets in by_type.items():
         model = journaled_types()[record_type]
+        nets = _uncreate_untouched(model, nets, change_set, changes, batch)
+        if not nets:
+            continue
         records = model._base_manager.select_for_update(of=("self",))
         if issubclass(model, Record):
             # Whose it is decides who may change it.
-            records = records.select_related("owner")
+            records = records.select_related(model.objects.all().owner_path)
         records = records.in_bulk(nets)
         edits = _other_edits(records, nets, change_set)
         updates = [
@@ -127,6 +132,61 @@ def undo_batch(
     return batch
 
 
+def _uncreate_untouched(
+    model, nets: dict, change_set, changes: Changes, batch: Batch
+) -> dict:
+    """Delete what the set made and nobody has touched since, by sets of rows.
+
+    Of those nothing but the version needs to be looked at: an import is undone by it.
+
+    Returns:
+        The net changes that it left.
+    """
+    created = [pk for pk, net in nets.items() if net.created]
+    if not created or model.uncreated is not Record.uncreated:
+        return nets
+    verbs = (access.Verb.VIEW, access.Verb.DELETE)
+    records, left = [], dict(nets)
+    for record in _untouched(model, created, changes.actor, verbs):
+        net = nets[record.pk]
+        if record.version != net.last:
+            continue
+        del left[record.pk]
+        if all(_may(changes.actor, record, verb, net, batch) for verb in verbs):
+            records.append(record)
+    used = _report_used(records, change_set, batch)
+    going = [record for record in records if not used[record.pk]]
+    if going:
+        changes.bulk_set(model, going, deleted_at=timezone.now())
+    batch.undone += len(going)
+    return left
+
+
+def _untouched(model, ids, actor, verbs):
+    """The live ones of these records, locked, with what tells whose they are."""
+    rows = model.objects.live().filter(pk__in=ids).order_by("pk")
+    rows = rows.select_for_update(of=("self",))
+    names = ["version", "deleted_at", "organization"]
+    record_type = model.record_type()
+    if actor and any(
+        access.scope_of(actor, record_type, verb) != access.Scope.ALL for verb in verbs
+    ):
+        path = rows.owner_path.split("__")
+        names += ["__".join(path[: n + 1]) for n in range(len(path))]
+        rows = rows.select_related(rows.owner_path)
+    return rows.only(*names)
+
+
+def _report_used(records, change_set, batch: Batch):
+    """Report those that live records refer to; how many do, by id."""
+    used = deletion.in_use(change_set, records)
+    for record in records:
+        if count := used[record.pk]:
+            net = NetChange(record.record_type(), record.pk)
+            batch.report(net, "in_use", f"Live records refer to it: {count}.")
+    return used
+
+
 def _without_used(updates: list[Update], change_set, batch: Batch) -> list[Update]:
     """Leave what others came to refer to since the set made it."""
     going = [
@@ -134,11 +194,7 @@ def _without_used(updates: list[Update], change_set, batch: Batch) -> list[Updat
         for record, before in updates
         if before.get("deleted_at", True) is None and record.deleted_at
     ]
-    used = deletion.in_use(change_set, going)
-    for record in going:
-        if count := used[record.pk]:
-            net = NetChange(record.record_type(), record.pk)
-            batch.report(net, "in_use", f"Live records refer to it: {count}.")
+    used = _report_used(going, change_set, batch)
     return [update for update in updates if not used[update[0].pk]]
 
 
@@ -295,25 +351,15 @@ def _is_derived(record: Journaled, name: str) -> bool:
 
 
 def _write(model, updates: list[Update], changes: Changes, batch: Batch) -> None:
-    try:
-        with transaction.atomic():
-            changes.bulk_update(model, updates)
-        batch.undone += len(updates)
-    except IntegrityError:
-        # A unique value was taken in the meantime: find out which record's.
-        for record, before in updates:
-            record.refresh_from_db(fields=["version"])
-            try:
-                with transaction.atomic():
-                    changes.bulk_update(model, [(record, before)])
-                batch.undone += 1
-            except IntegrityError as error:
-                net = NetChange(model.record_type(), record.pk)
-                if violated_constraint(error, model):
-                    detail = "Another record has its unique value now."
-                    batch.report(net, "unique", detail)
-                else:
-                    batch.report(net, "conflict", "The database does not allow it.")
+    refused = changes.update_possible(model, updates)
+    batch.undone += len(updates) - len(refused)
+    for (record, _), error in refused:
+        net = NetChange(model.record_type(), record.pk)
+        if violated_constraint(error, model):
+            # A unique value was taken in the meantime.
+            batch.report(net, "unique", "Another record has its unique value now.")
+        else:
+            batch.report(net, "conflict", "The database does not allow it.")
 
 
 # A whole set, at once or as a job

@@ -5,6 +5,7 @@ itself: a key does what one of its scopes and the present role of its owner both
 Keys and the organization are beyond every scope; people, teams and roles can be read.
 """
 
+from collections import defaultdict
 from functools import lru_cache
 
 from django.utils.text import slugify
@@ -34,14 +35,14 @@ BESIDES = {
 def scopes() -> dict[str, frozenset[tuple[str, str]]]:
     """Every scope by its name: the (record type, verb) pairs that it covers."""
     named = {
-        name: (slugify(model._meta.verbose_name_plural), list(WHAT))
+        name: (slugify(model.plural()), list(WHAT))
         for name, model in record_types().items()
     }
-    return {
-        f"{plural}:{what}": frozenset((name, verb) for verb in WHAT[what])
-        for name, (plural, allowed) in {**named, **BESIDES}.items()
-        for what in allowed
-    }
+    covered = defaultdict(set)
+    for name, (plural, allowed) in {**named, **BESIDES}.items():
+        for what in allowed:
+            covered[f"{plural}:{what}"] |= {(name, verb) for verb in WHAT[what]}
+    return {name: frozenset(pairs) for name, pairs in covered.items()}
 
 
 def covers(names, record_type: str, verb: str) -> bool:

@@ -15,7 +15,7 @@ from core import access
 from core.exceptions import Conflict
 from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import Changes, ChangeSet, Job, Organization
-from core.models.journal import snapshot
+from core.models.values import snapshot
 from core.origin import kept_origin
 from core.registry import record_types
 from user_management import letters
@@ -214,7 +214,7 @@ def require_hand_over(actor, user: User, deactivate: bool) -> None:
         needed.append(("user", access.Verb.EDIT))
     for record_type, verb in needed:
         if access.scope_of(actor, record_type, verb) != access.Scope.ALL:
-            raise access.refusal(actor, record_type, verb)
+            raise access.RightMissing(actor, record_type, verb)
     for name in record_types():
         rights = access.field_rights(actor, name)
         rights.require({"owner": user.pk}, {"owner": None})

@@ -106,7 +106,7 @@ class UserViewSet(JournaledViewSet):
     def _require_inviting(self):
         user = self.request.user
         if user.scope("user", access.Verb.CREATE) != access.Scope.ALL:
-            raise access.refusal(user, "user", access.Verb.CREATE)
+            raise access.RightMissing(user, "user", access.Verb.CREATE)
 
     @extend_schema(responses={(200, "image/webp"): OpenApiTypes.BINARY})
     @action(detail=True, filter_backends=(), pagination_class=None)

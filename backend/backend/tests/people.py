@@ -7,6 +7,7 @@ administrators of both organizations, one who left, and one who has yet to set u
 import pkgutil
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,7 @@ from django.urls import get_resolver
 from django.urls.resolvers import URLPattern
 from rest_framework.test import APIClient
 
+from core.exporting.wish import Wish
 from core.models import CustomField, Job
 from core.testing import (
     ALL,
@@ -98,6 +100,17 @@ def make_import(owner) -> Job:
     )
 
 
+def make_export(owner) -> Job:
+    """An export of tags that waits for its worker."""
+    return Job.objects.create(
+        organization=owner.organization,
+        owner=owner,
+        kind="export",
+        params=asdict(Wish("tag", "csv", {})),
+        counts={"exported": 0},
+    )
+
+
 def make_custom_field(organization) -> CustomField:
     """A custom field of contacts, that none of them has."""
     field = CustomField()
@@ -176,10 +189,21 @@ def record_views() -> dict[str, type[RecordViewSet]]:
 
 
 def database() -> dict:
-    """Every row of ours, but for what a refusal itself leaves behind."""
+    """Every row of ours, but for what a refusal itself leaves behind.
+
+    A key notes its use once a minute, whatever it is used for.
+    """
     left_out = ("securityevent", "attempts", "idempotencykey", "heartbeat")
     return {
-        model._meta.label: list(model._base_manager.order_by("pk").values_list())
+        model._meta.label: list(
+            model._base_manager.order_by("pk").values_list(
+                *(
+                    f.attname
+                    for f in model._meta.concrete_fields
+                    if f.name != "last_used_at"
+                )
+            )
+        )
         for model in our_models()
         if model._meta.model_name not in left_out
     }

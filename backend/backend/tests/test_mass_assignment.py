@@ -20,6 +20,7 @@ from .people import (
     endpoints,
     general,
     make_custom_field,
+    make_export,
     make_import,
     our_models,
     record_views,
@@ -57,9 +58,19 @@ WRITABLE = {
     "api-keys/{key}": {"name"},
     "api-keys/{key}/revoke": set(),
     "change-sets/{edit}/undo": {"partial"},
+    "exports": {
+        *("record_type", "format", "filters", "fields", "ordering", "version"),
+    },
+    "exports/{export}/cancel": set(),
     "custom-fields": CUSTOM_FIELD,
     "custom-fields/{field}": CUSTOM_FIELD,
-    "imports": {"file", "record_type", "mapping", "mode", "dry_run"},
+    "imports": {
+        *("file", "upload", "record_type", "mapping", "encoding", "sheet", "match"),
+        *("mode", "blank", "owner", "tags", "save_mapping_as", "dry_run"),
+    },
+    "imports/preview": {
+        *("file", "upload", "record_type", "mapping", "encoding", "sheet", "match"),
+    },
     "imports/{import}/cancel": set(),
     "jobs/{import}/cancel": set(),
     "organization": {
@@ -76,9 +87,16 @@ WRITABLE = {
     "users/{alice}/hand-over": {"to", "deactivate"},
     "users/{guest}/invite": set(),
 }
+# What is done with records, and not with one, takes.
+ACTIONS = {
+    "batch": {"operations", "atomic"},
+    "bulk": {"filter", "ids", "change", "dry_run"},
+    "members": {"add", "remove"},
+}
 # What these need besides, for the field in question to be all that is wrong.
 BODIES = {
     "api-keys": {"name": "new", "scopes": ["tags:read"]},
+    "exports": {"record_type": "tag"},
     "custom-fields": {
         **{"applies_to": "contact", "key": "new", "label": "New", "kind": "text"},
     },
@@ -131,6 +149,7 @@ class MassAssignmentTests(TestCase):
         cls.targets = {
             "alice": people.alice.pk,
             "edit": edit.pk,
+            "export": make_export(people.alice).pk,
             "field": make_custom_field(people.organization).pk,
             "import": make_import(people.alice).pk,
             "guest": people.guest.pk,
@@ -164,14 +183,14 @@ class MassAssignmentTests(TestCase):
                 yield method, where, BODIES.get(line, {}), WRITABLE[line]
 
     def of_record(self, method, path, rest):
-        """The same for a record type; what else is done with a record takes nothing."""
+        """The same for a record type; what else is done with it takes few fields."""
         contract, view = self.contracts[path], record_views()[path]
         if rest == "by/{}/{}":
             method, rest, where = "put", "{}", f"{contract.path}by/crm/1"
         else:
             where = f"{contract.path}{rest.format(self.records[path]['id'])}"
         if rest not in ("", "{}"):
-            return method, f"{where}/", {}, set()
+            return method, f"{where}/", {}, ACTIONS.get(rest.split("/")[-1], set())
         body = {"post": contract.body(n=901), "put": contract.body(n=900), "patch": {}}
         fields = [view.model._meta.get_field(name) for name in view.fields]
         writable = {field.name for field in fields if field.editable}

@@ -25,6 +25,7 @@ from .people import (
     endpoints,
     general,
     make_custom_field,
+    make_export,
     make_import,
     record_views,
 )
@@ -60,6 +61,17 @@ PATCH  */{deleted}          404 404 404 404 404 404 404 404 404 404
 DELETE */{deleted}          404 404 404 404 404 404 404 404 404 404
 POST   */{deleted}/restore  404 404 403 404 403 403 200 200 200 404
 POST   */{live}/restore     404 404 403 404 403 403 409 409 409 404
+POST   */batch              200 200 403 200 200 200 200 200 200 403
+POST   */bulk               202 202 202 202 202 202 202 202 202 403
+"""
+
+# A group of contacts, and a tag, that alice owns.
+PARTS = """
+            foreigner stranger reader below bob above alice manager administrator key
+GET    contact-groups/{group}/members  404 404 200 404 200 200 200 200 200 404
+POST   contact-groups/{group}/members  404 404 403 404 403 403 200 200 200 404
+GET    contact-groups/{group}/count    404 404 200 404 200 200 200 200 200 404
+GET    tags/{tag}/uses                 404 404 200 404 200 200 200 200 200 404
 """
 
 # Of types with external ids; alice owns the one that the other program calls 1.
@@ -83,6 +95,12 @@ GET    audit-log/export           200 403 403 403 403 403 403 403 200 403
 GET    change-sets                200 200 200 200 200 200 200 200 200 200
 GET    change-sets/{edit}         404 404 200 404 200 200 200 200 200 404
 POST   change-sets/{edit}/undo    404 404 409 404 409 409 200 200 200 404
+GET    exports                    200 200 200 200 200 200 200 200 200 200
+POST   exports                    202 202 403 202 202 202 202 202 202 403
+GET    exports/{export}           404 404 404 404 404 404 200 404 200 404
+GET    exports/{export}/download  404 404 404 404 404 404 409 404 409 404
+GET    exports/{export}/errors    404 404 404 404 404 404 200 404 200 404
+POST   exports/{export}/cancel    404 404 404 404 404 404 200 404 200 404
 GET    custom-fields              200 200 200 200 200 200 200 200 200 200
 POST   custom-fields              201 403 403 403 403 403 403 403 201 403
 GET    custom-fields/{field}      404 200 200 200 200 200 200 200 200 404
@@ -95,7 +113,10 @@ GET    imports                    200 200 200 200 200 200 200 200 200 200
 POST   imports                    202 202 403 202 202 202 202 202 202 403
 GET    imports/{import}           404 404 404 404 404 404 200 404 200 404
 GET    imports/{import}/errors    404 404 404 404 404 404 200 404 200 404
+GET    imports/{import}/skipped   404 404 404 404 404 404 200 404 200 404
+GET    imports/{import}/error-file 404 404 404 404 404 404 200 404 200 404
 POST   imports/{import}/cancel    404 404 404 404 404 404 200 404 200 404
+POST   imports/preview            200 200 403 200 200 200 200 200 200 403
 GET    jobs                       200 200 200 200 200 200 200 200 200 200
 GET    jobs/{import}              404 404 404 404 404 404 200 404 200 404
 GET    jobs/{import}/errors       404 404 404 404 404 404 200 404 200 404
@@ -139,11 +160,13 @@ POST   users/{alice}/hand-over    404 403 403 403 403 403 403 202 202 404
 BODIES = {
     "POST api-keys": {"name": "new", "scopes": ["tags:read"]},
     "PATCH api-keys/{key}": {"name": "new"},
+    "POST exports": {"record_type": "tag", "filters": {"name": "new"}},
     "POST custom-fields": {
         **{"applies_to": "contact", "key": "new", "label": "New", "kind": "text"},
     },
     "PATCH custom-fields/{field}": {"label": "new"},
     "POST imports": {"record_type": "tag", "file": b"name\nnew\n"},
+    "POST imports/preview": {"record_type": "tag", "file": b"name\nnew\n"},
     "PATCH organization": {"country": "DE"},
     "POST roles": {"name": "new"},
     "PATCH roles/{role}": {"name": "new"},
@@ -236,15 +259,19 @@ class PermissionTableTests(TestCase):
         cls.checks = 0
         cls.contracts = {path: contract_for(path, people) for path in contracts()}
         tag = cls.contracts["tags"].make(n=900)
+        group = cls.contracts["contact-groups"].make(n=900)
         cls.targets = {
             "alice": people.alice.pk,
             "bob": people.bob.pk,
             "guest": people.guest.pk,
             "edit": ChangeSet.objects.get(changes__record_id=tag["id"]).pk,
+            "export": make_export(people.alice).pk,
             "field": make_custom_field(people.organization).pk,
             "import": make_import(people.alice).pk,
             "key": people.administrator.api_keys.get().pk,
+            "group": group["id"],
             "role": people.alice.role_id,
+            "tag": tag["id"],
             "team": people.team.pk,
         }
 
@@ -258,7 +285,8 @@ class PermissionTableTests(TestCase):
         served = {a for a in endpoints() if not a.startswith("auth/{}")}
         table = {address for address, _ in sign_in_lines()}
         table |= {
-            f"{general(address.partition('?')[0])}/" for _, address, _ in lines(SPECIAL)
+            f"{general(address.partition('?')[0])}/"
+            for _, address, _ in (*lines(SPECIAL), *lines(PARTS))
         }
         table |= {f"{address}/" for address in (*OPEN, *BY_LINK)}
         for path, view in record_views().items():
@@ -278,6 +306,7 @@ class PermissionTableTests(TestCase):
         self.check_by_link()
         self.check_sign_in()
         self.check_table(SPECIAL, self.targets)
+        self.check_table(PARTS, self.targets)
         for path, view in record_views().items():
             with self.subTest(path):
                 contract = self.contracts[path]
@@ -287,6 +316,8 @@ class PermissionTableTests(TestCase):
                 targets = {"live": live["id"], "deleted": deleted["id"]}
                 bodies = {
                     "POST *": self.new_of_each(contract),
+                    "POST */batch": self.batch_of_each(contract),
+                    "POST */bulk": {"ids": [live["id"]], "change": {"delete": True}},
                     "PUT */{live}": contract.body(n=901),
                     "PUT */{deleted}": contract.body(n=902),
                     "PATCH */{live}": contract.change,
@@ -307,6 +338,13 @@ class PermissionTableTests(TestCase):
             if status == HTTPStatus.CREATED:
                 bodies[name] = contract.body(n=903, client=self.clients[name])
         return bodies
+
+    def batch_of_each(self, contract) -> Each:
+        """The same as an operation of a batch."""
+        return Each(
+            (name, {"operations": [{"method": "create", "body": body}]})
+            for name, body in self.new_of_each(contract).items()
+        )
 
     def check_table(self, text, targets, path="", bodies=BODIES):
         table = {}

@@ -11,6 +11,10 @@ FIELDS = {
     "phone",
     "mobile",
     "company_name",
+    "company_domain",
+    "company_external_id.hubspot",
+    "company_external_id.salesforce",
+    "company_external_id.pipedrive",
     "job_title",
     "department",
     "address_line_1",
@@ -30,6 +34,10 @@ FIELDS = {
 }
 
 
+# Their headers are those of other programs alone.
+EXTERNAL_IDS = {field for field in FIELDS if "." in field}
+
+
 class ContactHeadersTests(unittest.TestCase):
     def assert_suggested(self, columns: str, expected: dict[str, str]) -> ColumnMap:
         """Check the mapping of comma separated columns; what is not named is ignored.
@@ -44,7 +52,7 @@ class ContactHeadersTests(unittest.TestCase):
         return column_map
 
     def test_the_fields_own_names_are_known(self) -> None:
-        for field in FIELDS:
+        for field in FIELDS - EXTERNAL_IDS:
             self.assertEqual(CONTACT_HEADERS[normalise(field)], field)
 
     def test_every_header_leads_to_a_field_and_is_normalised(self) -> None:
@@ -174,6 +182,15 @@ class ContactHeadersTests(unittest.TestCase):
                 "State/Region": "state",
                 "Postal Code": "postal_code",
                 "Country/Region": "country",
+                "Associated Company Domain": "company_domain",
+            },
+        )
+        self.assert_suggested(
+            "Email,Associated Company IDs,Company Domain Name",
+            {
+                "Email": "email",
+                "Associated Company IDs": "company_external_id.hubspot",
+                "Company Domain Name": "company_domain",
             },
         )
 

@@ -1,5 +1,6 @@
 """Import as a job: the file, and how far its rows have come."""
 
+import os
 import shutil
 import time
 from dataclasses import asdict
@@ -10,24 +11,16 @@ from django.conf import settings
 from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 
 from core import access
-from core.importing.mapping import BadMapping, ColumnMap, unknown_target
-from core.importing.reading import (
-    Layout,
-    UnreadableFile,
-    count_rows,
-    detect,
-    read_rows,
-)
-from core.importing.rows import (
-    Mode,
-    Outcome,
-    RowImport,
-    known_headers,
-    targets,
-)
-from core.job_errors import leads_to_hidden
+from core.importing.choices import layout_of, read_choices
+from core.importing.mapping import ColumnMap
+from core.importing.memory import Memory
+from core.importing.options import Mode, Options
+from core.importing.reading import count_rows, read_rows
+from core.importing.rows import Outcome, RowImport
+from core.importing.table import Layout, UnreadableFile
+from core.importing.uploads import remove_old_uploads
 from core.jobs import JobFailed, JobHandler, handles, submit
-from core.models import ChangeSet, Job, JobError
+from core.models import ChangeSet, Job, JobError, JobSkip, Upload
 from core.origin import kept_origin
 from core.registry import record_types
 
@@ -37,45 +30,92 @@ ORPHAN_SECONDS = 24 * 3600
 MAX_UNKNOWN_OWNERS = 100
 
 
-def file_of(job_id) -> Path:
-    """Where the uploaded file of an import waits for its worker."""
+def folder_of(job_id) -> Path:
+    """What an import keeps outside of the database."""
     return Path(settings.MEDIA_ROOT) / "imports" / str(job_id)
 
 
-def start(user, file, model, mapping: dict | None, *, mode, **params) -> Job:
+def file_of(job_id) -> Path:
+    """Where the uploaded file of an import waits for its worker."""
+    return folder_of(job_id) / "file"
+
+
+def start(
+    user,
+    source,
+    model,
+    mapping: dict | None,
+    *,
+    mode=Mode.CREATE,
+    match="",
+    blank="ignore",
+    owner=None,
+    tags=(),
+    encoding="",
+    sheet="",
+    save_mapping_as="",
+    dry_run=False,
+    file_name="",
+    **origin,
+) -> Job:
     """Submit an import of a file.
 
     Args:
         user: who imports, whose rights count for each row.
-        file: open for reading in binary.
-        mapping: column name to field; None to have it suggested.
-        params: `dry_run`, `file_name`, and if known the request's origin.
+        source: a file, open for reading in binary, or an Upload of the user's.
+        mapping: column name to field; None for the saved one, or a suggestion.
+        owner: the user who gets all rows; None for what the rows say.
+        save_mapping_as: keep where the columns go under this name.
+        origin: of the request, if known.
 
     Raises:
         PermissionDenied: the user may not import this record type.
-        ValidationError: of `file` or `mapping`, where it cannot be read.
+        ValidationError: names what cannot be done.
     """
     require_rights(user, model, mode)
+    owner = owner and str(owner.pk)
+    options = Options(mode, match, blank, owner or "", tuple(tags))
     job = Job(organization=user.organization, owner=user, kind=KIND)
-    path = file_of(job.pk)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        file.seek(0)  # a repeated transaction has read it before
-        with path.open("wb") as copy:
-            shutil.copyfileobj(file, copy)
-        layout, column_map = read_layout(path, model, mapping, user)
+        path = _file_for(job, source)
+        layout = layout_of(path, model, encoding, sheet)
+        choices = read_choices(user, layout, model, mapping, options)
+        if save_mapping_as:
+            choices.save_as(save_mapping_as, user, **origin)
         job.counts = dict.fromkeys(Outcome.values, 0)
         job.params = {
             "record_type": model.record_type(),
             "layout": asdict(layout),
-            "columns": asdict(column_map),
+            "columns": asdict(choices.column_map),
+            "options": asdict(options),
             "mode": mode,
-            **params,
+            "dry_run": dry_run,
+            "file_name": file_name,
+            **origin,
         }
         return submit(job)
     except BaseException:
-        path.unlink(missing_ok=True)
+        shutil.rmtree(folder_of(job.pk), ignore_errors=True)
         raise
+
+
+def _file_for(job: Job, source) -> Path:
+    """A copy of the file for the job alone; of an upload, another name for it."""
+    path = file_of(job.pk)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(source, Upload):
+        try:
+            os.link(source.path, path)
+        except FileNotFoundError:
+            detail = ErrorDetail("The file is gone: upload it again.", "file_gone")
+            raise ValidationError({"upload": detail}) from None
+        except OSError:  # the disk cannot do that
+            shutil.copyfile(source.path, path)
+        return path
+    source.seek(0)  # a repeated transaction has read it before
+    with path.open("wb") as copy:
+        shutil.copyfileobj(source, copy)
+    return path
 
 
 def require_rights(user, model, mode: str) -> None:
@@ -83,45 +123,6 @@ def require_rights(user, model, mode: str) -> None:
     access.require_some(user, model.record_type(), access.Verb.IMPORT)
     if mode != Mode.UPDATE:
         access.require_some(user, model.record_type(), access.Verb.CREATE)
-
-
-def read_layout(path, model, mapping, user):
-    """How a file is written, and where its columns go.
-
-    Raises:
-        ValidationError: of `file` or `mapping`, where that cannot be found out.
-    """
-    try:
-        layout = detect(path)
-    except UnreadableFile as fault:
-        raise ValidationError({"file": ErrorDetail(fault.detail, fault.code)}) from None
-    headers = known_headers(model, user)
-    if mapping is not None and not (
-        isinstance(mapping, dict)
-        and all(isinstance(target, str | None) for target in mapping.values())
-    ):
-        detail = ErrorDetail("Give an object of texts.", "not_an_object")
-        raise ValidationError({"mapping": detail})
-    try:
-        if mapping is None:
-            column_map = ColumnMap.suggest(layout.columns, headers)
-        else:
-            column_map = ColumnMap.given(
-                layout.columns, mapping, targets(model, user), headers
-            )
-        rights = access.field_rights(user, model.record_type())
-        for column, target in column_map.as_dict().items():
-            if target and leads_to_hidden(target, rights):
-                raise unknown_target(column, target)
-    except BadMapping as fault:
-        raise ValidationError(
-            {"mapping": ErrorDetail(fault.detail, fault.code)}
-        ) from None
-    if not any(column_map.targets):
-        names = ", ".join(layout.columns[:20])
-        detail = f"No column is known: say where they go. The file has: {names}."
-        raise ValidationError({"mapping": ErrorDetail(detail, "nothing_mapped")})
-    return layout, column_map
 
 
 @handles(KIND)
@@ -132,18 +133,26 @@ class ImportHandler(JobHandler):
         params = job.params
         self.path = file_of(job.pk)
         self.layout = Layout(**params["layout"])
-        columns = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in params["columns"].items()
-        }
+        self.options = Options(**params.get("options", {"mode": params["mode"]}))
+        self.memory = None
+        folder = folder_of(job.pk)
+        # A file that is gone is said to be so by whoever opens it.
+        remembers = params["dry_run"] or self.options.mode == Mode.CREATE
+        if remembers and folder.exists():
+            self.memory = Memory(folder / "memory.sqlite3", job.done)
         self.importer = RowImport(
             job.owner,
             record_types()[params["record_type"]],
-            ColumnMap(**columns),
-            params["mode"],
-            remember=params["dry_run"],
+            ColumnMap.from_json(params["columns"]),
+            self.options,
+            self.memory,
+            trial=params["dry_run"],
         )
         self.rows = None
+
+    def close(self):
+        if self.memory:
+            self.memory.close()
 
     def step(self, job):
         try:
@@ -175,18 +184,20 @@ class ImportHandler(JobHandler):
             **kept_origin(job.params),
         )
         with change_set.writing(trial=job.params["dry_run"]) as changes:
-            result = self.importer.take(changes, rows)
+            result = self.importer.take(changes, rows, job.done)
         if changes.touched and not job.params["dry_run"]:
             job.change_set = change_set
         for outcome, count in result.counts.items():
             job.counts[outcome] += count
         noted = job.state.setdefault("skipped_because", {})
-        for reason, count in result.skips.items():
-            noted[reason] = noted.get(reason, 0) + count
+        for skip in result.skips:
+            skip.job = job
+            noted[skip.reason] = noted.get(skip.reason, 0) + 1
         self._note_owners(job, result.unknown_owners)
         for error in result.errors:
             error.job = job
         JobError.objects.bulk_create(result.errors, batch_size=CHUNK_ROWS)
+        JobSkip.objects.bulk_create(result.skips, batch_size=CHUNK_ROWS)
 
     @staticmethod
     def _note_owners(job, unknown):
@@ -197,17 +208,22 @@ class ImportHandler(JobHandler):
 
     @staticmethod
     def clean_up(job):
-        file_of(job.pk).unlink(missing_ok=True)
+        shutil.rmtree(folder_of(job.pk), ignore_errors=True)
 
 
 def remove_orphans() -> None:
-    """Remove uploads whose job ended, or never came to be, long ago."""
-    folder = file_of("any").parent
+    """Remove files whose job ended, or that nobody imported, long ago."""
     limit = time.time() - ORPHAN_SECONDS
+    folder = folder_of("any").parent
     old = [path for path in folder.glob("*") if path.stat().st_mtime < limit]
     if old:
         active = Job.objects.filter(status__in=Job.ACTIVE)
         waiting = {str(pk) for pk in active.values_list("pk", flat=True)}
         for path in old:
-            if path.name not in waiting:
+            if path.name in waiting:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
                 path.unlink(missing_ok=True)
+    remove_old_uploads(ORPHAN_SECONDS)

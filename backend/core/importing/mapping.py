@@ -1,11 +1,16 @@
 """Which column of an imported file goes to which field."""
 
+import hashlib
 import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
+
+import orjson
+
+from core.csvfile import without_guard
 
 # Headers that mean a whole name, for records that have a first and a last name.
 FULL_NAME_HEADERS = frozenset(
@@ -16,6 +21,14 @@ ADDRESS_FIELDS = frozenset(
     ("address_line_1", "address_line_2", "city", "state", "postal_code", "country")
 )
 
+# What an error file adds to the columns of the file that it comes from.
+ERROR_COLUMNS = ("Error line", "Error code", "Error message")
+_ERROR_KEYS = frozenset(name.casefold() for name in ERROR_COLUMNS)
+
+# How alike, of 100, a header must be to a known one to be taken for it.
+ALIKE = 88
+SHORTEST_ALIKE = 5  # characters
+
 # Google puts several values of the same kind into one cell this way.
 _VALUE_SEPARATOR = ":::"
 _TAG_SEPARATORS = re.compile(r":::|[;,]")
@@ -24,8 +37,9 @@ _SYSTEM_LABELS = frozenset(("* mycontacts", "* my contacts", "* starred"))
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 _COPY_NUMBER = re.compile(r" \(\d+\)$")
 _INNER_NUMBER = re.compile(r"(.+) \d+ (.+)")
+_LAST_NUMBER = re.compile(r"(.+) \d+")
 _PAIR_VALUE = re.compile(r"(.+ \d+) value")
-_EXTERNAL_ID = re.compile(r"external_ids\.[a-z0-9_]{1,50}")
+_WITH_SYSTEM = re.compile(r"(\w+\.)[a-z0-9_]{1,50}")
 _ADDRESS_KIND = re.compile(
     r"address \d+|business|work|mailing|billing|primary|home|other|alternate|alt"
 )
@@ -75,9 +89,11 @@ def split_tags(text: str) -> list[str]:
     """Split a cell of tags at " ::: ", ";" and ",".
 
     Google's own labels are left out, and so is the "* " it puts before others. Of tags
-    that differ only in case the first is kept.
+    that differ only in case the first is kept. A JSON list of texts is taken as it is.
     """
     tags: dict[str, str] = {}
+    if (listed := _json_texts(text)) is not None:
+        return listed
     for part in _TAG_SEPARATORS.split(text):
         tag = part.strip()
         if tag.casefold() in _SYSTEM_LABELS:
@@ -86,6 +102,23 @@ def split_tags(text: str) -> list[str]:
         if tag:
             tags.setdefault(tag.casefold(), tag)
     return list(tags.values())
+
+
+def tags_text(tags: Sequence[str]) -> str:
+    """What `split_tags` makes these tags of: a JSON list only where nothing else is."""
+    text = "; ".join(tags)
+    return text if split_tags(text) == list(tags) else orjson.dumps(tags).decode()
+
+
+def _json_texts(text: str) -> list[str] | None:
+    if not text.startswith("["):
+        return None
+    try:
+        texts = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    is_list = isinstance(texts, list) and all(isinstance(one, str) for one in texts)
+    return texts if is_list else None
 
 
 def split_full_name(name: str) -> dict[str, str]:
@@ -99,6 +132,15 @@ def split_full_name(name: str) -> dict[str, str]:
         first, _, last = " ".join(name.split()).rpartition(" ")
     parts = {"first_name": first.strip(), "last_name": last.strip()}
     return {field: part for field, part in parts.items() if part}
+
+
+def header_key(columns: Sequence[str]) -> str:
+    """A short text that is the same for the same header line.
+
+    Case, spacing and punctuation do not matter, nor what an error file adds.
+    """
+    names = [name for name in map(normalise, columns) if name not in _ERROR_KEYS]
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -119,12 +161,14 @@ class ColumnMap:
         targets: one per column; None where the column is ignored.
         order: column indexes, preferred ones first; empty for the order of the file.
         has_mobile: whether `mobile` is a field; without it mobile phones are phones.
+        guesses: the columns whose target was guessed from a name that is only alike.
     """
 
     columns: tuple[str, ...]
     targets: tuple[str | None, ...]
     order: tuple[int, ...] = ()
     has_mobile: bool = True
+    guesses: tuple[str, ...] = ()
 
     @classmethod
     def suggest(cls, columns: Sequence[str], headers: Mapping[str, str]) -> "ColumnMap":
@@ -139,6 +183,9 @@ class ColumnMap:
         - "Title" is the job title, unless another column is; then it is the salutation
           (Outlook has both, the CRM programs use "Title" for the job).
         - A whole name is used only if neither first nor last name has a column.
+
+        A header that is unknown, but spelt nearly like a known one, is guessed to mean
+        it, unless another column leads there.
         """
         keys = [_known_header(column, headers) for column in columns]
         targets = [None if key is None else headers[key] for key in keys]
@@ -160,8 +207,12 @@ class ColumnMap:
                 else target
                 for column, target in zip(columns, targets, strict=True)
             ]
+        guessed = _alike(columns, targets, headers)
+        targets = [guessed.get(c, t) for c, t in zip(columns, targets, strict=True)]
         order = _preferred_order(columns, headers)
-        return cls(tuple(columns), tuple(targets), order, "mobile" in fields)
+        return cls(
+            tuple(columns), tuple(targets), order, "mobile" in fields, tuple(guessed)
+        )
 
     @classmethod
     def given(
@@ -178,7 +229,8 @@ class ColumnMap:
             mapping: column name to target; None or "" ignores the column, and so does
                 leaving it out.
             allowed: the fields that may be targets. `full_name` may be one too if both
-                parts of the name are, and "external_ids.<source>" always.
+                parts of the name are, and "external_ids.<source>" always. What ends in
+                a dot allows targets that go on with a source.
             headers: as for `suggest`, to prefer columns in the same order; without it
                 earlier columns are preferred.
 
@@ -195,6 +247,13 @@ class ColumnMap:
         targets = tuple(mapping.get(column) or None for column in columns)
         order = _preferred_order(columns, headers) if headers else ()
         return cls(tuple(columns), targets, order, "mobile" in allowed)
+
+    @classmethod
+    def from_json(cls, kept: Mapping) -> "ColumnMap":
+        """The map that `asdict` wrote down."""
+        return cls(
+            **{n: tuple(v) if isinstance(v, list) else v for n, v in kept.items()}
+        )
 
     def as_dict(self) -> dict[str, str | None]:
         """Return column name to target, in the order of the file."""
@@ -215,6 +274,8 @@ class ColumnMap:
             value = cells[index].strip() if index < width else ""
             if not value:
                 continue
+            if value[0] == "'":
+                value = without_guard(value)
             if is_pair:
                 value = value.partition(_VALUE_SEPARATOR)[0].rstrip()
                 if label_index is not None and label_index < width:
@@ -227,7 +288,7 @@ class ColumnMap:
             for index, target, column, _, _ in address:
                 value = cells[index].strip() if index < width else ""
                 if value and target not in decided and target not in parts:
-                    parts[target] = (value, column)
+                    parts[target] = (without_guard(value), column)
             if parts:
                 found.update(parts)
                 decided.update(source.target for source in address)
@@ -236,6 +297,40 @@ class ColumnMap:
             for field, part in split_full_name(name).items():
                 found.setdefault(field, (part, column))
         return found
+
+    def further(self, cells: Sequence[str]) -> list[tuple[str, str, str]]:
+        """What a row says beyond `values`: (target, value, column) of repetitions.
+
+        Those are other e-mail addresses, other phones. Fax numbers and other addresses
+        are none.
+        """
+        if not self._repeated:
+            return []
+        taken = {value for value, _ in self.values(cells).values()}
+        found: list[tuple[str, str, str]] = []
+        width = len(cells)
+        for index, target, column, is_pair, label_index in self._sources[0]:
+            value = cells[index].strip() if index < width else ""
+            if not value or target not in self._repeated:
+                continue
+            target_of_cell: str | None = target
+            if is_pair and label_index is not None and label_index < width:
+                target_of_cell = self._target_of_phone(cells[label_index])
+            parts = value.split(_VALUE_SEPARATOR) if is_pair else [value]
+            for part in map(str.strip, parts):
+                part = without_guard(part)
+                if part and target_of_cell and part not in taken:
+                    taken.add(part)
+                    found.append((target_of_cell, part, column))
+        return found
+
+    @cached_property
+    def _repeated(self) -> frozenset[str]:
+        """Targets that several columns have, or that a cell gives several values."""
+        plain = [source.target for source in self._sources[0]]
+        paired = {source.target for source in self._sources[0] if source.is_pair}
+        repeated = {target for target in plain if plain.count(target) > 1}
+        return frozenset(repeated | paired)
 
     @cached_property
     def _sources(self) -> tuple[list[_Source], list[list[_Source]]]:
@@ -287,7 +382,33 @@ def _known_header(column: str, headers: Mapping[str, str]) -> str | None:
         name = " ".join(numbered.groups()).removesuffix(" value")
         if name in headers:
             return name
+    # "Phone 3" is one more phone, but "Address 3" is a line of an address.
+    numbered = _LAST_NUMBER.fullmatch(normalise(column))
+    if numbered and headers.get(numbered[1]) not in {None, *ADDRESS_FIELDS}:
+        return numbered[1]
     return None
+
+
+def _alike(
+    columns: Sequence[str],
+    targets: Sequence[str | None],
+    headers: Mapping[str, str],
+) -> dict[str, str]:
+    """Column name to the target of the known header that it is nearly spelt like."""
+    from rapidfuzz import fuzz, process
+
+    free = {name: t for name, t in headers.items() if t not in targets}
+    guessed: dict[str, str] = {}
+    for column, target in zip(columns, targets, strict=True):
+        name = normalise(column)
+        if target or len(name) < SHORTEST_ALIKE or name in _ERROR_KEYS:
+            continue
+        found = process.extractOne(
+            name, list(free), scorer=fuzz.ratio, score_cutoff=ALIKE
+        )
+        if found and free[found[0]] not in guessed.values():
+            guessed[column] = free[found[0]]
+    return guessed
 
 
 def _preferred_order(
@@ -306,7 +427,18 @@ def _is_allowed(target: object, allowed: Collection[str]) -> bool:
         return False
     if target == "full_name":
         return target in allowed or NAME_FIELDS.issubset(allowed)
-    return target in allowed or _EXTERNAL_ID.fullmatch(target) is not None
+    if named := _WITH_SYSTEM.fullmatch(target):
+        return named[1] == "external_ids." or named[1] in allowed
+    return target in allowed and not target.endswith(".")
+
+
+def named_with_system(
+    columns: Sequence[str], allowed: Collection[str]
+) -> Iterator[str]:
+    """The columns named as the target that they mean, as in `external_ids.crm`."""
+    for column in columns:
+        if _WITH_SYSTEM.fullmatch(column) and _is_allowed(column, allowed):
+            yield column
 
 
 def _index_of(names: Sequence[str], *wanted: str) -> int | None:

@@ -1,31 +1,28 @@
-"""What the rows of a file mean for the records of an organization."""
+"""What the rows of a file do to the records of an organization."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 
+import orjson
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 
 from core import access
 from core.fields import ExternalIdsField, LabelledField, TagsField
-from core.importing.mapping import ColumnMap, split_tags
-from core.importing.reading import Row
-from core.models import Changes, JobError, Record
-from core.models.journal import snapshot, validate
+from core.importing.drafts import Draft, DraftReader, UnfitRow
+from core.importing.mapping import ColumnMap
+from core.importing.matching import Matcher
+from core.importing.memory import Memo, Memory
+from core.importing.options import Mode, Options
+from core.importing.table import Row
+from core.models import Changes, JobError, JobSkip, Record
+from core.models.values import from_json, snapshot, validate
 
 MAX_COLUMN = 200
 MAX_MESSAGE = 500
-
-
-class Mode(models.TextChoices):
-    """What a row may do: make a record, change the one it means, or either."""
-
-    CREATE = "create"
-    UPDATE = "update"
-    UPSERT = "upsert"
 
 
 class Outcome(models.TextChoices):
@@ -42,72 +39,30 @@ class Skip(models.TextChoices):
 
     BLANK = "blank", "it says nothing"
     EXISTS = "exists", "its record is there, and only new ones were to be made"
+    DUPLICATE = "duplicate_in_file", "a row before it made its record"
     NOT_FOUND = "not_found", "its record is not there, and none was to be made"
     UNCHANGED = "unchanged", "its record is so already"
-
-
-def importable_fields(model: type[Record]) -> dict[str, models.Field]:
-    """The fields of a record type that an import can fill, by name."""
-    collections = (TagsField, ExternalIdsField, LabelledField)
-    return {
-        f.name: f
-        for f in model._meta.concrete_fields
-        if f.editable
-        and (f.name == "owner" or not f.is_relation)
-        and (isinstance(f, collections) or not isinstance(f, models.JSONField))
-    }
-
-
-def targets(model: type[Record], user=None) -> list[str]:
-    """Where a column can go by a field's name; an external id names its system too.
-
-    If the `user` is given, only what they see.
-    """
-    fields = importable_fields(model)
-    hidden = access.hidden_fields(user, model.record_type())
-    return [
-        name
-        for name, field in fields.items()
-        if not isinstance(field, ExternalIdsField) and name not in hidden
-    ]
-
-
-def known_headers(model: type[Record], user=None) -> dict[str, str]:
-    """Normalised headers that mean a field: the type's own list, and field names."""
-    names = {name.replace("_", " "): name for name in targets(model, user)}
-    hidden = access.hidden_fields(user, model.record_type())
-    headers = {
-        header: target
-        for header, target in model.import_headers.items()
-        if target.partition(".")[0] not in hidden
-    }
-    return {**names, **headers}
 
 
 @dataclass
 class Entry:
     """A record that rows of a chunk make or change.
 
-    `before` is what the record was, None for a new one.
+    Attributes:
+        before: what the record was, None for a new one.
+        base: what the database knows of it, for a new one what any is at first.
+        made_in: the line of the file that made it, None where it was there.
     """
 
     record: Record
     before: dict | None
+    base: dict
     version: int
+    made_in: int | None = None
 
     @property
     def changed(self) -> bool:
         return self.before is None or snapshot(self.record) != self.before
-
-
-@dataclass
-class Draft:
-    """A row read as a record; `given`: the column that each of its fields came from."""
-
-    row: Row
-    record: Record
-    given: dict[str, str]
-    broken_rule: ValidationError | None = None
 
 
 @dataclass
@@ -116,12 +71,13 @@ class Result:
 
     counts: Counter = field(default_factory=Counter)
     errors: list[JobError] = field(default_factory=list)
-    skips: Counter = field(default_factory=Counter)
+    skips: list[JobSkip] = field(default_factory=list)
     unknown_owners: Counter = field(default_factory=Counter)
 
-    def skip(self, reason: Skip) -> None:
+    def skip(self, row: Row, reason: Skip, first_line: int | None = None) -> None:
         self.counts[Outcome.SKIPPED] += 1
-        self.skips[reason] += 1
+        skip = JobSkip(line=row.line, reason=reason, first_line=first_line)
+        self.skips.append(skip)
 
     def refuse(self, row: Row, given: dict[str, str], error: ValidationError) -> None:
         self.counts[Outcome.FAILED] += 1
@@ -140,12 +96,15 @@ class Result:
                 )
 
 
+# What becomes of a draft that is to be written.
+Settled = tuple[Draft, Entry, Outcome]
+
+
 class RowImport:
     """Imports the rows of one file, chunk by chunk, into one record type.
 
-    A row means the live record of the organization that agrees with it on the first
-    group of the type's `import_match` that the row fills. Rows that mean the same
-    record are taken one after the other, wherever they stand in the file.
+    Rows that mean the same record (core.importing.matching) are taken one after the
+    other, wherever they stand in the file.
     """
 
     def __init__(
@@ -153,50 +112,57 @@ class RowImport:
         user,
         model: type[Record],
         column_map: ColumnMap,
-        mode: str,
-        remember: bool = False,
+        options: Options,
+        memory: Memory | None = None,
+        trial: bool = False,
     ):
-        """`remember` the rows taken, for a trial whose chunks are taken back."""
-        self.tried: set[int] | None = set() if remember else None
-        self.of(user)
+        """
+        Args:
+            memory: of the rows before; a trial needs it, and so does a count of the
+                duplicates in the file.
+            trial: each chunk is taken back, so the memory alone knows what it did.
+        """
+        self.user = user
         self.organization = user.organization
         self.model = model
-        self.column_map = column_map
-        self.mode = mode
-        self.fields = importable_fields(model)
-        self.choices = {
-            name: {
-                str(text).casefold(): value
-                for value, label in f.choices
-                for text in (value, label)
-            }
-            for name, f in self.fields.items()
-            if f.choices
-        }
-        self.all_names = {f.name for f in model._meta.concrete_fields}
+        self.mode = options.mode
+        self.memory = memory
+        self.trial = trial
+        self.reader = DraftReader(user, model, column_map, options)
+        self.matcher = Matcher(user, model, options)
+        self.fields = self.reader.fields
+        self.position = 0
+        self._new = snapshot(model(organization=self.organization))
+        self._owners = {}
 
     def of(self, user) -> None:
         """Go on with the rights of this user, as they are now."""
-        self.user = user
-        self._colleagues = {}
+        self.user = self.matcher.user = user
+        self.reader.of(user)
 
-    def take(self, changes: Changes, rows: Iterable[Row]) -> Result:
-        """Import a chunk; rows that cannot be imported are reported."""
+    def take(self, changes: Changes, rows: Iterable[Row], position: int = 0) -> Result:
+        """Import a chunk, the one at this position; rows that do not fit are reported.
+
+        The position grows from chunk to chunk.
+        """
+        self.position = position
         result = Result()
         drafts = []
         for row in rows:
-            if len(row.cells) > len(self.column_map.columns) and any(
-                cell.strip() for cell in row.cells[len(self.column_map.columns) :]
-            ):
-                error = ValidationError(
-                    "The row has more cells than the header has columns.",
-                    code="too_many_cells",
-                )
-                result.refuse(row, {}, error)
-            elif draft := self._draft(row, result):
+            try:
+                draft = self.reader.read(row)
+            except UnfitRow as unfit:
+                result.refuse(row, unfit.given, unfit.error)
+                continue
+            if draft is None:
+                result.skip(row, Skip.BLANK)
+            else:
                 drafts.append(draft)
+        result.unknown_owners = self.reader.unknown_owners
+        self.reader.unknown_owners = Counter()
+        self.model.prepare_import(changes, drafts)
         for retry in (True, False):
-            settled = deepcopy(result)
+            settled = deepcopy(result) if retry else result
             done = self._settle(changes, drafts, settled)
             try:
                 self._save(changes, done)
@@ -210,141 +176,83 @@ class RowImport:
                 self._count(done, settled)
             return settled
 
-    # From a row to a record
-
-    def _draft(self, row: Row, result: Result) -> Draft | None:
-        record = self.model(organization=self.organization, owner=self.user)
-        given = {}
-        for target, (text, column) in self.column_map.values(row.cells).items():
-            name, _, source = target.partition(".")
-            if name == "owner":
-                owner = self._colleague(text)
-                if owner is None:
-                    result.unknown_owners[text] += 1
-                    continue
-                record.owner = owner
-            elif name == "external_ids":
-                record.external_ids[source] = text
-            elif isinstance(self.fields[name], TagsField):
-                setattr(record, name, split_tags(text))
-            elif isinstance(self.fields[name], LabelledField):
-                setattr(record, name, self.fields[name].from_text(text))
-            else:
-                choices = self.choices.get(name, {})
-                setattr(record, name, choices.get(text.casefold(), text))
-            given[name] = column
-        if not given:
-            result.skip(Skip.BLANK)
-            return None
-        draft = Draft(row, record, given)
-        try:
-            record.clean_fields(exclude=self.all_names - given.keys() | {"owner"})
-        except ValidationError as error:
-            result.refuse(row, given, error)
-            return None
-        try:
-            record.clean()
-        except ValidationError as error:
-            draft.broken_rule = error
-        return draft
-
-    def _colleague(self, text: str):
-        """The user with this e-mail, if the importing user may make them an owner."""
-        email = text.lower()
-        if email not in self._colleagues:
-            users = get_user_model().objects.visible_to(self.user)
-            user = users.filter(email=email, is_active=True).first()
-            if user and user != self.user:
-                probe = self.model(owner=user)
-                if not access.reaches(self.user, probe, access.Verb.ASSIGN):
-                    user = None
-            self._colleagues[email] = user
-        return self._colleagues[email]
-
-    # Which record a row means
-
-    def _identity(self, record: Record) -> tuple | None:
-        for number, names in enumerate(self.model.import_match):
-            values = tuple(getattr(record, name) for name in names)
-            if any(values):
-                return (number, values)
-        return None
-
-    def _existing(self, drafts: list[Draft]) -> dict[tuple, Record]:
-        """The records that the drafts mean, by identity; one query for each kind."""
-        wanted = defaultdict(set)
-        for draft in drafts:
-            for number, names in enumerate(self.model.import_match):
-                lead = next((n for n in names if getattr(draft.record, n)), None)
-                if lead:
-                    wanted[number, lead].add(getattr(draft.record, lead))
-                    break
-        found = {}
-        for (number, lead), values in wanted.items():
-            names = self.model.import_match[number]
-            before = [n for names in self.model.import_match[:number] for n in names]
-            before += names[: names.index(lead)]
-            blank = dict.fromkeys(before, "")
-            records = self._candidates(names).filter(**{f"{lead}__in": values}, **blank)
-            for record in records:
-                record.organization = self.organization
-                found.setdefault(self._identity(record), record)
-        return found
-
-    def _candidates(self, names: tuple[str, ...]) -> models.QuerySet:
-        """Records that a row can mean: those seen; for unique values, all there are."""
-        unique = any(
-            set(names) == set(getattr(c, "fields", ())) - {"organization"}
-            for c in self.model._meta.constraints
-        )
-        if unique:
-            records = self.model.objects.filter(organization=self.organization).live()
-        else:
-            records = self.model.objects.visible_to(self.user)
-        if self.mode != Mode.CREATE:
-            records = records.select_for_update(of=("self",))
-        return records.select_related("owner")
-
     # What becomes of it
 
-    def _settle(self, changes: Changes, drafts: list[Draft], result: Result) -> list:
-        """Decide for each draft; (draft, entry, outcome) of those to be written."""
-        existing = self._existing(drafts)
+    def _settle(
+        self, changes: Changes, drafts: list[Draft], result: Result
+    ) -> list[Settled]:
+        """Decide for each draft; the answer is those to be written."""
+        identities = [self.matcher.identity(draft) for draft in drafts]
+        existing = self.matcher.existing(drafts)
+        memos = self.memory.recall(filter(None, identities)) if self.memory else {}
         entries: dict[tuple, Entry] = {}
         done = []
-        for draft in drafts:
-            identity = self._identity(draft.record)
-            if identity in existing and identity not in entries:
-                record = existing[identity]
-                entries[identity] = Entry(record, snapshot(record), record.version)
+        for draft, identity in zip(drafts, identities, strict=True):
+            if draft.fault:
+                columns = {**draft.given, **draft.extra_columns}
+                result.refuse(draft.row, columns, draft.fault)
+                continue
+            if len(existing.get(identity, ())) > 1:
+                error = ValidationError(
+                    "Several records have this id.", code="several_matches"
+                )
+                result.refuse(draft.row, draft.given, error)
+                continue
+            if identity and identity not in entries:
+                entry = self._entry(existing.get(identity), memos.get(identity))
+                if entry:
+                    entries[identity] = entry
             entry = entries.get(identity) if identity else None
             if entry and entry.before and not self._may(access.Verb.VIEW, entry):
                 # As the API says it: no word about whose or what it is.
                 error = ValidationError("Another record has this.", code="unique")
                 result.refuse(draft.row, draft.given, error)
-            elif entry is None and self._was_tried(identity):
-                if self.mode == Mode.CREATE:
-                    result.skip(Skip.EXISTS)
-                else:
-                    result.counts[Outcome.UPDATED] += 1
+            elif entry is None and draft.wanted:
+                error = ValidationError("There is no such record.", "does_not_exist")
+                result.refuse(draft.row, draft.given, error)
             elif entry is None and self.mode != Mode.UPDATE:
                 error = draft.broken_rule or self._refused(changes, None, draft.record)
                 if error:
                     result.refuse(draft.row, draft.given, error)
                     continue
-                entry = Entry(draft.record, None, draft.record.version)
+                record = draft.record
+                entry = Entry(record, None, self._new, record.version, draft.row.line)
                 if identity:
                     entries[identity] = entry
                 done.append((draft, entry, Outcome.CREATED))
-            elif entry is None or self.mode == Mode.CREATE:
-                result.skip(Skip.EXISTS if entry else Skip.NOT_FOUND)
+            elif entry is None:
+                result.skip(draft.row, Skip.NOT_FOUND)
+            elif self.mode == Mode.CREATE:
+                reason = Skip.DUPLICATE if entry.made_in else Skip.EXISTS
+                result.skip(draft.row, reason, entry.made_in)
             else:
                 self._apply(changes, draft, entry, done, result)
         return done
 
-    def _was_tried(self, identity: tuple | None) -> bool:
-        """Whether a chunk before this one would have made the record."""
-        return bool(self.tried and identity and hash(identity) in self.tried)
+    def _entry(self, found: list[Record] | None, memo: Memo | None) -> Entry | None:
+        """The record that is there, or would be had the trial not been taken back."""
+        record = found[0] if found else None
+        if record is None and not (self.trial and memo):
+            return None
+        if record is None:
+            record = self.model(organization=self.organization)
+        base = snapshot(record)
+        if self.trial and memo and memo.state:
+            for name, value in orjson.loads(memo.state).items():
+                model_field = record._meta.get_field(name)
+                setattr(record, model_field.attname, from_json(model_field, value))
+            self._set_owner(record)
+        made_in = memo.line if memo and memo.line else None
+        # In a trial that only creates, a record of a row before is nobody's yet.
+        is_new = not found and self.mode == Mode.CREATE
+        before = None if is_new else snapshot(record)
+        return Entry(record, before, base, record.version, made_in)
+
+    def _set_owner(self, record: Record) -> None:
+        owner = record.owner_id
+        if owner and owner not in self._owners:
+            self._owners[owner] = get_user_model().objects.get(pk=owner)
+        record.owner = self._owners.get(owner)
 
     def _apply(
         self, changes: Changes, draft: Draft, entry: Entry, done: list, result: Result
@@ -361,9 +269,9 @@ class RowImport:
         before = snapshot(record)
         kept = {name: getattr(record, name) for name in draft.given}
         for name in draft.given:
-            setattr(record, name, self._merged(name, kept[name], draft.record))
+            setattr(record, name, self._merged(name, kept[name], draft))
         try:
-            validate(record, exclude=self.fields.keys() - draft.given.keys())
+            validate(record, exclude=record.journaled_fields().keys() - draft.given)
             if error := self._refused(changes, before, record):
                 raise error
         except ValidationError as error:
@@ -373,7 +281,7 @@ class RowImport:
             result.refuse(draft.row, draft.given, error)
             return
         if snapshot(record) == before:
-            result.skip(Skip.UNCHANGED)
+            result.skip(draft.row, Skip.UNCHANGED)
         else:
             done.append((draft, entry, Outcome.UPDATED))
 
@@ -397,18 +305,21 @@ class RowImport:
     def _may(self, verb: str, entry: Entry) -> bool:
         return access.reaches(self.user, entry.record, verb)
 
-    def _merged(self, name: str, old, new_record: Record):
+    def _merged(self, name: str, old, draft: Draft):
         """Lists and external ids add to what is there; other values replace it."""
-        new = getattr(new_record, name)
-        if isinstance(self.fields[name], TagsField | LabelledField):
-            return [*old, *new]
-        if isinstance(self.fields[name], ExternalIdsField):
-            return {**old, **new}
+        new = getattr(draft.record, name)
+        field_of_it = self.fields.get(name)
+        if isinstance(field_of_it, TagsField | LabelledField):
+            return new if name in draft.cleared else [*old, *new]
+        if isinstance(field_of_it, ExternalIdsField):
+            cleared = {target.partition(".")[2] for target in draft.cleared}
+            kept = {source: i for source, i in old.items() if source not in cleared}
+            return {**kept, **new}
         return new
 
     # Writing
 
-    def _save(self, changes: Changes, done: list) -> None:
+    def _save(self, changes: Changes, done: list[Settled]) -> None:
         """Write the records of some settled drafts, all or none."""
         entries = list({id(entry): entry for _, entry, _ in done}.values())
         for entry in entries:
@@ -419,7 +330,7 @@ class RowImport:
             old = [(e.record, e.before) for e in entries if e.before and e.changed]
             changes.bulk_update(self.model, old)
 
-    def _save_each(self, changes: Changes, done: list, result: Result) -> None:
+    def _save_each(self, changes: Changes, done: list[Settled], result: Result) -> None:
         """Write record by record; rows of one that cannot be written are refused."""
         by_record = defaultdict(list)
         for one in done:
@@ -434,8 +345,19 @@ class RowImport:
             else:
                 self._count(rows, result)
 
-    def _count(self, done: list, result: Result) -> None:
-        for draft, _, outcome in done:
+    def _count(self, done: list[Settled], result: Result) -> None:
+        for _, _, outcome in done:
             result.counts[outcome] += 1
-            if self.tried is not None and outcome == Outcome.CREATED:
-                self.tried.add(hash(self._identity(draft.record)))
+        if self.memory and done:
+            self._remember(done)
+
+    def _remember(self, done: list[Settled]) -> None:
+        """Note whose records were made, and in a trial what became of them."""
+        needs_state = self.trial and self.mode != Mode.CREATE
+        memos = {}
+        for draft, entry, _ in done:
+            if identity := self.matcher.identity(draft):
+                now = snapshot(entry.record) if needs_state else {}
+                state = {n: v for n, v in now.items() if v != entry.base[n]}
+                memos[identity] = (entry.made_in or 0, state or None)
+        self.memory.note(self.position, memos)

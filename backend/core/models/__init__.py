@@ -1,6 +1,7 @@
 from .custom_field import CustomField
 from .idempotency import IdempotencyKey
-from .job import Heartbeat, Job, JobError
+from .importing import ImportMapping, Upload
+from .job import Heartbeat, Job, JobError, JobSkip
 from .journal import Change, Changes, ChangeSet
 from .organization import Organization
 from .record import (
@@ -22,8 +23,10 @@ __all__ = [
     "CustomField",
     "Heartbeat",
     "IdempotencyKey",
+    "ImportMapping",
     "Job",
     "JobError",
+    "JobSkip",
     "Journaled",
     "JournaledQuerySet",
     "Organization",
@@ -33,5 +36,6 @@ __all__ = [
     "SearchWord",
     "SecurityEvent",
     "SharedQuerySet",
+    "Upload",
     "unique_among_live",
 ]

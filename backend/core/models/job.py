@@ -113,6 +113,23 @@ class JobError(models.Model):
         return f"line {self.line}: {self.code}"
 
 
+class JobSkip(models.Model):
+    """A row that a job left out, and why; nothing is wrong with it."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="skips")
+    line = models.PositiveIntegerField(help_text="Of the file, from 1.")
+    reason = models.CharField(max_length=30)
+    first_line = models.PositiveIntegerField(
+        null=True, help_text="Of the row that it repeats."
+    )
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self):
+        return f"line {self.line}: {self.reason}"
+
+
 class Heartbeat(models.Model):
     """When a part of the program last did its work, for `/api/health/`."""
 

@@ -8,27 +8,23 @@ changed, counts the version, keeps each field before and after, and makes cached
 of the touched record types out of date.
 """
 
-import datetime
-import decimal
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
 from core import access, cache, search
-from core.custom_fields.definitions import narrowed
 from core.exceptions import StaleRecord
 from core.ids import new_id
 
 from .append_only import AppendOnly, AppendOnlyQuerySet
+from .copying import BATCH_SIZE, insert, insert_values
 from .record import Journaled, Record, ScopedQuerySet
-
-BATCH_SIZE = 1000
+from .values import Update, difference, snapshot, to_json, validate
 
 
 class ChangeSetQuerySet(AppendOnlyQuerySet, ScopedQuerySet):
@@ -42,6 +38,7 @@ class ChangeSet(AppendOnly):
         API = "api", "API"
         ADMIN = "admin"
         IMPORT = "import"
+        BULK = "bulk"
         UNDO = "undo"
         COMMAND = "command"
         SYSTEM = "system"
@@ -221,7 +218,7 @@ class Changes:
         for name, value in values.items():
             setattr(record, name, value)
         self._share_organization(record)
-        self._validate(record, exclude=before.keys() - values.keys())
+        self.validate(record, exclude=before.keys() - values.keys())
         after = snapshot(record)
         changed = [name for name, value in after.items() if value != before[name]]
         if not changed:
@@ -230,6 +227,7 @@ class Changes:
         self._update(record, changed, before, after)
         if any(record._meta.get_field(name).is_relation for name in changed):
             self._require_live(type(record), [record])
+        record.follow_up(self, before)
         return True
 
     def delete(self, *records: Record):
@@ -256,7 +254,7 @@ class Changes:
             record.owner = self.actor
         if self.actor:
             access.require_some(self.actor, record.record_type(), access.Verb.CREATE)
-        self._validate(record)
+        self.validate(record)
         self.require_change(record, set(record.journaled_fields()), None)
         self.bulk_create(type(record), [record])
         return True
@@ -281,17 +279,9 @@ class Changes:
             raise StaleRecord()
         self._learn([record], changed)
         record.after_write(changed, self)
-        self._journal(
-            [
-                Change(
-                    record_type=record.record_type(),
-                    record_id=record.pk,
-                    verb=Change.Verb.UPDATE,
-                    version=record.version,
-                    **difference(before, after, changed),
-                )
-            ]
-        )
+        sides = difference(before, after, changed)
+        row = (record.pk, Change.Verb.UPDATE, record.version, *sides)
+        self._journal(type(record), [row])
 
     # Many records: validated, and within the actor's rights, by the caller
 
@@ -303,20 +293,12 @@ class Changes:
             record.organization_id = self.change_set.organization_id
             record.before_write()
         self._require_fields(model, ((record, None) for record in records))
-        model._base_manager.bulk_create(records, batch_size=BATCH_SIZE)
+        insert(model, records)
         self._require_live(model, records)
         self._learn(records, model.journaled_fields())
-        self._journal(
-            [
-                Change(
-                    record_type=model.record_type(),
-                    record_id=record.pk,
-                    verb=Change.Verb.CREATE,
-                    version=record.version,
-                )
-                for record in records
-            ]
-        )
+        verb = Change.Verb.CREATE
+        rows = [(record.pk, verb, record.version, None, None) for record in records]
+        self._journal(model, rows)
 
     def bulk_update(self, model: type[Journaled], updates: "Sequence[Update]") -> None:
         """Write changed records of one model, locked and validated by the caller."""
@@ -333,15 +315,8 @@ class Changes:
             record.updated_at = now
             written.update(changed, record.before_write())
             record.after_write(changed, self)
-            rows.append(
-                Change(
-                    record_type=model.record_type(),
-                    record_id=record.pk,
-                    verb=_verb_of(before, after),
-                    version=record.version,
-                    **difference(before, after, changed),
-                )
-            )
+            sides = difference(before, after, changed)
+            rows.append((record.pk, _verb_of(before, after), record.version, *sides))
         # One INSERT .. ON CONFLICT (id) DO UPDATE: several times faster than the
         # CASE .. WHEN of Django's bulk_update.
         model._base_manager.bulk_create(
@@ -352,7 +327,7 @@ class Changes:
             batch_size=BATCH_SIZE,
         )
         self._learn([record for record, _ in updates], written)
-        self._journal(rows)
+        self._journal(model, rows)
 
     def bulk_set(
         self, model: type[Journaled], records: Sequence[Journaled], **values
@@ -372,20 +347,12 @@ class Changes:
             record.updated_at = now
             record.after_write(values, self)
             after = {n: to_json(value) for n, value in values.items()}
-            rows.append(
-                Change(
-                    record_type=model.record_type(),
-                    record_id=record.pk,
-                    verb=_verb_of(before, after),
-                    version=record.version,
-                    before=before,
-                    after=after,
-                )
-            )
+            verb = _verb_of(before, after)
+            rows.append((record.pk, verb, record.version, before, after))
         model._base_manager.filter(pk__in=[record.pk for record in records]).update(
             version=models.F("version") + 1, updated_at=now, **values
         )
-        self._journal(rows)
+        self._journal(model, rows)
 
     @staticmethod
     def _require_live(model: type[Journaled], records: Sequence[Journaled]) -> None:
@@ -393,6 +360,32 @@ class Changes:
 
         if issubclass(model, Record):
             deletion.require_live(model, records)
+
+    def update_possible(
+        self, model: type[Journaled], updates: "Sequence[Update]"
+    ) -> "list[tuple[Update, IntegrityError]]":
+        """`bulk_update` of what the database takes.
+
+        Returns:
+            The updates that it did not take, such as those whose unique value another
+            record has, and why.
+        """
+        versions = [record.version for record, _ in updates]
+        try:
+            with transaction.atomic():
+                self.bulk_update(model, updates)
+            return []
+        except IntegrityError as error:
+            for (record, _), version in zip(updates, versions, strict=True):
+                record.version = version
+            if len(updates) == 1:
+                return [(updates[0], error)]
+        # Halves find the few that are to blame among many with few statements.
+        middle = len(updates) // 2
+        return [
+            *self.update_possible(model, updates[:middle]),
+            *self.update_possible(model, updates[middle:]),
+        ]
 
     # What all of them do
 
@@ -460,84 +453,27 @@ class Changes:
         }
         return {**defaults, "owner": to_json(self.actor.pk)}
 
-    def _validate(self, record: Journaled, exclude: Iterable[str] = ()) -> None:
+    def validate(self, record: Journaled, exclude: Iterable[str] = ()) -> None:
+        """`validate`, in words that name no field that the actor does not see."""
         try:
             validate(record, exclude)
         except ValidationError as error:
             rights = access.field_rights(self.actor, record.record_type())
             raise rights.told(error) from None
 
-    def _journal(self, changes: Iterable[Change]) -> None:
+    def _journal(self, model: type[Journaled], rows: Iterable[tuple]) -> None:
+        """Note changes of records of one model: id, verb, version, before, after."""
         if self.change_set._state.adding:
             self.change_set.save(force_insert=True)
-        for change in changes:
-            change.change_set = self.change_set
-            change.organization_id = self.change_set.organization_id
-            self.touched.add(change.record_type)
-        Change.objects.bulk_create(changes, batch_size=BATCH_SIZE)
-
-
-# A changed record and the `snapshot` taken of it before.
-Update = tuple[Journaled, dict]
-
-
-def validate(record: Journaled, exclude: Iterable[str] = ()) -> None:
-    """Run the model's rules, but for unique values and references.
-
-    Those the database holds: it alone has no races, and asks nobody.
-
-    Args:
-        exclude: fields that the writer did not touch, whose old values may stay.
-    """
-    errors = {}
-    references = {f.name for f in record._meta.concrete_fields if f.is_relation}
-    try:
-        record.clean_fields(exclude=references.union(exclude))
-    except ValidationError as error:
-        errors = error.update_error_dict(errors)
-    try:
-        record.clean()
-    except ValidationError as error:
-        errors = error.update_error_dict(errors)
-    if errors:
-        raise ValidationError(errors)
-
-
-def snapshot(record: Journaled) -> dict:
-    """The journalled fields of a record as JSON values, by name."""
-    return {
-        name: to_json(getattr(record, field.attname))
-        for name, field in record.journaled_fields().items()
-    }
-
-
-def difference(before: dict, after: dict, changed: Iterable[str]) -> dict:
-    """The two sides of a change as the journal keeps them."""
-    old, new = narrowed(
-        {name: before[name] for name in changed},
-        {name: after[name] for name in changed},
-    )
-    return {"before": old, "after": new}
-
-
-def to_json(value):
-    """A field's value as the journal keeps it: exact, so that undo can compare it."""
-    if isinstance(value, datetime.datetime):
-        return value.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    if isinstance(value, uuid.UUID | decimal.Decimal):
-        return str(value)
-    return value
-
-
-def from_json(field: models.Field, value):
-    """The value of a field that `to_json` wrote down."""
-    return (
-        field.target_field.to_python(value)
-        if field.is_relation
-        else field.to_python(value)
-    )
+        self.touched.add(model.record_type())
+        names = (
+            *("change_set_id", "organization_id", "created_at", "record_type"),
+            *("record_id", "verb", "version", "before", "after"),
+        )
+        change_set = self.change_set
+        common = (change_set.pk, change_set.organization_id, timezone.now())
+        common = (*common, model.record_type())
+        insert_values(Change, names, [(*common, *row) for row in rows])
 
 
 def _verb_of(before: dict, after: dict) -> str:

@@ -57,6 +57,14 @@ class Journaled(models.Model):
     def after_write(self, changed, changes) -> None:
         """Do what follows from new values in these fields, as part of the changes."""
 
+    def follow_up(self, changes, before: dict) -> None:
+        """Go on with what this change of the record means for other records.
+
+        Args:
+            changes: what changed the record, and writes what follows.
+            before: the `snapshot` of the record before.
+        """
+
     @classmethod
     def record_type(cls) -> str:
         """The name of this type in rights, in the journal and in imports."""
@@ -176,12 +184,22 @@ class Record(Journaled):
     summary_fields = ("id",)
     # Headers of imported files, normalised (core.importing.mapping), to field names.
     import_headers = {}
+    # How a record is a vCard (core.exporting.vcard); it is none if blank.
+    vcard = {}
     # Fields worked out from another one, by name: who may not see that, not these.
     derived_from = {}
     # How an import finds the record that a row means: the first of these groups of
     # fields that the row fills decides, among live records that leave the groups
     # before it blank.
     import_match = ()
+    # What rows can say beside the fields: names that columns can go to, for
+    # `prepare_import` to make something of, and the field that it fills. To one that
+    # ends in a dot columns go with the name of a system.
+    import_extras: dict[str, str] = {}
+    is_importable = True
+    # Whether a record says only that others belong together: it stays when one of them
+    # is deleted, is no reason to keep one that an undo takes, and is purged with it.
+    is_link = False
 
     class Meta:
         abstract = True
@@ -236,8 +254,33 @@ class Record(Journaled):
         self.accept_custom_fields()
         return ("search_text",)
 
+    @classmethod
+    def plural(cls) -> str:
+        """What its addresses are called after; or those of what it is a part of."""
+        return str(cls._meta.verbose_name_plural)
+
     def uncreated(self):
         return {"deleted_at": self.deleted_at or timezone.now()}
+
+    def import_further(self, field: str, value: str, column: str) -> str | None:
+        """Take one more value of a field that an imported row has filled already.
+
+        Returns:
+            The field that it went to; None where there is no place for it.
+        """
+
+    @classmethod
+    def prepare_import(cls, changes, drafts) -> None:
+        """Make related records of what a chunk of imported rows says of them.
+
+        Called once for each chunk, before it is decided which records the rows mean.
+        What belongs to a draft's record is set there, and named in its `given`.
+
+        Args:
+            changes: writes what has to be made; a trial takes it back.
+            drafts: core.importing.drafts.Draft, with what `import_extras` named. One
+                that gets a `fault` is refused.
+        """
 
     def clean(self):
         super().clean()

@@ -419,10 +419,11 @@ class ExportTests(AuditLogTestCase):
         b"".join(response.streaming_content)
 
     def test_what_a_spreadsheet_would_run_is_text(self):
-        for text in ("=1+1", "+1", "-1", "@x", "\tx", "\rx"):
+        # One with a quote before it gets another: reading takes one off again.
+        for text in ("=1+1", "+1", "-1", "@x", "\tx", "\rx", "'=1"):
             with self.subTest(repr(text)):
                 self.assertEqual(csvfile.cell(text), f"'{text}")
-        for text in ("", "1=1", "'=1", " =1"):
+        for text in ("", "1=1", "'tis", " =1"):
             self.assertEqual(csvfile.cell(text), text)
         self.event(user_agent='=HYPERLINK("http://example.com")')
         [row] = self.exported(action="sign_in")

@@ -6,8 +6,14 @@ from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from contact_management.models import Affiliation, Company, Contact
-from core import deletion, purge
+from contact_management.models import (
+    Affiliation,
+    Company,
+    Contact,
+    ContactGroup,
+    GroupMembership,
+)
+from core import deletion, jobs, purge
 from core.exceptions import Conflict
 from core.models import Change, ChangeSet
 from core.tasks import purge_deleted
@@ -75,6 +81,24 @@ class DeletionTestCase(TestCase):
 
 
 class DeleteTests(DeletionTestCase):
+    def test_a_bulk_deletion_takes_what_hangs_on_the_records_or_leaves_both(self):
+        bob = client_of(self.cast.bob)
+        fancy = self.make(COMPANIES, name="Fancy")
+        self.make(AFFILIATIONS, bob, contact=self.luigi, company=fancy)
+        ids = [id_of(address) for address in (self.subsidiary, fancy, self.company)]
+        body = {"ids": ids, "change": {"delete": True}}
+        answer = self.alice.post(f"{COMPANIES}bulk/", body)
+        jobs.run(answer.json()["id"])
+        job = self.alice.get(answer["Location"]).json()
+        counts = {name: count for name, count in job["counts"].items() if count}
+        self.assertEqual(
+            counts, {"matched": 3, "changed": 2, "refused": 1, "permission_denied": 1}
+        )
+        live = Company.objects.live().values_list("name", flat=True)
+        self.assertEqual(list(live), ["Fancy"])
+        self.assertEqual(Affiliation.objects.live().count(), 1)
+        self.assertEqual(self.alice.get(self.ada).status_code, 404)
+
     def test_what_hangs_on_a_record_goes_with_it_in_one_change_set(self):
         self.assertEqual(self.alice.delete(self.company).status_code, 204)
         self.assertEqual(
@@ -390,6 +414,19 @@ class PurgeTests(DeletionTestCase):
         self.assertFalse(Affiliation.objects.exists())
         self.assertEqual(Change.objects.count(), journal)
         self.assertEqual(self.alice.get(f"{self.ada}history/").status_code, 404)
+
+    def test_a_link_stays_with_a_deleted_record_and_is_purged_with_it(self):
+        group = self.make("/api/contact-groups/", name="Friends")
+        made = ChangeSet.objects.filter(changes__record_id=id_of(self.charles)).get()
+        self.alice.post(f"{group}members/", {"add": [id_of(self.charles)]})
+        undone = self.alice.post(f"/api/change-sets/{made.pk}/undo/").json()
+        self.assertEqual((undone["undone"], undone["conflicts"]), (1, []))
+        self.purge_in(days=29)
+        self.assertEqual(GroupMembership.objects.count(), 1)
+        self.purge_in(days=31)
+        self.assertFalse(GroupMembership.objects.exists())
+        self.assertFalse(Contact.objects.filter(pk=id_of(self.charles)).exists())
+        self.assertEqual(ContactGroup.objects.count(), 1)
 
     def test_undo_says_that_it_is_gone(self):
         self.alice.delete(self.charles)

@@ -16,7 +16,7 @@ from core.access import Scope, Verb, visibility_key
 from core.field_rights import NO_LIMITS, FieldReadOnly, field_rights
 from core.filters import filter_set
 from core.models import Change, ChangeSet, Job
-from core.models.journal import snapshot
+from core.models.values import snapshot
 from core.representation import Representation
 from core.serializers import record_serializer
 from core.testing import (

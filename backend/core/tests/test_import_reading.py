@@ -5,15 +5,13 @@ import unittest
 from dataclasses import asdict
 from pathlib import Path
 
-from core.importing.reading import (
+from core.importing.reading import count_rows, detect, read_rows
+from core.importing.table import (
     MAX_COLUMNS,
     MAX_FIELD,
     Layout,
     Row,
     UnreadableFile,
-    count_rows,
-    detect,
-    read_rows,
 )
 
 
@@ -140,7 +138,7 @@ class OtherFilesTests(FileCase):
 
     def test_files_of_other_programs_are_refused_by_name(self) -> None:
         for content, name in (
-            (b"PK\x03\x04\x14\x00\x06\x00", "an Excel workbook"),
+            (b"PK\x03\x04\x14\x00\x06\x00", "not an Excel workbook"),
             (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00", "an old Excel workbook"),
             (b"%PDF-1.7\n", "a PDF document"),
             (b"\x89PNG\r\n\x1a\n", "a picture"),

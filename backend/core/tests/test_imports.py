@@ -18,6 +18,7 @@ from contact_management.models import Company, Contact
 from core import jobs
 from core.access import Scope, Verb
 from core.importing import job as importing
+from core.importing.matching import Matcher
 from core.importing.rows import RowImport
 from core.models import Change, ChangeSet, Job, Organization
 from core.testing import OWN, Cast, client_of, make_role, make_user, system_changes
@@ -598,10 +599,10 @@ class RefusalTests(ImportTestCase):
         with override_settings(IMPORT_MAX_BYTES=10):
             self.assertProblem(self.post(self.TEXT), 400, "file", "too_large")
 
-    def test_json_is_no_upload(self):
+    def test_json_needs_an_upload(self):
         self.before = 0, 0
         response = self.alice.post(PATH, {"record_type": "contact"}, format="json")
-        self.assertProblem(response, 415)
+        self.assertProblem(response, 400, "file", "required")
 
     def test_anonymous_is_refused(self):
         self.assertProblem(self.post(self.TEXT, client_of(None)), 401)
@@ -679,8 +680,8 @@ class RightsTests(ImportTestCase):
         job = self.submit(text, client_of(manager), mode="update")
         take = RowImport.take
 
-        def demoted_after(importer, changes, rows):
-            result = take(importer, changes, rows)
+        def demoted_after(importer, changes, rows, position):
+            result = take(importer, changes, rows, position)
             with system_changes(self.cast.organization) as system:
                 system.save(
                     User.objects.get(pk=manager.pk), role=self.cast.stranger.role
@@ -715,8 +716,8 @@ class TroubleTests(ImportTestCase):
         take = RowImport.take
         chunks = []
 
-        def crash(importer, changes, rows):
-            result = take(importer, changes, rows)
+        def crash(importer, changes, rows, position):
+            result = take(importer, changes, rows, position)
             chunks.append(len(rows))
             if len(chunks) == 2:
                 raise ConnectionError("The database is away.")
@@ -751,11 +752,11 @@ class TroubleTests(ImportTestCase):
 
     def test_a_lost_race_on_a_unique_value_fails_only_its_row(self):
         """Somebody takes an address between the look for known ones and the writing."""
-        existing = RowImport._existing
+        existing = Matcher.existing
         faster = ["a1@example.com", "a2@example.com"]
 
-        def and_then_somebody_is_faster(importer, drafts):
-            found = existing(importer, drafts)
+        def and_then_somebody_is_faster(matcher, drafts):
+            found = existing(matcher, drafts)
             # The first look is repeated and meets a1; the second is too late for a2.
             self.make(self.cast.stranger, email=faster.pop(0))
             return found
@@ -765,7 +766,7 @@ class TroubleTests(ImportTestCase):
             "email,city\n" + "".join(f"a{n}@example.com,Cork\n" for n in range(4)),
             mode="upsert",
         )
-        with mock.patch.object(RowImport, "_existing", and_then_somebody_is_faster):
+        with mock.patch.object(Matcher, "existing", and_then_somebody_is_faster):
             jobs.run(job.pk)
         shown = self.alice.get(f"{PATH}{job.pk}/").json()
         self.assertCounts(shown, 1, 1, 0, 2)

@@ -8,7 +8,7 @@ from contact_management.models import Contact
 from core import history
 from core.exceptions import StaleRecord
 from core.models import Change, ChangeSet
-from core.models.journal import snapshot
+from core.models.values import snapshot
 from core.testing import OWN, Cast, make_role, make_user, system_changes
 
 User = get_user_model()

@@ -3,7 +3,7 @@ from rest_framework.test import APIClient
 
 from core.access import Scope, Verb
 from core.models import Change, ChangeSet, Organization
-from core.models.journal import snapshot
+from core.models.values import snapshot
 from core.testing import ALL, Cast, client_of, make_organization, make_role, make_user
 
 PATH = "/api/organization/"

@@ -4,20 +4,18 @@ from functools import cached_property, lru_cache, partial
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import models
-from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from core import access, history, locks
+from core import access, history
 from core.conditional import etag_of, matches
 from core.custom_fields import columns
 from core.custom_fields.definitions import definitions_of, merged, shown_to
 from core.exceptions import Conflict, PreconditionFailed, bad_parameter
 from core.field_rights import CUSTOM, PREFIX, FieldRights
-from core.fields import MAX_LENGTH
 from core.filters import (
     Search,
     StrictFilterBackend,
@@ -25,12 +23,14 @@ from core.filters import (
     narrowed,
     ordering_of,
 )
-from core.jsonvalues import check
 from core.models import CustomField
 from core.renderers import dumps
 from core.representation import Representation
 from core.serializers import RecordSerializer, narrowed_serializer, record_serializer
 from core.views.base import ViewSet, boolean
+from core.views.batch import BatchMixin
+from core.views.bulk import BulkMixin
+from core.views.external_ids import ExternalIdMixin
 
 
 class VerbAccessSerializer(serializers.Serializer):
@@ -127,7 +127,7 @@ class JournaledViewSet(ViewSet):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if cls.model is None:
+        if cls.model is None or not {"model", "fields"} & vars(cls).keys():
             return
         cls.queryset = cls.model.objects.all()
         cls.all_fields = ("id", *cls.fields, *cls.common_fields)
@@ -150,6 +150,10 @@ class JournaledViewSet(ViewSet):
 
     def initial(self, request, *args, **kwargs):
         super().initial(request, *args, **kwargs)
+        self.narrow()
+
+    def narrow(self) -> None:
+        """Be the view of those who do not see all its fields, if the user does not."""
         if self.field_rights.hidden or self.crossed:
             vars(self).update(
                 narrowed_view(type(self), self.field_rights, self.crossed)
@@ -251,12 +255,19 @@ class JournaledViewSet(ViewSet):
         types |= {
             self.representation.relations[r].record_type() for r in self.asked_relations
         }
+        filters = self.filterset_class.base_filters
+        looked_at = {
+            record_type
+            for name in filters.keys() & self.request.query_params.keys()
+            for record_type in getattr(filters[name], "record_types", ())
+        }
+        types |= looked_at
         keys = [f"{t}: {access.visibility_key(user, t)}" for t in sorted(types)]
         # Who is on which team, and which team is below which, decides what is seen.
         types |= {user.record_type(), "team"}
         if self.crossed:
             keys.append(f"without {sorted(self.crossed)}")
-        if "me" in self.request.query_params.values():
+        if looked_at or "me" in self.request.query_params.values():
             keys.append(f"me: {user.pk}")
         return types, "; ".join(keys)
 
@@ -269,10 +280,8 @@ class JournaledViewSet(ViewSet):
         """Make a record of the data; `path`: the address of the list."""
         self.refuse_parameters("fields", "expand", "dry_run")
         access.require_some(request.user, self.record_type, access.Verb.CREATE)
-        serializer = self.get_serializer(data=data)
-        serializer.is_valid(raise_exception=True)
+        values = self.values_of(data)
         record = self.model()
-        values = self._complete(record, serializer.validated_data)
         with self.change_set() as changes:
             self.write(changes, record, values)
         response = self._answer(record, status.HTTP_201_CREATED)
@@ -292,22 +301,30 @@ class JournaledViewSet(ViewSet):
     def _change(self, request, partial):
         self.refuse_parameters("fields", "expand", "dry_run")
         record = self._locked(access.Verb.EDIT, self.get_queryset())
-        serializer = self.get_serializer(
-            data=request.data,
-            partial=partial,
-            context={
-                **self.get_serializer_context(),
-                "current": self.representation.of(record, self.all_fields),
-            },
-        )
-        serializer.is_valid(raise_exception=True)
-        values = dict(serializer.validated_data)
-        if not partial:
-            values = {**self._defaults(serializer), **values}
-        values = self._complete(record, values, partial)
+        values = self.values_of(request.data, record, partial)
         with self.change_set() as changes:
             self.write(changes, record, values)
         return self._answer(record)
+
+    def values_of(self, data, record=None, partial=False) -> dict:
+        """What a body gives the fields of a record; raises where it is not valid.
+
+        Args:
+            record: the one to be changed, if it is there already.
+            partial: leave the fields alone that the body does not send.
+        """
+        context = self.get_serializer_context()
+        if record is not None:
+            context["current"] = self.representation.of(record, self.all_fields)
+        made = self.get_serializer_class()
+        serializer = made(data=data, partial=partial, context=context)
+        serializer.is_valid(raise_exception=True)
+        values = dict(serializer.validated_data)
+        if record is None:
+            record = self.model()
+        elif not partial:
+            values = {**self._defaults(serializer), **values}
+        return self._complete(record, values, partial)
 
     def _complete(self, record, values: dict, partial=False) -> dict:
         """The values to write: custom fields keep what the user may not edit of them.
@@ -350,9 +367,13 @@ class JournaledViewSet(ViewSet):
         record = self.get_object(queryset.select_for_update(of=("self",)))
         access.require(self.request.user, record, verb)
         if not matches(self.request, record.version):
-            answer = self.answer_of(record)
-            raise PreconditionFailed(answer, etag_of(dumps(answer), record.version))
+            raise self.stale(record)
         return record
+
+    def stale(self, record) -> PreconditionFailed:
+        """The refusal to write over a version that the client has not seen."""
+        answer = self.answer_of(record)
+        return PreconditionFailed(answer, etag_of(dumps(answer), record.version))
 
     def _answer(self, record, status_code=status.HTTP_200_OK):
         answer = self.answer_of(record)
@@ -406,7 +427,7 @@ class JournaledViewSet(ViewSet):
         return self.conditional(page)
 
 
-class RecordViewSet(JournaledViewSet):
+class RecordViewSet(BatchMixin, BulkMixin, ExternalIdMixin, JournaledViewSet):
     """What a record type adds: owner, custom fields, deletion and restoration."""
 
     query_parameters = (*JournaledViewSet.query_parameters, "deleted")
@@ -460,86 +481,6 @@ class RecordViewSet(JournaledViewSet):
         """Deleted records too."""
         return self.model.objects.within(self.request.user, access.Verb.VIEW)
 
-    @classmethod
-    def get_extra_actions(cls):
-        """Those of an external id only where the type has any."""
-        actions = super().get_extra_actions()
-        if cls.model and hasattr(cls.model, "external_ids"):
-            return actions
-        return [a for a in actions if a.__name__ != "by_external_id"]
-
-    @action(
-        detail=False,
-        url_path="by/<str:source>/<path:external_id>",
-        filter_backends=(),
-        pagination_class=None,
-    )
-    def by_external_id(self, request, source, external_id):
-        """The record that has this id in another system."""
-        pair = external_pair(source, external_id)
-
-        def build():
-            self.refuse_parameters("fields", "expand")
-            records = self.get_queryset().filter(external_ids__has=[pair])[:2]
-            record = self._only(list(records))
-            if record is None:
-                raise Http404
-            return self.answer_of(record), record.version
-
-        return self.cached(build, *self._made_from())
-
-    @by_external_id.mapping.put
-    def put_by_external_id(self, request, source, external_id):
-        """Create the record with this id in another system, or change what is sent."""
-        pair = external_pair(source, external_id)
-        self._require_pair(request.data, pair)
-        user, verbs = request.user, (access.Verb.CREATE, access.Verb.EDIT)
-        if all(
-            access.scope_of(user, self.record_type, verb) == access.Scope.NONE
-            for verb in verbs
-        ):
-            raise access.refusal(user, self.record_type, access.Verb.EDIT)
-        record = self._only(self._with_external_id(pair))
-        if record is None:
-            locks.making_by_external_id(request.user.organization_id, self.record_type)
-            record = self._only(self._with_external_id(pair))
-        if record is None:
-            if "If-Match" in request.headers:
-                raise PreconditionFailed()
-            data = request.data
-            if isinstance(data, dict):
-                data = {"external_ids": dict([pair]), **data}
-            return self._create(request, data, request.path.partition("by/")[0])
-        if not self.get_queryset().filter(pk=record.pk).exists():
-            # As with any unique value: no word about whose or what it is.
-            raise Conflict("Another record has this external id.", "unique")
-        self.kwargs["pk"] = record.pk
-        return self._change(request, partial=True)
-
-    def _with_external_id(self, pair) -> list:
-        records = self.model.objects.filter(
-            organization=self.request.user.organization_id, external_ids__has=[pair]
-        )
-        return list(records.live()[:2])
-
-    @staticmethod
-    def _only(records: list):
-        if len(records) > 1:
-            raise Conflict("Several records have this external id.", "ambiguous")
-        return records[0] if records else None
-
-    @staticmethod
-    def _require_pair(data, pair) -> None:
-        """A body that gives other external ids must give the one of the address."""
-        source, external_id = pair
-        if not isinstance(data, dict) or "external_ids" not in data:
-            return
-        given = data["external_ids"]
-        if not isinstance(given, dict) or given.get(source) != external_id:
-            raise bad_parameter(
-                "external_ids", f"'{source}' is not as in the address.", "mismatch"
-            )
-
     @extend_schema(
         responses={
             204: None,
@@ -568,15 +509,3 @@ class RecordViewSet(JournaledViewSet):
         with self.change_set() as changes:
             changes.restore(record)
         return self._answer(record)
-
-
-def external_pair(source: str, external_id: str) -> tuple[str, str]:
-    """The (source, id) of an address; a 400 where no record can have it."""
-    for name, text in (("source", source), ("external_id", external_id)):
-        try:
-            check(text)
-        except ValueError as error:
-            raise bad_parameter(name, str(error)) from None
-        if len(text) > MAX_LENGTH:
-            raise bad_parameter(name, f"At most {MAX_LENGTH} characters.", "max_length")
-    return source, external_id

@@ -6,7 +6,7 @@ from django.utils import timezone
 from knox.settings import CONSTANTS
 
 from core.models import Changes, Journaled, JournaledQuerySet
-from core.models.journal import snapshot
+from core.models.values import snapshot
 from user_management import scopes
 
 API_KEY_DAYS = 90

@@ -14,7 +14,7 @@ from core.access import Scope, Verb, is_beyond_key, reaches, scope_of
 from core.exceptions import Conflict
 from core.field_rights import FieldRights
 from core.models import Journaled, SharedQuerySet
-from core.models.journal import snapshot
+from core.models.values import snapshot
 from core.phones import e164
 from user_management import preferences
 

@@ -240,9 +240,8 @@ class MakingTests(KeyTestCase):
                 if name in dict(covered)
             }
             with self.subTest(name):
-                self.assertEqual(
-                    resolve(f"/api/{plural}/").func.cls.model, record_types()[name]
-                )
+                model = resolve(f"/api/{plural}/").func.cls.model
+                self.assertEqual(record_types()[name].plural(), model.plural())
                 self.assertLessEqual(
                     {f"{plural}:{what}" for what in WHAT}, scopes().keys()
                 )
@@ -610,6 +609,39 @@ class JobTests(KeyTestCase):
                 )
                 self.assertRefused(response)
         self.assertFalse(Job.objects.exists())
+
+    def test_an_export_takes_the_scopes_and_so_does_its_file(self):
+        self.contact()
+        body = {"record_type": "contact", "fields": ["last_name", "company"]}
+        for names in (["contacts:read"], ["contacts:export"], ["tags:export"]):
+            with self.subTest(names):
+                self.assertRefused(self.key(*names).post("/api/exports/", body))
+        self.assertFalse(Job.objects.exists())
+        client = self.key("contacts:read", "contacts:export", "jobs:read")
+        response = client.post("/api/exports/", body)
+        self.assertEqual(response.status_code, 202, response.content)
+        address = f"/api/exports/{response.json()['id']}/download/"
+        jobs.run(response.json()["id"])
+        self.assertIn(b"King", b"".join(client.get(address)))
+        event = SecurityEvent.objects.filter(kind="export").earliest("pk")
+        self.assertEqual((event.user, event.api_key), (self.ada, self.made))
+        self.assertRefused(self.key("contacts:read", "jobs:read").get(address))
+        blind = self.key("contacts:export", "jobs:read")
+        self.assertRefused(blind.get(address))
+
+    def test_an_export_stops_when_its_key_is_revoked(self):
+        for _ in range(3):
+            self.contact()
+        client = self.key("contacts:read", "contacts:export")
+        response = client.post("/api/exports/", {"record_type": "contact"})
+        with mock.patch("core.exporting.wish.CHUNK_ROWS", 2):
+            jobs.run(response.json()["id"], seconds=-1)
+            self.client.post(f"{KEYS}{self.made.pk}/revoke/")
+            jobs.run(response.json()["id"])
+        job = Job.objects.get()
+        self.assertEqual(
+            (job.status, job.error["code"]), ("failed", "permission_denied")
+        )
 
     def test_a_key_undoes_what_its_scopes_let_it_write(self):
         contact = self.contact()

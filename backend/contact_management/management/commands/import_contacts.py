@@ -8,7 +8,8 @@ from tqdm import tqdm
 from contact_management.models import Contact
 from core import jobs
 from core.importing.job import start
-from core.importing.rows import Mode, Outcome
+from core.importing.options import Mode
+from core.importing.rows import Outcome
 from core.models import Job
 from core.parsers import loads
 from core.problems import flatten
@@ -17,7 +18,7 @@ SHOWN_ERRORS = 20
 
 
 class Command(BaseCommand):
-    help = "Import contacts from a delimited text file, as `POST /api/imports/` does."
+    help = "Import contacts from a file, as `POST /api/imports/` does."
 
     def add_arguments(self, parser):
         parser.add_argument("file", type=Path)

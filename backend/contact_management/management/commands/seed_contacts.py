@@ -8,7 +8,7 @@ from tqdm import tqdm
 from contact_management.models import Affiliation, Company, Contact
 from core.access import Scope, Verb
 from core.models import ChangeSet, Organization
-from core.models.journal import validate
+from core.models.values import validate
 
 SOURCES = ("website", "referral", "trade_show", "cold_call", "advertisement")
 TAGS = ("vip", "newsletter", "partner", "event-2026", "follow-up")

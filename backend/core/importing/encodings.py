@@ -1,0 +1,219 @@
+"""Which encoding a text file is in, and its text."""
+# ruff: noqa: RUF001
+
+import codecs
+import os
+import re
+from typing import TextIO
+
+from core.importing.table import UnreadableFile
+
+_BLOCK = 256 * 1024
+_SAMPLE = 16 * 1024
+
+# No strict decoder ever yields a lone surrogate, so one can stand for bytes that could
+# not be decoded. The faulty place is then found in the text, where lines are counted.
+_UNDECODABLE = "\udcff"
+UNFIT = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\udcff]")
+
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_OTHER_FORMATS = (
+    (b"PK\x03\x04", "a zip archive, and not an Excel workbook"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook"),
+    (b"%PDF-", "a PDF document"),
+    (b"\x89PNG", "a picture"),
+    (b"\x1f\x8b", "a compressed (gzip) file"),
+)
+# What a guess may be, the more common first.
+_OTHER_ENCODINGS = (
+    *("cp1251", "cp1250", "shift_jis", "gb18030", "euc_kr", "big5", "euc_jp"),
+    *("cp1253", "cp1254", "cp1255", "koi8_r", "cp850"),
+)
+# Text codecs of Python that no file is written in.
+_NO_CHARSETS = frozenset(
+    ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "utf_7")
+)
+_WORD = re.compile(rb"[^\s,;|\"]+")
+# What no word of a Western language looks like in Windows-1252: accented letters alone,
+# signs amid letters or before small ones, and signs side by side.
+_GARBLED = re.compile(
+    "[À-ÖØ-öø-ÿ]{3}|[A-Za-z][¡-¿×÷†‡‰‹›ˆ˜•™ƒ„][A-Za-zÀ-ÿ]"
+    "|[£¥¦§©¯±³¹¼½¾¿Œ][a-zà-ÿ]|[a-zà-ÿ][ŸŒŠŽ£¥¹³]"
+    "|[–—‰ƒŠ][À-ÿ¡-¿‘“Ž]|[A-Za-z][“‘][A-Za-z]"
+    "|[¡-¿†‡‰ˆ˜ƒ„Ž‘“][¡-¿†‡‰ˆ˜•ƒ„]"
+)
+
+
+def unfit_fault(character: str, line: int) -> UnreadableFile:
+    if character == _UNDECODABLE:
+        return UnreadableFile(
+            "wrong_encoding",
+            f"Line {line} holds bytes that are not valid text. Save the file as "
+            "“CSV UTF-8” and try again.",
+            line,
+        )
+    return UnreadableFile(
+        "binary_file",
+        f"This is not a text file: line {line} holds the control character "
+        f"{ord(character):#04x}. Save the table as CSV and try again.",
+        line,
+    )
+
+
+def encoding_of(path: str | os.PathLike[str]) -> tuple[str, bool]:
+    """The encoding of a text file, and whether that is sure rather than a guess.
+
+    Raises:
+        UnreadableFile: empty_file, binary_file or wrong_encoding.
+    """
+    with open(path, "rb") as source:
+        head = source.read(1024)
+    if not head:
+        raise UnreadableFile("empty_file", "The file is empty.")
+    for magic, name in _OTHER_FORMATS:
+        if head.startswith(magic):
+            raise UnreadableFile(
+                "binary_file",
+                f"This is {name}, not a text file: save the table as CSV and try "
+                "again.",
+            )
+    encoding = _encoding_by_head(head)
+    fault = first_fault(path, encoding)
+    if fault is None:
+        return encoding, True
+    may_be_legacy = encoding == "utf-8" and fault.code == "wrong_encoding"
+    if may_be_legacy and not _is_mostly_utf8(path):
+        if guess := _legacy_encoding(path):
+            return guess, False
+        fault = first_fault(path, "cp1252")
+        # Arbitrary bytes may break the encoding before they show what they are.
+        if UNFIT.search(head.decode("latin-1")):
+            raise UnreadableFile(
+                "binary_file",
+                "This is not a text file. Save the table as CSV and try again.",
+            )
+    raise fault
+
+
+def checked_encoding(path: str | os.PathLike[str], name: str) -> str:
+    """The codec that somebody says a file is in.
+
+    Raises:
+        UnreadableFile: unknown_encoding, or a fault of the text read that way.
+    """
+    try:
+        codec = codecs.lookup(name)
+    except (LookupError, ValueError):
+        codec = None
+    if (
+        codec is None
+        or not codec._is_text_encoding
+        or codec.name.replace("-", "_") in _NO_CHARSETS
+    ):
+        raise UnreadableFile("unknown_encoding", "There is no such encoding.")
+    try:
+        fault = first_fault(path, codec.name)
+    except UnicodeError as error:  # codecs that have no word for a single byte
+        raise UnreadableFile("wrong_encoding", f"{error}."[:300]) from error
+    if fault:
+        raise fault
+    return codec.name
+
+
+def _encoding_by_head(head: bytes) -> str:
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if head.startswith(mark):
+            return encoding
+    # In UTF-16 every Latin letter has one NUL byte, always on the same side.
+    pairs = len(head) // 2
+    even, odd = head[0::2].count(0), head[1::2].count(0)
+    if odd > pairs / 2 and even < pairs / 10:
+        return "utf-16-le"
+    if even > pairs / 2 and odd < pairs / 10:
+        return "utf-16-be"
+    return "utf-8"
+
+
+def _legacy_encoding(path: str | os.PathLike[str]) -> str | None:
+    """The likeliest of the encodings of before Unicode; None if none fits.
+
+    Windows-1252 is by far the most common and fits nearly any bytes, so it is taken
+    unless its text looks wrong: words of nothing but accented letters, or signs amid
+    letters. Then charset-normalizer chooses.
+    """
+    lines = _lines_that_tell(path)
+    words = b" ".join(word for word in _WORD.findall(lines) if not word.isascii())
+    western = words.decode("cp1252", "replace")
+    garbled = sum(bool(_GARBLED.search(word)) for word in western.split())
+    candidates = ["cp1252"]
+    if 3 * garbled > len(western.split()):
+        from charset_normalizer import from_bytes
+
+        # Words tell more than lines, unless they were cut in the middle of a letter.
+        matches = [
+            match.encoding
+            for sample in (words, lines)
+            for match in from_bytes(sample, cp_isolation=list(_OTHER_ENCODINGS))
+        ]
+        candidates = [*matches, "cp1252"]
+    faultless = (name for name in candidates if first_fault(path, name) is None)
+    return next(faultless, None)
+
+
+def _lines_that_tell(path: str | os.PathLike[str]) -> bytes:
+    """The first lines of a file that are not plain ASCII."""
+    found: list[bytes] = []
+    size = 0
+    with open(path, "rb") as source:
+        while size < _SAMPLE and (line := source.readline(_SAMPLE)):
+            if not line.isascii():
+                found.append(line)
+                size += len(line)
+    return b"".join(found)
+
+
+def first_fault(path: str | os.PathLike[str], encoding: str) -> UnreadableFile | None:
+    """Decode the whole file and return the first thing wrong with its text."""
+    line = 1
+    with open_text(path, encoding) as stream:
+        while block := stream.read(_BLOCK):
+            unfit = UNFIT.search(block)
+            if unfit:
+                line += block.count("\n", 0, unfit.start())
+                return unfit_fault(unfit[0], line)
+            line += block.count("\n")
+    return None
+
+
+def _is_mostly_utf8(path: str | os.PathLike[str]) -> bool:
+    """Tell a damaged UTF-8 file from one in a legacy encoding.
+
+    Legacy text hardly ever contains valid UTF-8 sequences; a UTF-8 file that was cut or
+    pasted together does, and reading it as cp1252 would garble all its good letters.
+    """
+    good = bad = 0
+    with open_text(path, "utf-8") as stream:
+        while block := stream.read(_BLOCK):
+            undecodable = block.count(_UNDECODABLE)
+            bad += undecodable
+            good += len(block) - len(block.encode("ascii", "ignore")) - undecodable
+    return good > 0 and good >= bad
+
+
+def open_text(
+    path: str | os.PathLike[str], encoding: str, newline: str | None = None
+) -> TextIO:
+    return open(path, encoding=encoding, errors="mark_undecodable", newline=newline)
+
+
+def _mark_undecodable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return _UNDECODABLE, error.end
+
+
+codecs.register_error("mark_undecodable", _mark_undecodable)

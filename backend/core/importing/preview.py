@@ -1,0 +1,154 @@
+"""What an import would be, to look at before it is run."""
+
+from itertools import islice
+
+from django.db import models
+
+from core.fields import TagsField
+from core.importing.choices import choose, layout_of
+from core.importing.drafts import importable_fields, targets
+from core.importing.mapping import NAME_FIELDS, ColumnMap
+from core.importing.reading import read_rows
+from core.importing.table import Layout, Row, UnreadableFile
+from core.models import Record, Upload
+
+SAMPLED_ROWS = 200
+SAMPLES = 3
+SAMPLE_LENGTH = 100
+
+
+def preview(
+    user,
+    upload: Upload,
+    model: type[Record],
+    mapping: dict | None = None,
+    *,
+    encoding: str = "",
+    sheet: str = "",
+    match: str = "",
+) -> dict:
+    """How an uploaded file is written, and where its columns would go.
+
+    Raises:
+        ValidationError: of `file`, `mapping`, `encoding` or `sheet`.
+    """
+    layout = layout_of(upload.path, model, encoding, sheet)
+    choices = choose(user, layout, model, mapping, match)
+    rows, fault = _first_rows(upload, layout)
+    column_map = choices.column_map
+    return {
+        "upload": upload.pk,
+        "file_name": upload.file_name,
+        "record_type": model.record_type(),
+        "format": layout.format,
+        "encoding": layout.encoding,
+        "encoding_is_sure": layout.encoding_is_sure,
+        "delimiter": layout.delimiter,
+        "header_line": layout.header_line,
+        "sheet": layout.sheet,
+        "sheets": list(layout.sheets),
+        "columns": [
+            {
+                "name": name,
+                "target": target,
+                "is_guess": name in column_map.guesses,
+                "samples": _samples(rows, number),
+            }
+            for number, (name, target) in enumerate(column_map.as_dict().items())
+        ],
+        "targets": targets_of(model, user),
+        "saved_mapping": choices.saved
+        and {"id": choices.saved.pk, "name": choices.saved.name},
+        "warnings": _warnings(layout, column_map, rows, fault),
+    }
+
+
+def targets_of(model: type[Record], user) -> list[dict]:
+    """Where columns can go: name, label and kind, and the values of a choice."""
+    fields = importable_fields(model)
+    found = []
+    names = targets(model, user)
+    for name in names:
+        model_field = fields.get(name)
+        label = model_field.verbose_name if model_field else name.replace("_", " ")
+        choices = [
+            str(value) for value, _ in ((model_field and model_field.choices) or ())
+        ]
+        kind = "choice" if choices else _kind(model_field)
+        found.append(
+            {"name": name, "label": str(label), "kind": kind, "choices": choices}
+        )
+    if NAME_FIELDS.issubset(names):
+        kinds = {"label": "full name", "kind": "text", "choices": []}
+        found.insert(0, {"name": "full_name", **kinds})
+    return found
+
+
+_KINDS = (
+    (TagsField, "tags"),
+    (models.ForeignKey, "user"),
+    (models.EmailField, "email"),
+    (models.URLField, "link"),
+    (models.BooleanField, "boolean"),
+    (models.DateField, "date"),
+    (models.DecimalField, "number"),
+    (models.IntegerField, "number"),
+)
+
+
+def _kind(model_field: models.Field | None) -> str:
+    return next((k for c, k in _KINDS if isinstance(model_field, c)), "text")
+
+
+def _first_rows(upload, layout) -> tuple[list[Row], UnreadableFile | None]:
+    rows: list[Row] = []
+    try:
+        rows.extend(islice(read_rows(upload.path, layout), SAMPLED_ROWS))
+    except UnreadableFile as fault:
+        return rows, fault
+    return rows, None
+
+
+def _samples(rows: list[Row], number: int) -> list[str]:
+    cells = (row.cells[number].strip() for row in rows if number < len(row.cells))
+    different = dict.fromkeys(cell[:SAMPLE_LENGTH] for cell in cells if cell)
+    return list(islice(different, SAMPLES))
+
+
+def _warnings(
+    layout: Layout,
+    column_map: ColumnMap,
+    rows: list[Row],
+    fault: UnreadableFile | None,
+) -> list[dict[str, str]]:
+    found = []
+    if not layout.encoding_is_sure:
+        found.append(
+            (
+                "encoding_guessed",
+                f"The file does not say its encoding; it was read as {layout.encoding}."
+                " If letters look wrong, choose another.",
+            )
+        )
+    if layout.header:
+        found.append(
+            ("preamble", f"The header was found on line {layout.header_line}.")
+        )
+    width = len(layout.columns)
+    if longer := [row.line for row in rows if len(row.cells) > width]:
+        found.append(
+            (
+                "longer_rows",
+                f"Row {longer[0]} has more cells than the header, as others may.",
+            )
+        )
+    if column_map.guesses:
+        names = ", ".join(column_map.guesses)
+        found.append(("guessed", f"Guessed from a similar name: {names}."))
+    if not any(column_map.targets):
+        found.append(("nothing_mapped", "No column is known: say where they go."))
+    if not rows and not fault:
+        found.append(("no_rows", "There is nothing below the header."))
+    if fault:
+        found.append((fault.code, fault.detail))
+    return [{"code": code, "detail": detail} for code, detail in found]

@@ -1,0 +1,333 @@
+# ruff: noqa: RUF001
+import datetime
+import io
+import tempfile
+import unittest
+import zipfile
+from pathlib import Path
+from unittest import mock
+
+import xlsxwriter
+
+from core.importing import workbook
+from core.importing.reading import count_rows, detect, read_rows
+from core.importing.table import UnreadableFile
+
+
+class FormatCase(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = Path(folder.name) / "file"
+
+    def read(self, content, known=(), **choices):
+        """The layout, and the rows as (line, cells)."""
+        if isinstance(content, str):
+            content = content.encode()
+        self.path.write_bytes(content)
+        layout = detect(self.path, lambda name: name in known, **choices)
+        rows = [tuple(row) for row in read_rows(self.path, layout)]
+        self.assertEqual(count_rows(self.path, layout), len(rows))
+        return layout, rows
+
+    def cards(self, content, **choices) -> list[dict]:
+        """What each card says, by column; blank values left out."""
+        layout, rows = self.read(content, **choices)
+        self.assertEqual(layout.format, "vcard")
+        return [
+            {n: c for n, c in zip(layout.columns, cells, strict=True) if c}
+            for _, cells in rows
+        ]
+
+    def assertRefused(self, content, code, line=None, **choices):
+        with self.assertRaises(UnreadableFile) as caught:
+            self.read(content, **choices)
+        self.assertEqual((caught.exception.code, caught.exception.line), (code, line))
+
+
+class PreambleTests(FormatCase):
+    def test_a_header_is_found_below_a_title_and_a_date(self):
+        text = "Contacts of the fair\n2026-01-31\n\nName;City;Email\nAda;Ockham;a@b.c\n"
+        layout, rows = self.read(text)
+        self.assertEqual(layout.columns, ["Name", "City", "Email"])
+        self.assertEqual((layout.delimiter, layout.header_line), (";", 4))
+        self.assertEqual(rows, [(5, ["Ada", "Ockham", "a@b.c"])])
+
+    def test_a_preamble_of_two_cells_is_one_too(self):
+        text = "Report,Contacts\nDate,2026-01-31\nName,City,Email\nAda,Ockham,a@b.c\n"
+        layout, _ = self.read(text)
+        self.assertEqual(layout.columns, ["Name", "City", "Email"])
+
+    def test_a_known_first_line_is_the_header_whatever_follows(self):
+        layout, rows = self.read("Name\nAda,Ockham,x\nBob,Cork,y\n", known={"Name"})
+        self.assertEqual((layout.columns, layout.header), (["Name"], 0))
+        self.assertEqual(len(rows), 2)
+
+    def test_a_header_of_one_column_is_not_skipped_for_wide_rows_of_data(self):
+        layout, rows = self.read("mail\na@b.c,2,3\nd@b.c,5,6\n")
+        self.assertEqual(layout.columns, ["mail"])
+        self.assertEqual(len(rows), 2)
+
+
+class EncodingTests(FormatCase):
+    def test_encodings_of_before_unicode_are_guessed_and_said_to_be_so(self):
+        for encoding, text in (
+            ("cp1251", "Имя,Город\nИван,Москва\nАнна,Казань\n"),
+            ("shift_jis", "名前,会社\n太郎,株式会社東京\n花子,ソニー\n"),
+            ("cp1250", "Imię,Miasto\nŁukasz,Łódź\nZbigniew Święcicki,Kraków\n"),
+            ("cp1252", "Name,Ort\nJörg,Zürich\nFrançois,Orléans\n"),
+        ):
+            with self.subTest(encoding):
+                layout, _ = self.read(text.encode(encoding))
+                self.assertEqual(layout.encoding, encoding)
+                self.assertEqual(layout.columns, text.split("\n")[0].split(","))
+                self.assertFalse(layout.encoding_is_sure)
+
+    def test_utf_8_is_sure(self):
+        layout, _ = self.read("Имя,Город\nИван,Москва\n")
+        self.assertTrue(layout.encoding_is_sure)
+
+    def test_an_encoding_can_be_chosen(self):
+        content = "Jméno,Příjmení\nJiří,Dvořák\n".encode("cp1250")
+        layout, rows = self.read(content, encoding="windows-1250")
+        self.assertEqual(layout.columns, ["Jméno", "Příjmení"])
+        self.assertEqual(rows, [(2, ["Jiří", "Dvořák"])])
+
+    def test_an_encoding_that_there_is_not_is_refused(self):
+        for name in ("klingon", "base64", "idna", "unicode_escape", "utf-7", "\0"):
+            with self.subTest(name):
+                self.assertRefused("a,b\n1,2\n", "unknown_encoding", encoding=name)
+
+    def test_an_encoding_that_does_not_fit_is_refused_with_the_line(self):
+        self.assertRefused("a\nZoë\n", "wrong_encoding", 2, encoding="ascii")
+        self.assertRefused("a\nZoë\n", "wrong_encoding", encoding="utf-16")
+
+
+class WorkbookTests(FormatCase):
+    def workbook(self, *sheets, hide=()) -> bytes:
+        """Each sheet: its name and its rows."""
+        file = io.BytesIO()
+        with xlsxwriter.Workbook(file) as book:
+            day = book.add_format({"num_format": "yyyy-mm-dd"})
+            for name, rows in sheets:
+                sheet = book.add_worksheet(name)
+                if name in hide:
+                    sheet.hide()
+                else:
+                    sheet.activate()
+                for line, cells in enumerate(rows):
+                    for column, cell in enumerate(cells):
+                        if isinstance(cell, datetime.date):
+                            sheet.write_datetime(line, column, cell, day)
+                        elif isinstance(cell, str) and cell.startswith("="):
+                            sheet.write_formula(line, column, cell, None, "#DIV/0!")
+                        else:
+                            sheet.write(line, column, cell)
+        return file.getvalue()
+
+    def test_cells_read_as_a_person_would_type_them(self):
+        content = self.workbook(
+            (
+                "People",
+                [
+                    ["Name", "Number", "Half", "Day", "Moment", "Yes", "Error"],
+                    [
+                        "Ada",
+                        4155552671,
+                        2.5,
+                        datetime.datetime(2026, 1, 31),
+                        datetime.datetime(2026, 1, 31, 12, 30),
+                        True,
+                        "=1/0",
+                    ],
+                ],
+            )
+        )
+        layout, rows = self.read(content)
+        self.assertEqual((layout.format, layout.sheet), ("xlsx", "People"))
+        cells = ["Ada", "4155552671", "2.5", "2026-01-31", "2026-01-31 12:30:00"]
+        self.assertEqual(rows, [(2, [*cells, "true", ""])])
+
+    def test_a_header_below_a_preamble_and_blank_rows_keeps_its_line(self):
+        content = self.workbook(
+            (
+                "S",
+                [["Fair 2026"], [], ["Name", "City", "Mail"], [], ["Ada", "Cork", "x"]],
+            )
+        )
+        layout, rows = self.read(content)
+        self.assertEqual(
+            (layout.columns, layout.header_line), (["Name", "City", "Mail"], 3)
+        )
+        self.assertEqual(rows, [(5, ["Ada", "Cork", "x"])])
+
+    def test_the_first_visible_sheet_that_holds_something_is_read(self):
+        content = self.workbook(
+            ("Secret", [["a"]]),
+            ("Empty", []),
+            ("Right", [["b"], ["1"]]),
+            hide={"Secret"},
+        )
+        layout, rows = self.read(content)
+        self.assertEqual((layout.sheet, rows), ("Right", [(2, ["1"])]))
+        self.assertEqual(layout.sheets, ["Secret", "Empty", "Right"])
+
+    def test_a_sheet_can_be_chosen(self):
+        content = self.workbook(("A", [["a"]]), ("B", [["b"], ["1"]]))
+        layout, _ = self.read(content, sheet="B")
+        self.assertEqual(layout.columns, ["b"])
+        self.assertRefused(content, "unknown_sheet", sheet="C")
+        self.assertRefused("a,b\n", "unknown_sheet", sheet="C")
+
+    def test_a_workbook_without_rows_is_empty(self):
+        self.assertRefused(self.workbook(("A", [])), "empty_file")
+
+    def archive(self, **parts) -> bytes:
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("[Content_Types].xml", "<x/>")
+            for name, content in parts.items():
+                archive.writestr(f"xl/{name}.xml", content)
+        return file.getvalue()
+
+    def test_bombs_are_refused(self):
+        sheet = self.workbook(("A", [["a"]]))
+        with mock.patch.object(workbook, "MAX_ENTRIES", 3):
+            self.assertRefused(sheet, "bomb")
+        with mock.patch.object(workbook, "MAX_UNPACKED", 1000):
+            self.assertRefused(sheet, "bomb")
+        self.assertRefused(self.archive(sheet=bytes(3_000_000)), "bomb")
+        texts = self.archive(sharedStrings="".join(map(str, range(100_000))))
+        with mock.patch.object(workbook, "MAX_STRINGS", 100_000):
+            self.assertRefused(texts, "bomb")
+
+    def test_an_archive_that_lies_about_its_size_is_refused(self):
+        content = bytearray(self.archive(sheet=bytes(range(256)) * 2000))
+        real = (512_000).to_bytes(4, "little")
+        self.assertGreaterEqual(content.count(real), 2)
+        content = bytes(content.replace(real, (10).to_bytes(4, "little")))
+        with mock.patch.object(workbook, "MAX_UNPACKED", 400_000):
+            self.assertRefused(content, "bomb")
+
+    def test_two_cells_far_apart_are_refused(self):
+        sheet = (
+            '<sheetData><row r="1"><c r="A1"/></row>'
+            '<row r="1048576"><c r="XFD1048576"/></row></sheetData>'
+        )
+        self.assertRefused(self.archive(sheet=sheet), "too_many_cells_in_file")
+
+    def test_what_only_looks_like_a_workbook_is_refused(self):
+        self.assertRefused(self.archive(), "broken_workbook")
+        self.assertRefused(self.workbook(("A", [["a"]]))[:-30], "binary_file")
+
+
+def card(*lines, version="3.0") -> str:
+    return "\r\n".join(["BEGIN:VCARD", f"VERSION:{version}", *lines, "END:VCARD", ""])
+
+
+class VCardTests(FormatCase):
+    def test_each_card_is_a_row_and_what_they_say_the_columns(self):
+        text = card("N:Lovelace;Ada;;Lady;", "EMAIL:ada@b.c") + card("N:Boole;George")
+        layout, rows = self.read(text)
+        self.assertEqual(
+            layout.columns, ["Salutation", "First Name", "Last Name", "Email 1"]
+        )
+        self.assertEqual(
+            rows,
+            [
+                (1, ["Lady", "Ada", "Lovelace", "ada@b.c"]),
+                (6, ["", "George", "Boole", ""]),
+            ],
+        )
+
+    def test_version_2_1_with_its_charsets_and_quoted_printable(self):
+        text = card(
+            "N;CHARSET=ISO-8859-1;ENCODING=QUOTED-PRINTABLE:M=FCller;J=F6rg",
+            "NOTE;ENCODING=QUOTED-PRINTABLE:a long=",
+            " story=0D=0Aends",
+            "TEL;CELL;VOICE:123",
+            "TEL;HOME:456",
+            version="2.1",
+        )
+        [values] = self.cards(text)
+        self.assertEqual(values["Last Name"], "Müller")
+        self.assertEqual(values["First Name"], "Jörg")
+        self.assertEqual(values["Notes"], "a long story\nends")
+        self.assertEqual((values["Mobile"], values["Phone 1"]), ("123", "456"))
+
+    def test_version_4_with_addresses_as_uris_and_preferences(self):
+        text = card(
+            "FN:Simon Perreault",
+            'TEL;VALUE=uri;TYPE="work,voice";PREF=2:tel:+1-418-656-9254;ext=102',
+            'TEL;VALUE=uri;TYPE="home";PREF=1:tel:+1-418-111',
+            "EMAIL;PREF=1:b@c.d",
+            "EMAIL:a@c.d",
+            version="4.0",
+        )
+        [values] = self.cards(text)
+        self.assertEqual(
+            [values[n] for n in ("First Name", "Last Name", "Phone 1", "Phone 2")],
+            ["Simon", "Perreault", "+1-418-111", "+1-418-656-9254 ext. 102"],
+        )
+        self.assertEqual((values["Email 1"], values["Email 2"]), ("b@c.d", "a@c.d"))
+
+    def test_folded_lines_groups_and_escapes(self):
+        text = card(
+            "FN:x",
+            "N:King\\; Noel;Ada",
+            "item1.EMAIL;TYPE=INTERNET:ada@exam",
+            " ple.com",
+            "ORG:Engines\\, Inc.;Analytical",
+            "CATEGORIES:one,two\\,three",
+        )
+        [values] = self.cards(text)
+        self.assertEqual(values["Last Name"], "King; Noel")
+        self.assertEqual(values["Email 1"], "ada@example.com")
+        self.assertEqual(
+            (values["Company"], values["Department"]), ("Engines, Inc.", "Analytical")
+        )
+        self.assertEqual(values["Tags"], "one;two,three")
+
+    def test_a_company_or_an_address_is_no_name_of_a_person(self):
+        for line in ("FN:Engines", "FN:info@b.c"):
+            [values] = self.cards(card(line, "ORG:Engines", "EMAIL:info@b.c"))
+            self.assertEqual(values, {"Company": "Engines", "Email 1": "info@b.c"})
+
+    def test_pictures_are_passed_over_however_they_are_written(self):
+        data = "A" * 70
+        for picture in (
+            ["PHOTO;ENCODING=b;TYPE=JPEG:" + data, *[" " + data] * 9000],
+            ["PHOTO;BASE64:", *["  " + data] * 9000, ""],
+            ["PHOTO;ENCODING=BASE64:" + data, *[data] * 9000, ""],
+            ["PHOTO;ENCODING=b:" + data * 9000],
+        ):
+            [values] = self.cards(card("N:King", *picture, "EMAIL:a@b.c"))
+            self.assertEqual(values, {"Last Name": "King", "Email 1": "a@b.c"})
+
+    def test_fax_numbers_are_no_phones(self):
+        [values] = self.cards(card("N:King", "TEL;TYPE=FAX,WORK:1", "TEL;TYPE=WORK:2"))
+        self.assertEqual(values, {"Last Name": "King", "Phone 1": "2"})
+
+    def test_the_card_of_an_agent_is_not_its_owners(self):
+        agent = ["AGENT:", "BEGIN:VCARD", "N:Thomas", "END:VCARD"]
+        self.assertEqual(self.cards(card("N:King", *agent)), [{"Last Name": "King"}])
+
+    def test_a_card_without_an_end_is_refused_with_its_line(self):
+        self.assertRefused(
+            card("N:King") + "BEGIN:VCARD\r\nN:Boole\r\n", "unclosed_card", 5
+        )
+
+    def test_a_card_that_never_stops_is_refused(self):
+        self.assertRefused(card("N:King", "NOTE:" + "x" * 200_000), "field_too_long", 4)
+        notes = ["NOTE:" + "x" * 100_000] * 11
+        self.assertRefused(card("N:King", *notes), "row_too_long", 1)
+
+    def test_lines_that_are_none_are_passed_over(self):
+        self.assertEqual(
+            self.cards(card("N:King", "rubbish", ";;:")), [{"Last Name": "King"}]
+        )
+
+    def test_utf_16_is_read(self):
+        self.assertEqual(
+            self.cards(card("N:Müller").encode("utf-16")), [{"Last Name": "Müller"}]
+        )
