@@ -11,6 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from core.csvfile import without_guard
+from core.field_rights import PREFIX as CUSTOM_PREFIX
 
 # Headers that mean a whole name, for records that have a first and a last name.
 FULL_NAME_HEADERS = frozenset(
@@ -373,6 +374,8 @@ def _known_header(column: str, headers: Mapping[str, str]) -> str | None:
     name = normalise(column)
     if name in headers:
         return name
+    if column.startswith(CUSTOM_PREFIX):
+        return None  # of a field that is not there, or no more
     # The second of two columns of the same name has got a number when it was read.
     name = normalise(_COPY_NUMBER.sub("", column))
     if name in headers:
@@ -401,7 +404,8 @@ def _alike(
     guessed: dict[str, str] = {}
     for column, target in zip(columns, targets, strict=True):
         name = normalise(column)
-        if target or len(name) < SHORTEST_ALIKE or name in _ERROR_KEYS:
+        is_named = name in _ERROR_KEYS or column.startswith(CUSTOM_PREFIX)
+        if target or len(name) < SHORTEST_ALIKE or is_named:
             continue
         found = process.extractOne(
             name, list(free), scorer=fuzz.ratio, score_cutoff=ALIKE
@@ -427,9 +431,10 @@ def _is_allowed(target: object, allowed: Collection[str]) -> bool:
         return False
     if target == "full_name":
         return target in allowed or NAME_FIELDS.issubset(allowed)
-    if named := _WITH_SYSTEM.fullmatch(target):
-        return named[1] == "external_ids." or named[1] in allowed
-    return target in allowed and not target.endswith(".")
+    if target in allowed:
+        return not target.endswith(".")
+    named = _WITH_SYSTEM.fullmatch(target)
+    return bool(named) and (named[1] == "external_ids." or named[1] in allowed)
 
 
 def named_with_system(
