@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import islice
 from xml.etree.ElementTree import ParseError
 
 from core.importing.table import (
@@ -69,16 +70,22 @@ def detect(
             too_many_columns.
     """
     _refuse_bombs(path)
-    sheets, hidden = _names(path)
-    names = [sheet] if sheet else sorted(sheets, key=hidden.__contains__)
-    if sheet and sheet not in sheets:
-        has = ", ".join(sheets[:20])
-        raise UnreadableFile("unknown_sheet", f"The workbook has: {has}.")
-    for name in names:
-        first = _first_rows(path, name)
-        if first:
-            break
-    else:
+    with _opened(path) as book:
+        sheets = [table.title for table in book.worksheets]
+        if sheet and sheet not in sheets:
+            has = ", ".join(sheets[:20])
+            raise UnreadableFile("unknown_sheet", f"The workbook has: {has}.")
+        # Those that are hidden last.
+        tables = sorted(book.worksheets, key=lambda t: t.sheet_state != "visible")
+        name, first = next(
+            (
+                (table.title, rows)
+                for table in tables
+                if sheet in ("", table.title) and (rows := _first_rows(table))
+            ),
+            ("", []),
+        )
+    if not first:
         raise UnreadableFile("empty_file", "The workbook has no header row.")
     position = header_position([row.cells for row in first], is_known)
     header = first[position]
@@ -101,11 +108,12 @@ def data_rows(path: str | os.PathLike[str], layout: Layout) -> Iterator[Row]:
     and "false"; cells that show an error are blank.
     """
     width = len(layout.columns)
-    for position, row in enumerate(_rows(path, layout.sheet)):
-        if position > layout.header:
-            while len(row.cells) > width and not row.cells[-1]:
-                row.cells.pop()
-            yield row
+    with _opened(path) as book:
+        for position, row in enumerate(_rows(book[layout.sheet])):
+            if position > layout.header:
+                while len(row.cells) > width and not row.cells[-1]:
+                    row.cells.pop()
+                yield row
 
 
 @contextmanager
@@ -127,46 +135,32 @@ def _opened(path: str | os.PathLike[str]):
         ) from error
 
 
-def _names(path: str | os.PathLike[str]) -> tuple[list[str], set[str]]:
-    """The sheets in their order, and which of them are hidden."""
-    with _opened(path) as book:
-        sheets = book.worksheets
-        hidden = {s.title for s in sheets if s.sheet_state != "visible"}
-        return [sheet.title for sheet in sheets], hidden
-
-
-def _first_rows(path, sheet: str) -> list[Row]:
+def _first_rows(table) -> list[Row]:
     rows = []
-    for row in _rows(path, sheet):
-        cells = row.cells
-        while cells and not cells[-1].strip():
-            cells.pop()
+    for row in islice(_rows(table), 2 * MAX_PREAMBLE):
+        while row.cells and not row.cells[-1].strip():
+            row.cells.pop()
         rows.append(row)
-        if len(rows) == 2 * MAX_PREAMBLE:
-            break
     return rows
 
 
-def _rows(path, sheet: str) -> Iterator[Row]:
+def _rows(table) -> Iterator[Row]:
     """The rows of a sheet that hold something."""
-    with _opened(path) as book:
-        table = book[sheet]
-        table.reset_dimensions()  # what the sheet says of its size may be wrong
-        for line, row in enumerate(table.iter_rows(), start=1):
-            if any(cell.value is not None for cell in row[MAX_COLUMNS:]):
-                raise UnreadableFile(
-                    "too_many_columns",
-                    f"The sheet has more than {MAX_COLUMNS} columns.",
-                )
-            cells = [_text(cell.value, cell.data_type) for cell in row]
-            if not any(cells):
-                continue
-            longest = max(map(len, cells))
-            if longest > MAX_FIELD or sum(map(len, cells)) > MAX_ROW:
-                raise UnreadableFile(
-                    "field_too_long", f"Row {line} holds too long a text.", line
-                )
-            yield Row(line, cells)
+    table.reset_dimensions()  # what the sheet says of its size may be wrong
+    for line, row in enumerate(table.iter_rows(), start=1):
+        if any(cell.value is not None for cell in row[MAX_COLUMNS:]):
+            raise UnreadableFile(
+                "too_many_columns", f"The sheet has more than {MAX_COLUMNS} columns."
+            )
+        cells = [_text(cell.value, cell.data_type) for cell in row]
+        if not any(cells):
+            continue
+        longest = max(map(len, cells))
+        if longest > MAX_FIELD or sum(map(len, cells)) > MAX_ROW:
+            raise UnreadableFile(
+                "field_too_long", f"Row {line} holds too long a text.", line
+            )
+        yield Row(line, cells)
 
 
 def _text(value, kind: str) -> str:
@@ -222,12 +216,17 @@ def _bomb(what: str) -> UnreadableFile:
     return UnreadableFile("bomb", f"This workbook is refused: {what}.")
 
 
+def _too_large() -> UnreadableFile:
+    limit = f"unpacked it has more than {MAX_UNPACKED // 2**20} MiB"
+    return _bomb(f"{limit}; a table in CSV may be larger")
+
+
 def _check_directory(entries: list[zipfile.ZipInfo]) -> None:
     """Refuse by what the archive says of itself, before anything is unpacked."""
     if len(entries) > MAX_ENTRIES:
         raise _bomb(f"it has more than {MAX_ENTRIES:,} parts")
     if sum(entry.file_size for entry in entries) > MAX_UNPACKED:
-        raise _bomb(f"unpacked it has more than {MAX_UNPACKED // 2**20} MiB")
+        raise _too_large()
     for entry in entries:
         _check_sizes(entry, entry.file_size)
 
@@ -244,13 +243,16 @@ def _check_sizes(entry: zipfile.ZipInfo, size: int) -> None:
 def _unpacked_size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> int:
     """Unpack a part in passing, whatever size it claims."""
     entry.file_size = left + 2 * _BLOCK  # or zipfile stops where the directory says
-    size = 0
+    size = in_tag = 0
     with archive.open(entry) as part:
         for block in iter(partial(part.read, _BLOCK), b""):
             if not size and b"<!DOCTYPE" in block:
                 raise ValueError("it declares entities")
             size += len(block)
             if size > left:
-                raise _bomb(f"unpacked it has more than {MAX_UNPACKED // 2**20} MiB")
+                raise _too_large()
             _check_sizes(entry, size)
+            in_tag = 0 if b">" in block else in_tag + len(block)
+            if in_tag > SMALL_PART:  # all of it would be in memory
+                raise ValueError("a tag in it has no end")
     return size

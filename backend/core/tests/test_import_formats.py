@@ -289,18 +289,22 @@ class WorkbookTests(FormatCase):
 
     def test_what_is_no_sheet_is_refused(self):
         doctype = b'<!DOCTYPE a [<!ENTITY b "c">]><worksheet '
-        long_tag = b'<row x="' + os.urandom(900_000).hex().encode()
         for find, put, code, line in (
             (b"<worksheet ", doctype, "broken_workbook", None),
             (b"</sheetData>", b"", "broken_workbook", None),
             (b"<v>7</v>", b"<v>seven</v>", "broken_workbook", None),
             (b"<v>7</v>", b"<v>%s</v>" % (b"7" * 140_000), "broken_workbook", None),
-            (b"<sheetData>", b"<sheetData>" + long_tag, "broken_workbook", None),
             (b'r="A3"', b'r="3"', "broken_workbook", None),
             (b'<c r="A2" t="s"><v>', b'<c r="A2" t="s"><v>9', "broken_workbook", None),
         ):
             with self.subTest(put[:30]):
                 self.assertRefused(self.changed(find, put), code, line)
+
+    def test_a_tag_without_end_is_not_read_to_its_end(self):
+        tag = b'<row x="' + os.urandom(900_000).hex().encode() + b'">'
+        content = self.changed(b"<sheetData>", b"<sheetData>" + tag)
+        with self.assertRaisesRegex(UnreadableFile, "a tag in it has no end"):
+            self.read(content)
 
     def test_how_a_text_is_pronounced_is_no_part_of_it(self):
         spoken = b'<rPh sb="0" eb="1"><t>b</t></rPh>'
