@@ -154,6 +154,7 @@ class _Lines:
             unfit = UNFIT.search(text)
             if unfit:
                 raise unfit_fault(unfit[0], self.number)
+            text = text.replace("\x0b", " ")
             if self.number == 1 and _SEPARATOR_LINE.fullmatch(text):
                 text = "\n"
             self.text = text
