@@ -29,6 +29,19 @@ def importable_fields(model: type[Record]) -> dict[str, models.Field]:
     }
 
 
+def choices_of(model: type[Record]) -> dict[str, dict[str, str]]:
+    """Of each field that is a choice, what may be written for its values."""
+    return {
+        name: {
+            str(text).casefold(): value
+            for value, label in f.choices
+            for text in (value, label)
+        }
+        for name, f in importable_fields(model).items()
+        if f.choices
+    }
+
+
 def targets(model: type[Record], user=None) -> list[str]:
     """Where a column can go by a field's name; an external id names its system too.
 
@@ -92,6 +105,7 @@ class Draft:
         wanted: the id of the record that the row names, where rows are matched by it.
         broken_rule: why the record could not be a new one.
         fault: why the row cannot be taken, whatever record it means.
+        not_found: columns that name a record which is not there.
     """
 
     row: Row
@@ -103,6 +117,7 @@ class Draft:
     wanted: UUID | None = None
     broken_rule: ValidationError | None = None
     fault: ValidationError | None = None
+    not_found: list[str] = field(default_factory=list)
 
 
 class DraftReader:
@@ -121,15 +136,7 @@ class DraftReader:
         self.options = options
         self.fields = importable_fields(model)
         self.tags_field = tags_field(model)
-        self.choices = {
-            name: {
-                str(text).casefold(): value
-                for value, label in f.choices
-                for text in (value, label)
-            }
-            for name, f in self.fields.items()
-            if f.choices
-        }
+        self.choices = choices_of(model)
         # Those that take a text as it is; for all others there is `_take`.
         self.texts = {
             name
@@ -195,6 +202,8 @@ class DraftReader:
             self._clear(draft, values.keys())
         self._add_what_all_get(draft)
         record = draft.record
+        if not self.options.match:
+            record.settle_import(draft.given)
         try:
             clean_fields(record, [name for name in draft.given if name != "owner"])
         except ValidationError as error:

@@ -73,6 +73,7 @@ class Result:
     errors: list[JobError] = field(default_factory=list)
     skips: list[JobSkip] = field(default_factory=list)
     unknown_owners: Counter = field(default_factory=Counter)
+    not_found: Counter = field(default_factory=Counter)
 
     def skip(self, row: Row, reason: Skip, first_line: int | None = None) -> None:
         self.counts[Outcome.SKIPPED] += 1
@@ -161,6 +162,7 @@ class RowImport:
         result.unknown_owners = self.reader.unknown_owners
         self.reader.unknown_owners = Counter()
         self.model.prepare_import(changes, drafts)
+        result.not_found = Counter(name for d in drafts for name in d.not_found)
         for retry in (True, False):
             settled = deepcopy(result) if retry else result
             done = self._settle(changes, drafts, settled)

@@ -235,6 +235,7 @@ class ImportSerializer(JobSerializer):
     failed = serializers.IntegerField(source="counts.failed")
     skipped_because = serializers.SerializerMethodField()
     unknown_owners = serializers.SerializerMethodField()
+    not_found = serializers.SerializerMethodField()
     errors = serializers.SerializerMethodField()
 
     class Meta:
@@ -243,7 +244,8 @@ class ImportSerializer(JobSerializer):
             *("id", "status", "file_name", "record_type", "mode", "dry_run"),
             *("match", "blank", "encoding"),
             *("mapping", "total", "done", "created", "updated", "skipped", "failed"),
-            *("skipped_because", "unknown_owners", "error", "errors", "change_set"),
+            *("skipped_because", "unknown_owners", "not_found", "error", "errors"),
+            "change_set",
             *("cancel_requested", "owner", "created_at", "started_at", "finished_at"),
         )
 
@@ -264,6 +266,13 @@ class ImportSerializer(JobSerializer):
         if "owner" in access.hidden_fields(user, job.params["record_type"]):
             return {}
         return job.state.get("unknown_owners", {})
+
+    def get_not_found(self, job) -> dict[str, int]:
+        """Columns that name companies and the like which are not there, and in how many
+        rows; these were taken without them."""
+        hidden = job_errors.hidden_columns(job, self.context["request"].user)
+        counts = job.state.get("not_found", {})
+        return {name: count for name, count in counts.items() if name not in hidden}
 
     def get_errors(self, job) -> JobErrorSerializer(many=True):
         """The first of the errors; `errors/` has them all."""
