@@ -199,7 +199,7 @@ class ChangeTests(BulkTestCase):
             response = self.alice.post(BULK, body, format="json")
             self.assertEqual(response.status_code, 400, response.content)
             field = response.json()["errors"][0]["field"]
-            self.assertEqual(field, "change.custom_fields")
+            self.assertEqual(field, "change.set.custom_fields")
 
     def test_a_type_without_tags_has_no_change_of_tags(self):
         body = {"filter": {}, "change": {"add_tags": ["vip"]}}
