@@ -15,10 +15,13 @@ _SAMPLE = 16 * 1024
 # not be decoded. The faulty place is then found in the text, where lines are counted.
 _UNDECODABLE = "\udcff"
 # A vertical tab is how some databases write a line break within a cell.
-UNFIT = re.compile(r"[\x00-\x08\x0e-\x1f\udcff]")
+_UNFIT = re.compile(r"[\x00-\x08\x0e-\x1f\udcff]")
+# Behind the mark of UTF-8 there is text, whatever its characters: so our own exports.
+_UNFIT_BEHIND_MARK = re.compile(r"[\x00\udcff]")
+_MARKED = "utf-8-sig"
 
 _BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF8, _MARKED),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
@@ -54,6 +57,11 @@ _GARBLED = re.compile(
     "|[–—‰ƒŠ][À-ÿ¡-¿‘“Ž]|[A-Za-z][“‘][A-Za-z]"
     "|[¡-¿†‡‰ˆ˜ƒ„Ž‘“][¡-¿†‡‰ˆ˜•ƒ„]"
 )
+
+
+def unfit_in(encoding: str) -> re.Pattern[str]:
+    """What no text of this encoding has in it."""
+    return _UNFIT_BEHIND_MARK if encoding == _MARKED else _UNFIT
 
 
 def unfit_fault(character: str, line: int) -> UnreadableFile:
@@ -99,7 +107,7 @@ def encoding_of(path: str | os.PathLike[str]) -> tuple[str, bool]:
             return guess, False
         fault = first_fault(path, "cp1252")
         # Arbitrary bytes may break the encoding before they show what they are.
-        if UNFIT.search(head.decode("latin-1")):
+        if _UNFIT.search(head.decode("latin-1")):
             raise UnreadableFile(
                 "binary_file",
                 "This is not a text file. Save the table as CSV and try again.",
@@ -187,9 +195,10 @@ def _lines_that_tell(path: str | os.PathLike[str]) -> bytes:
 def first_fault(path: str | os.PathLike[str], encoding: str) -> UnreadableFile | None:
     """Decode the whole file and return the first thing wrong with its text."""
     line = 1
+    pattern = unfit_in(encoding)
     with open_text(path, encoding) as stream:
         while block := stream.read(_BLOCK):
-            unfit = UNFIT.search(block)
+            unfit = pattern.search(block)
             if unfit:
                 line += block.count("\n", 0, unfit.start())
                 return unfit_fault(unfit[0], line)

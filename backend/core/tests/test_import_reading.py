@@ -165,10 +165,15 @@ class OtherFilesTests(FileCase):
     def test_brackets_alone_make_no_json(self) -> None:
         self.assertEqual(self.cells("[Name],[City]\nAda,Rome\n"), [["Ada", "Rome"]])
 
-    def test_a_vertical_tab_within_a_cell_is_a_space(self) -> None:
+    def test_a_vertical_tab_may_stand_within_a_cell(self) -> None:
         self.assertEqual(
-            self.cells("Name,Notes\nAda,one\x0btwo\n"), [["Ada", "one two"]]
+            self.cells("Name,Notes\nAda,one\x0btwo\n"), [["Ada", "one\x0btwo"]]
         )
+
+    def test_control_characters_are_read_behind_the_mark_of_utf_8(self) -> None:
+        text = "Name,City\nA\x01d\x1ba,Rome\n"
+        self.assertEqual(self.cells(text, "utf-8-sig"), [["A\x01d\x1ba", "Rome"]])
+        self.assert_refused("Name\nA\x00\n", "binary_file", 2, "utf-8-sig")
 
     def test_arbitrary_bytes_are_refused_as_binary(self) -> None:
         self.assert_refused(bytes(range(254, -1, -1)), "binary_file", None)
