@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from core.importing.encodings import checked_encoding, encoding_of, open_text
-from core.importing.mapping import split_full_name
+from core.importing.mapping import split_full_name, tags_text
 from core.importing.table import MAX_FIELD, MAX_ROW, Layout, Row, UnreadableFile
 
 MAX_VALUES = 10  # of e-mail addresses, of phones
@@ -272,8 +272,8 @@ def _values(content: list[bytes], encoding: str) -> dict[str, str]:
         "Job Title": first("TITLE") or first("ROLE"),
         "Website": first("URL"),
         "Notes": "\n".join(text for prop in found["NOTE"] if (text := prop.one())),
-        "Tags": ";".join(
-            tag for prop in found["CATEGORIES"] for tag in prop.parts(",") if tag
+        "Tags": tags_text(
+            [tag for prop in found["CATEGORIES"] for tag in prop.parts(",") if tag]
         ),
         "Birthday": first("BDAY"),
         "UID": first("UID"),

@@ -10,6 +10,7 @@ from unittest import mock
 import xlsxwriter
 
 from core.importing import workbook
+from core.importing.mapping import split_tags
 from core.importing.reading import count_rows, detect, read_rows
 from core.importing.table import UnreadableFile
 
@@ -263,6 +264,11 @@ class VCardTests(FormatCase):
             [{"Last Name": "King", "First Name": "Ada"}],
         )
 
+    def test_a_tag_keeps_the_signs_that_stand_in_it(self):
+        text = "BEGIN:VCARD\nVERSION:4.0\nN:King;\nCATEGORIES:a\\;b,c\nEND:VCARD\n"
+        (card,) = self.cards(text)
+        self.assertEqual(split_tags(card["Tags"]), ["a;b", "c"])
+
     def test_a_group_of_cards_is_nobody(self):
         group = "BEGIN:VCARD\nVERSION:4.0\nKIND:group\nFN:Friends\nEND:VCARD\n"
         ada = "BEGIN:VCARD\nVERSION:4.0\nN:King;Ada\nEND:VCARD\n"
@@ -330,7 +336,7 @@ class VCardTests(FormatCase):
         self.assertEqual(
             (values["Company"], values["Department"]), ("Engines, Inc.", "Analytical")
         )
-        self.assertEqual(values["Tags"], "one;two,three")
+        self.assertEqual(values["Tags"], '["one","two,three"]')
 
     def test_a_company_or_an_address_is_no_name_of_a_person(self):
         for line in ("FN:Engines", "FN:info@b.c"):
