@@ -122,7 +122,7 @@ def set_companies(changes: Changes, drafts: list) -> None:
     for place, reference in references.items():
         draft, company = drafts[place], found.get(reference)
         if isinstance(company, ValidationError) and _is_missing(company):
-            draft.not_found.append(next(iter(draft.extra_columns.values())))
+            draft.not_found.add(next(iter(draft.extra_columns.values())))
         elif isinstance(company, ValidationError):
             draft.fault = company
         elif company:

@@ -43,7 +43,7 @@ def missing(job: Job, user) -> dict[str, dict[str, int]]:
 def leads_to_hidden(model: type[Record], target: str, rights: FieldRights) -> bool:
     if target == "full_name":
         return not rights.hidden.isdisjoint(("first_name", "last_name"))
-    return field_of(model, target) in rights.hidden
+    return target in rights.hidden or field_of(model, target) in rights.hidden
 
 
 def shown(error: JobError, user) -> dict:

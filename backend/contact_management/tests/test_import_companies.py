@@ -92,6 +92,28 @@ class CompanyTests(ImportTestCase):
         self.assertEqual(self.errors(job), [(2, "Company Domain", "invalid")])
         self.assertEqual(Contact.objects.get().company.domain, "engines.example")
 
+    def test_no_company_is_made_for_a_row_that_is_left_out(self):
+        self.run_import("Email\nada@example.com\n")
+        stranger = self.cast.stranger
+        self.run_import("Email\nbob@example.com\n", stranger)
+        for text, mode, reasons in (
+            ("ada@example.com,Cork,there.example", "create", {"exists": 1}),
+            ("mary@example.com,Cork,there.example", "update", {"not_found": 1}),
+            # Whose it is nobody is told, and it is not the importer's to change.
+            ("bob@example.com,Cork,there.example", "upsert", {}),
+            (",Cork,there.example", "create", {}),
+        ):
+            with self.subTest(text):
+                job = self.run_import(f"Email,City,Company Domain\n{text}\n", mode=mode)
+                self.assertEqual(job.state["skipped_because"], reasons)
+                self.assertEqual(job.counts["failed"], 0 if reasons else 1)
+                self.assertFalse(Company.objects.exists())
+        self.run_import(
+            "Email,Company Domain\nm@example.com,one.example\n"
+            "m@example.com,two.example\n"
+        )
+        self.assertEqual(Company.objects.get().domain, "one.example")
+
     def test_a_dry_run_makes_no_company(self):
         text = "Email,Company Domain\nada@example.com,engines.example\n"
         job = self.run_import(text, dry_run=True)

@@ -82,13 +82,13 @@ class Choices:
         return mapping
 
 
-def layout_of(path, model: type[Record], encoding="", sheet="") -> Layout:
+def layout_of(path, user, model: type[Record], encoding="", sheet="") -> Layout:
     """How a file is written.
 
     Raises:
         ValidationError: of `file`, `encoding` or `sheet`.
     """
-    headers = known_headers(model)
+    headers = known_headers(model, user.organization)
     try:
         return detect(path, lambda name: normalise(name) in headers, encoding, sheet)
     except UnreadableFile as fault:
@@ -114,9 +114,12 @@ def choose(
     Raises:
         ValidationError: of `mapping`.
     """
-    headers = known_headers(model, user)
+    organization = user.organization
+    headers = known_headers(model, organization, user)
     rights = access.field_rights(user, model.record_type())
-    allowed = [*allowed_targets(model, user), *(["id"] if match == "id" else [])]
+    allowed = allowed_targets(model, organization, user)
+    if match == "id":
+        allowed.append("id")
     if mapping is not None:
         column_map = _given(layout, mapping, allowed, headers)
         for column, target in column_map.as_dict().items():

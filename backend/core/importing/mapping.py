@@ -11,6 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from core.csvfile import without_guard
+from core.field_rights import PREFIX as CUSTOM_PREFIX
 
 # Headers that mean a whole name, for records that have a first and a last name.
 FULL_NAME_HEADERS = frozenset(
@@ -407,6 +408,8 @@ def _known_header(column: str, headers: Mapping[str, str]) -> str | None:
         return name
     if _PAIR_LABEL.fullmatch(name):
         return None  # it says what kind the value beside it is of
+    if column.startswith(CUSTOM_PREFIX):
+        return None  # of a field that is not there, or no more
     # The second of two columns of the same name has got a number when it was read.
     name = normalise(_COPY_NUMBER.sub("", column))
     if name in headers:
@@ -435,8 +438,10 @@ def _alike(
     guessed: dict[str, str] = {}
     for column, target in zip(columns, targets, strict=True):
         name = normalise(column)
-        is_label = name in _ERROR_KEYS or _PAIR_LABEL.fullmatch(name)
-        if target or len(name) < SHORTEST_ALIKE or is_label:
+        is_named = name in _ERROR_KEYS or column.startswith(CUSTOM_PREFIX)
+        if target or len(name) < SHORTEST_ALIKE or is_named:
+            continue
+        if _PAIR_LABEL.fullmatch(name):
             continue
         found = process.extractOne(
             name, list(free), scorer=fuzz.ratio, score_cutoff=ALIKE
@@ -462,9 +467,10 @@ def _is_allowed(target: object, allowed: Collection[str]) -> bool:
         return False
     if target == "full_name":
         return target in allowed or NAME_FIELDS.issubset(allowed)
-    if named := _WITH_SYSTEM.fullmatch(target):
-        return named[1] == "external_ids." or named[1] in allowed
-    return target in allowed and not target.endswith(".")
+    if target in allowed:
+        return not target.endswith(".")
+    named = _WITH_SYSTEM.fullmatch(target)
+    return bool(named) and (named[1] == "external_ids." or named[1] in allowed)
 
 
 def named_with_system(

@@ -4,6 +4,7 @@ from itertools import islice
 
 from django.db import models
 
+from core.custom_fields.definitions import Column, columns
 from core.fields import TagsField
 from core.importing.choices import Choices, check_options, choose, layout_of
 from core.importing.drafts import importable_fields, targets
@@ -33,7 +34,7 @@ def preview(
         ValidationError: of `file`, `mapping`, `encoding` or `sheet`.
     """
     check_options(user, model, Options(Mode.UPDATE, match))
-    layout = layout_of(upload.path, model, encoding, sheet)
+    layout = layout_of(upload.path, user, model, encoding, sheet)
     rows, fault = sampled_rows(upload.path, layout)
     choices = choose(user, layout, model, mapping, match, rows)
     column_map = choices.column_map
@@ -67,9 +68,13 @@ def preview(
 def targets_of(model: type[Record], user) -> list[dict]:
     """Where columns can go: name, label and kind, and the values of a choice."""
     fields = importable_fields(model)
+    custom = columns(user.organization, model.record_type(), user)
     found = []
-    names = targets(model, user)
+    names = targets(model, user.organization, user)
     for name in names:
+        if name in custom:
+            found.append(_custom_target(custom[name]))
+            continue
         model_field = fields.get(name)
         label = model_field.verbose_name if model_field else name.replace("_", " ")
         choices = [
@@ -83,6 +88,17 @@ def targets_of(model: type[Record], user) -> list[dict]:
         kinds = {"label": "full name", "kind": "text", "choices": []}
         found.insert(0, {"name": "full_name", **kinds})
     return found
+
+
+def _custom_target(column: Column) -> dict:
+    field = column.field
+    choices = list(field.labels())
+    return {
+        "name": column.name,
+        "label": column.label,
+        "kind": field.kind,
+        "choices": choices,
+    }
 
 
 _KINDS = (

@@ -3,7 +3,8 @@
 A workbook is a zip archive of XML, and a small one can unpack to gigabytes. So the
 archive's own directory is held against limits first, then each part is unpacked in
 passing, which shows whether the directory lied and how far the cells reach. Only then
-the workbook is read, one sheet of it as a whole: memory use is bounded by MAX_CELLS.
+the workbook is read: one sheet of it as a whole if no sheet has more than MAX_CELLS,
+and else row by row (core.importing.sheet), so that memory is bounded in either case.
 """
 
 import datetime
@@ -14,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from core.importing import sheet as large_sheet
 from core.importing.table import (
     MAX_COLUMNS,
     MAX_FIELD,
@@ -27,14 +29,16 @@ from core.importing.table import (
 )
 
 MAX_ENTRIES = 2_000
-MAX_UNPACKED = 256 * 1024 * 1024  # bytes, of all parts together
+MAX_UNPACKED = 1024 * 1024 * 1024  # bytes, of all parts together
 MAX_RATIO = 200  # unpacked to packed, of a part that is not small
 SMALL_PART = 1024 * 1024  # bytes
-MAX_STRINGS = 64 * 1024 * 1024  # bytes of the texts that cells share
-MAX_CELLS = 2_000_000  # the rectangle that holds all cells of a sheet
+MAX_STRINGS = 128 * 1024 * 1024  # bytes of a part that is read as a whole
+# The rectangle that holds all cells of a sheet which is read as a whole.
+MAX_CELLS = 1_000_000
+MAX_SMALL = 64 * 1024 * 1024  # bytes of a part; of a larger one nobody counts the cells
 
 _BLOCK = 256 * 1024
-_TEXTS = "xl/sharedstrings.xml"
+_SHEETS = "xl/worksheets/"
 _REFERENCE = re.compile(rb'<(?:\w+:)?(?:c|row)\s[^>]*?\br="([A-Z]{0,3})([0-9]{1,7})"')
 _CELL = re.compile(rb"<(?:\w+:)?(?:c|row)[\s/>]")
 
@@ -57,21 +61,21 @@ def detect(
     """Choose a sheet and find its header.
 
     Raises:
-        UnreadableFile: bomb, too_many_cells_in_file, broken_workbook, unknown_sheet,
-            empty_file, or too_many_columns.
+        UnreadableFile: bomb, broken_workbook, unknown_sheet, empty_file, or
+            too_many_columns.
     """
-    _refuse_bombs(path)
-    with _opened(path) as book:
-        sheets = list(book.sheet_names)
-        if sheet and sheet not in sheets:
-            names = ", ".join(sheets[:20])
-            raise UnreadableFile("unknown_sheet", f"The workbook has: {names}.")
-        for name in [sheet] if sheet else _visible_first(book):
-            first = _first_rows(book, name)
-            if first:
-                break
-        else:
-            raise UnreadableFile("empty_file", "The workbook has no header row.")
+    is_large = _refuse_bombs(path)
+    sheets, hidden = large_sheet.names(path) if is_large else _names(path)
+    names = [sheet] if sheet else sorted(sheets, key=hidden.__contains__)
+    if sheet and sheet not in sheets:
+        has = ", ".join(sheets[:20])
+        raise UnreadableFile("unknown_sheet", f"The workbook has: {has}.")
+    for name in names:
+        first = _first_rows(path, name, is_large)
+        if first:
+            break
+    else:
+        raise UnreadableFile("empty_file", "The workbook has no header row.")
     position = header_position([row.cells for row in first], is_known)
     header = first[position]
     return Layout(
@@ -83,6 +87,7 @@ def detect(
         header_line=header.line,
         sheet=name,
         sheets=sheets,
+        is_large=is_large,
     )
 
 
@@ -93,13 +98,11 @@ def data_rows(path: str | os.PathLike[str], layout: Layout) -> Iterator[Row]:
     and "false"; cells that show an error are blank.
     """
     width = len(layout.columns)
-    with _opened(path) as book:
-        rows = _rows(book, layout.sheet)
-        for position, row in enumerate(rows):
-            if position > layout.header:
-                while len(row.cells) > width and not row.cells[-1]:
-                    row.cells.pop()
-                yield row
+    for position, row in enumerate(_rows(path, layout.sheet, layout.is_large)):
+        if position > layout.header:
+            while len(row.cells) > width and not row.cells[-1]:
+                row.cells.pop()
+            yield row
 
 
 def _opened(path: str | os.PathLike[str]):
@@ -114,19 +117,19 @@ def _opened(path: str | os.PathLike[str]):
         ) from error
 
 
-def _visible_first(book) -> list[str]:
+def _names(path: str | os.PathLike[str]) -> tuple[list[str], set[str]]:
+    """The sheets in their order, and which of them are hidden."""
     from python_calamine import SheetVisibleEnum
 
-    seen, hidden = [], []
-    for sheet in book.sheets_metadata:
-        is_seen = sheet.visible == SheetVisibleEnum.Visible
-        (seen if is_seen else hidden).append(sheet.name)
-    return [*seen, *hidden]
+    with _opened(path) as book:
+        sheets = book.sheets_metadata
+        hidden = {s.name for s in sheets if s.visible != SheetVisibleEnum.Visible}
+        return [sheet.name for sheet in sheets], hidden
 
 
-def _first_rows(book, sheet: str) -> list[Row]:
+def _first_rows(path, sheet: str, is_large: bool) -> list[Row]:
     rows = []
-    for row in _rows(book, sheet):
+    for row in _rows(path, sheet, is_large):
         cells = row.cells
         while cells and not cells[-1].strip():
             cells.pop()
@@ -136,23 +139,31 @@ def _first_rows(book, sheet: str) -> list[Row]:
     return rows
 
 
-def _rows(book, sheet: str) -> Iterator[Row]:
-    """The rows of a sheet that hold something."""
+def _whole(path, sheet: str) -> Iterator[tuple[int, list]]:
+    """The rows of a sheet that is read as a whole."""
     from python_calamine import CalamineError
 
-    try:
-        table = book.get_sheet_by_name(sheet)
-    except (CalamineError, ValueError) as error:
-        raise UnreadableFile(
-            "broken_workbook", f"The sheet cannot be read: {error}."[:300]
-        ) from error
-    if table.start is None:
-        return
-    if table.end[1] >= MAX_COLUMNS:
-        raise UnreadableFile(
-            "too_many_columns", f"The sheet has more than {MAX_COLUMNS} columns."
-        )
-    for line, values in enumerate(table.iter_rows(), start=1):
+    with _opened(path) as book:
+        try:
+            table = book.get_sheet_by_name(sheet)
+            if table.start is None:
+                return
+            if table.end[1] >= MAX_COLUMNS:
+                raise UnreadableFile(
+                    "too_many_columns",
+                    f"The sheet has more than {MAX_COLUMNS} columns.",
+                )
+            yield from enumerate(table.iter_rows(), start=1)
+        except (CalamineError, ValueError, OverflowError) as error:
+            raise UnreadableFile(
+                "broken_workbook", f"The sheet cannot be read: {error}."[:300]
+            ) from error
+
+
+def _rows(path, sheet: str, is_large: bool) -> Iterator[Row]:
+    """The rows of a sheet that hold something."""
+    read = large_sheet.rows if is_large else _whole
+    for line, values in read(path, sheet):
         cells = [v if type(v) is str else _text(v) for v in values]
         if not any(cells):
             continue
@@ -185,18 +196,23 @@ def _text(value) -> str:
 # Bombs
 
 
-def _refuse_bombs(path: str | os.PathLike[str]) -> None:
+def _refuse_bombs(path: str | os.PathLike[str]) -> bool:
+    """Look at all parts; returns whether one is too large to be read as a whole."""
+    is_large = False
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             _check_directory(entries)
             left = MAX_UNPACKED
             for entry in entries:
-                left -= _check_part(archive, entry, left)
+                size, has_many_cells = _check_part(archive, entry, left)
+                left -= size
+                is_large = is_large or has_many_cells
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
         raise _broken(error) from error
     except (zlib.error, EOFError, OSError) as error:
         raise _broken(error) from error
+    return is_large
 
 
 def _broken(error: Exception) -> UnreadableFile:
@@ -222,15 +238,22 @@ def _check_directory(entries: list[zipfile.ZipInfo]) -> None:
 def _check_sizes(entry: zipfile.ZipInfo, size: int) -> None:
     if size > SMALL_PART and size > MAX_RATIO * max(1, entry.compress_size):
         raise _bomb(f"a part of it unpacks to more than {MAX_RATIO} times its size")
-    if entry.filename.lower() == _TEXTS and size > MAX_STRINGS:
+    name = entry.filename.lower()
+    is_read_whole = name.endswith((".xml", ".rels")) and not name.startswith(_SHEETS)
+    if is_read_whole and size > MAX_STRINGS:
         raise _bomb(f"its texts have more than {MAX_STRINGS // 2**20} MiB")
 
 
-def _check_part(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> int:
-    """Unpack a part in passing, whatever size it claims, and return its true size.
+def _check_part(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int
+) -> tuple[int, bool]:
+    """Unpack a part in passing, whatever size it claims.
 
     Any part may be a sheet, so cells are looked at everywhere: two of them, far apart,
     would make a rectangle that fills all memory.
+
+    Returns:
+        Its true size, and whether its cells are too many to be read as a whole.
     """
     entry.file_size = left + 2 * _BLOCK  # or zipfile stops where the directory says
     size = 0
@@ -241,8 +264,9 @@ def _check_part(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> 
             if size > left:
                 raise _bomb(f"unpacked it has more than {MAX_UNPACKED // 2**20} MiB")
             _check_sizes(entry, size)
-            extent.add(block)
-    return size
+            if size <= MAX_SMALL and not extent.is_large:
+                extent.add(block)
+    return size, extent.is_large or size > MAX_SMALL
 
 
 class _Extent:
@@ -252,6 +276,7 @@ class _Extent:
         self.tail = b""
         self.last_row = self.last_column = 0
         self.cells = 0
+        self.is_large = False
 
     def add(self, block: bytes) -> None:
         text = self.tail + block
@@ -264,15 +289,8 @@ class _Extent:
             self.last_row = max(self.last_row, int(digits))
             if letters:
                 self.last_column = max(self.last_column, _column_number(letters))
-        if (
-            self.cells > 2 * MAX_CELLS
-            or self.last_row * max(1, self.last_column) > MAX_CELLS
-        ):
-            raise UnreadableFile(
-                "too_many_cells_in_file",
-                f"A sheet may span at most {MAX_CELLS:,} cells, blank ones among them. "
-                "Save the table as CSV: that has no such limit.",
-            )
+        rectangle = self.last_row * max(1, self.last_column)
+        self.is_large = max(self.cells, rectangle) > MAX_CELLS
 
 
 def _column_number(letters: bytes) -> int:

@@ -13,6 +13,8 @@ from django.utils import timezone
 
 from contact_management.models import Contact
 from core import jobs, tasks
+from core.importing import job as importing
+from core.importing import reading, workbook
 from core.importing.matching import Matcher
 from core.importing.rows import RowImport
 from core.models import Change, ImportMapping, Job, Upload
@@ -518,6 +520,55 @@ class FormatTests(FlowTestCase):
         shown = self.run_import(file.getvalue(), name="a.xlsx")
         self.assertCounts(shown, 1, 0, 0, 0)
         self.assertEqual(self.rows("last_name", "postal_code"), [("King", "94043")])
+
+    def test_a_workbook_is_read_once_in_steps_and_begun_anew_after_a_death(self):
+        file = io.BytesIO()
+        with xlsxwriter.Workbook(file) as book:
+            sheet = book.add_worksheet()
+            sheet.write_row(0, 0, ["Email", "City"])
+            for line in range(1, 8):
+                sheet.write_row(line, 0, [f"{line}@x.com", "Cork"])
+        job = self.submit(file.getvalue(), name="a.xlsx")
+        steps = []
+        read_all = importing.ImportHandler._read_all
+
+        def read_some(handler, job):
+            read_all(handler, job)
+            steps.append((handler.can_pause, job.total))
+            if len(steps) == 2:
+                raise ConnectionError("The worker died.")
+
+        with (
+            mock.patch.object(reading, "COPIED_ROWS", 3),
+            mock.patch.object(importing, "CHUNK_ROWS", 2),
+            mock.patch.object(importing.ImportHandler, "_read_all", read_some),
+            self.assertLogs("core.jobs", "ERROR"),
+        ):
+            self.assertIs(jobs.run(job.pk, seconds=0), False)
+            self.assertFalse(Contact.objects.exists())
+            # The time is over, but of a workbook all is read.
+            self.assertIs(jobs.run(job.pk, seconds=0), True)
+            self.assertEqual(
+                steps,
+                [(False, None)] * 2 + [(False, None)] * 3 + [(True, 7)],
+            )
+            with mock.patch.object(workbook, "_rows", side_effect=AssertionError):
+                while jobs.run(job.pk, seconds=0):
+                    pass
+        shown = self.alice.get(f"/api/imports/{job.pk}/").json()
+        self.assertCounts(shown, 7, 0, 0, 0)
+        self.assertEqual(list(self.folder.glob("imports/*")), [])
+
+    def test_a_workbook_that_never_comes_to_its_end_fails(self):
+        file = io.BytesIO()
+        with xlsxwriter.Workbook(file) as book:
+            book.add_worksheet().write_column(0, 0, ["Email", "a@x.com"])
+        job = self.submit(file.getvalue(), name="a.xlsx")
+        job.state["starts"] = jobs.MAX_ATTEMPTS
+        job.save(update_fields=["state"])
+        jobs.run(job.pk)
+        job.refresh_from_db()
+        self.assertEqual((job.status, job.error["code"]), ("failed", "internal_error"))
 
     def test_further_values_are_offered_to_the_record(self):
         taken = []

@@ -1,9 +1,11 @@
 # ruff: noqa: RUF001
 import datetime
 import io
+import os
 import tempfile
 import unittest
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -220,16 +222,103 @@ class WorkbookTests(FormatCase):
         with mock.patch.object(workbook, "MAX_UNPACKED", 400_000):
             self.assertRefused(content, "bomb")
 
-    def test_two_cells_far_apart_are_refused(self):
-        sheet = (
-            '<sheetData><row r="1"><c r="A1"/></row>'
-            '<row r="1048576"><c r="XFD1048576"/></row></sheetData>'
+    def test_cells_far_apart_fill_no_memory(self):
+        file = io.BytesIO()
+        with xlsxwriter.Workbook(file) as book:
+            sheet = book.add_worksheet()
+            sheet.write_row(0, 0, ["Name", "City"])
+            sheet.write(1_048_575, 511, "x")
+        layout, rows = self.read(file.getvalue())
+        self.assertIs(layout.is_large, True)
+        self.assertEqual(rows, [(1_048_576, [*[""] * 511, "x"])])
+        with xlsxwriter.Workbook(file) as book:
+            book.add_worksheet().write(1_048_575, 16_383, "x")
+        self.assertRefused(file.getvalue(), "too_many_columns")
+
+    def test_cells_of_every_kind_and_format(self):
+        file = io.BytesIO()
+        numbers = (0, 0.25, 1, 45000, 45000.5, 60, 59.75, 123456.789)
+        texts = ("a\rb", "a\x01b", "_x0041_", "  sp ", "a\nb", "数😀", "<&>\"'")
+        formats = (
+            *("yyyy-mm-dd", "hh:mm", "[h]:mm", "0.00", '#,##0 "days"', "@", "mmm"),
+            *("[$-409]d mmm yyyy", "[Red]0", "General", "0.00E+00", "h AM/PM", "d\\-m"),
+            *('"y"0', "[<=9]###-####;(###)", "[$€-407]#,##0.00", "_-* #,##0_-"),
         )
-        self.assertRefused(self.archive(sheet=sheet), "too_many_cells_in_file")
+        with xlsxwriter.Workbook(file) as book:
+            sheet = book.add_worksheet()
+            bold = book.add_format({"bold": True})
+            sheet.write_row(0, 0, ["Name", *(f"Column {n}" for n in range(9))])
+            sheet.write_row(1, 0, texts)
+            sheet.write_rich_string(2, 0, bold, "rich", " text")
+            for place, value in enumerate(("ab", True, "#DIV/0!", 5), start=1):
+                sheet.write_formula(2, place, "=1", None, value)
+            for line, code in enumerate(formats, start=4):
+                shown = book.add_format({"num_format": code})
+                for place, number in enumerate(numbers):
+                    sheet.write_number(line, place, number, shown)
+        layout, _ = self.read(file.getvalue())
+        found = []
+        for is_large in (True, False):
+            rows = read_rows(self.path, replace(layout, is_large=is_large))
+            # How many blank cells end a row does not matter.
+            found.append([(n, "|".join(cells).rstrip("|")) for n, cells in rows])
+        self.assertEqual(found[0], found[1])
+        self.assertEqual(found[0][0], (2, "|".join(texts)))
+        self.assertEqual(found[0][1], (3, "rich text|ab|true||5"))
 
     def test_what_only_looks_like_a_workbook_is_refused(self):
         self.assertRefused(self.archive(), "broken_workbook")
         self.assertRefused(self.workbook(("A", [["a"]]))[:-30], "binary_file")
+
+
+class LargeWorkbookTests(WorkbookTests):
+    """All the same, when the sheet is not read as a whole."""
+
+    def setUp(self):
+        super().setUp()
+        patch = mock.patch.object(workbook, "MAX_CELLS", 0)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def changed(self, find: bytes, put: bytes) -> bytes:
+        """A workbook with other bytes in its sheet."""
+        file = io.BytesIO()
+        content = self.workbook(("A", [["Name"], ["Ada"], [7]]))
+        with (
+            zipfile.ZipFile(io.BytesIO(content)) as old,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as new,
+        ):
+            for name in old.namelist():
+                part = old.read(name)
+                if name == "xl/worksheets/sheet1.xml":
+                    self.assertIn(find, part)
+                    part = part.replace(find, put)
+                new.writestr(name, part)
+        return file.getvalue()
+
+    def test_cells_and_rows_without_a_reference_follow_one_another(self):
+        content = self.changed(b'<c r="A3">', b"<c>")
+        self.assertEqual(self.read(content)[1], [(2, ["Ada"]), (3, ["7"])])
+
+    def test_what_is_no_sheet_is_refused(self):
+        doctype = b'<!DOCTYPE a [<!ENTITY b "c">]><worksheet '
+        long_tag = b'<row x="' + os.urandom(900_000).hex().encode()
+        for find, put, code, line in (
+            (b"<worksheet ", doctype, "broken_workbook", None),
+            (b"</sheetData>", b"", "broken_workbook", None),
+            (b"<v>7</v>", b"<v>seven</v>", "broken_workbook", None),
+            (b"<v>7</v>", b"<v>%s</v>" % (b"7" * 140_000), "field_too_long", 3),
+            (b"<sheetData>", b"<sheetData>" + long_tag, "broken_workbook", None),
+            (b'r="A3"', b'r="3"', "broken_workbook", None),
+            (b'<c r="A2" t="s"><v>', b'<c r="A2" t="s"><v>9', "broken_workbook", None),
+        ):
+            with self.subTest(put[:30]):
+                self.assertRefused(self.changed(find, put), code, line)
+
+    def test_how_a_text_is_pronounced_is_no_part_of_it(self):
+        text = b'<c r="A3" t="inlineStr"><is><t>a</t><rPh><t>b</t></rPh></is></c>'
+        content = self.changed(b'<c r="A3"><v>7</v></c>', text)
+        self.assertEqual(self.read(content)[1][1], (3, ["a"]))
 
 
 def card(*lines, version="3.0") -> str:
