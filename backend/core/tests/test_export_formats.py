@@ -18,6 +18,7 @@ from core.exporting import vcard
 from core.exporting.columns import Column
 from core.exporting.formats import MAX_CELL, Csv, Workbook
 from core.exporting.job import file_of
+from core.exporting.vcard import escaped
 from core.importing.mapping import split_tags, tags_text
 from core.models import Job
 from core.testing import Cast, client_of, system_changes
@@ -156,6 +157,11 @@ class ListTests(SimpleTestCase):
                 with_numbers = [{**entry, "e164": "+1"} for entry in entries]
                 self.assertEqual(field.as_text(with_numbers), text)
                 self.assertEqual(field.from_text(text), entries)
+
+
+class CardTextTests(SimpleTestCase):
+    def test_control_characters_are_spaces_and_line_ends_are_written_out(self):
+        self.assertEqual(escaped("a\0b\x08c\x7fd\te\r\nf;"), "a b c d\te\\nf\\;")
 
 
 class VCardTests(TestCase):

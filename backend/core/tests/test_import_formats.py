@@ -11,6 +11,7 @@ from unittest import mock
 import xlsxwriter
 
 from core.importing import workbook
+from core.importing.mapping import split_tags
 from core.importing.reading import count_rows, detect, read_rows
 from core.importing.table import UnreadableFile
 
@@ -47,6 +48,16 @@ class FormatCase(unittest.TestCase):
 
 
 class PreambleTests(FormatCase):
+    def test_a_note_whose_first_word_is_a_known_name_is_no_header(self):
+        text = (
+            'Notes:\n"Some addresses are missing, see the help."\n\n'
+            "First Name,Last Name,Company\nAda,King,Engines\n"
+        )
+        known = ("Notes:", "First Name", "Last Name", "Company")
+        layout, rows = self.read(text, known)
+        self.assertEqual(layout.header_line, 4)
+        self.assertEqual(rows, [(5, ["Ada", "King", "Engines"])])
+
     def test_a_header_is_found_below_a_title_and_a_date(self):
         text = "Contacts of the fair\n2026-01-31\n\nName;City;Email\nAda;Ockham;a@b.c\n"
         layout, rows = self.read(text)
@@ -318,6 +329,45 @@ def card(*lines, version="3.0") -> str:
 
 
 class VCardTests(FormatCase):
+    def test_each_line_may_have_a_charset_of_its_own(self):
+        cards = [
+            b"N;CHARSET=ISO-8859-1:M\xfcller;J\xf6rg",
+            b"N;CHARSET=UTF-8:" + "Żółć;Łukasz".encode(),
+            b"N;CHARSET=Shift_JIS;ENCODING=QUOTED-PRINTABLE:=8E=52=93=63;=91=BE=98=59",
+            b"N:Zo\xeb;Th\xe9r\xe8se",
+        ]
+        content = b"".join(
+            b"BEGIN:VCARD\r\nVERSION:2.1\r\n" + card + b"\r\nEND:VCARD\r\n"
+            for card in cards
+        )
+        self.assertEqual(
+            self.cards(content),
+            [
+                {"Last Name": "Müller", "First Name": "Jörg"},
+                {"Last Name": "Żółć", "First Name": "Łukasz"},
+                {"Last Name": "山田", "First Name": "太郎"},
+                {"Last Name": "Zoë", "First Name": "Thérèse"},
+            ],
+        )
+
+    def test_lines_may_end_with_carriage_returns_alone(self):
+        self.assertEqual(
+            self.cards("BEGIN:VCARD\rVERSION:3.0\rN:King;Ada\rEND:VCARD\r"),
+            [{"Last Name": "King", "First Name": "Ada"}],
+        )
+
+    def test_a_tag_keeps_the_signs_that_stand_in_it(self):
+        text = "BEGIN:VCARD\nVERSION:4.0\nN:King;\nCATEGORIES:a\\;b,c\nEND:VCARD\n"
+        (card,) = self.cards(text)
+        self.assertEqual(split_tags(card["Tags"]), ["a;b", "c"])
+
+    def test_a_group_of_cards_is_nobody(self):
+        group = "BEGIN:VCARD\nVERSION:4.0\nKIND:group\nFN:Friends\nEND:VCARD\n"
+        ada = "BEGIN:VCARD\nVERSION:4.0\nN:King;Ada\nEND:VCARD\n"
+        self.assertEqual(
+            self.cards(group + ada), [{}, {"Last Name": "King", "First Name": "Ada"}]
+        )
+
     def test_each_card_is_a_row_and_what_they_say_the_columns(self):
         text = card("N:Lovelace;Ada;;Lady;", "EMAIL:ada@b.c") + card("N:Boole;George")
         layout, rows = self.read(text)
@@ -378,7 +428,7 @@ class VCardTests(FormatCase):
         self.assertEqual(
             (values["Company"], values["Department"]), ("Engines, Inc.", "Analytical")
         )
-        self.assertEqual(values["Tags"], "one;two,three")
+        self.assertEqual(values["Tags"], '["one","two,three"]')
 
     def test_a_company_or_an_address_is_no_name_of_a_person(self):
         for line in ("FN:Engines", "FN:info@b.c"):
