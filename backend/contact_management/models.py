@@ -262,6 +262,12 @@ class Contact(Reachable):
             ),
         ]
 
+    def settle_import(self, given):
+        """Somebody who goes by a single name has it as the last one."""
+        if not (self.last_name or self.company_name or self.email) and self.first_name:
+            self.last_name, self.first_name = self.first_name, ""
+            given.setdefault("last_name", given["first_name"])
+
     @classmethod
     def prepare_import(cls, changes, drafts):
         """The company of each row that tells one by its domain or external id."""

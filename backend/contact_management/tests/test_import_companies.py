@@ -60,6 +60,22 @@ class CompanyTests(ImportTestCase):
                 ],
             )
 
+    def test_an_id_without_a_name_makes_no_company_and_keeps_the_contact(self):
+        text = "LASTNAME,ACCOUNTID\nKing,001A\nHopper,001B\nTuring,\n"
+        client_of(self.cast.alice).put(
+            "/api/companies/by/salesforce/001A/", {"name": "Engines"}, format="json"
+        )
+        for dry_run in (True, False):
+            job = self.run_import(text, dry_run=dry_run)
+            self.assertEqual((job.counts["created"], job.counts["failed"]), (3, 0))
+            shown = client_of(self.cast.alice).get(f"{IMPORTS}{job.pk}/").json()
+            self.assertEqual(shown["not_found"], {"ACCOUNTID": 1})
+        self.assertEqual(
+            set(Contact.objects.values_list("last_name", "company__name")),
+            {("King", "Engines"), ("Hopper", None), ("Turing", None)},
+        )
+        self.assertEqual(Company.objects.count(), 1)
+
     def test_a_contact_that_is_there_gets_the_company(self):
         self.run_import("Email,Last Name\nada@example.com,King\n")
         text = "Email,Company Domain\nada@example.com,engines.example\n"

@@ -38,6 +38,19 @@ def importable_fields(model: type[Record]) -> dict[str, models.Field]:
     }
 
 
+def choices_of(model: type[Record]) -> dict[str, dict[str, str]]:
+    """Of each field that is a choice, what may be written for its values."""
+    return {
+        name: {
+            str(text).casefold(): value
+            for value, label in f.choices
+            for text in (value, label)
+        }
+        for name, f in importable_fields(model).items()
+        if f.choices
+    }
+
+
 def targets(model: type[Record], organization, user=None) -> list[str]:
     """Where a column can go by a field's name; an external id names its system too.
 
@@ -125,6 +138,7 @@ class Draft:
         wanted: the id of the record that the row names, where rows are matched by it.
         broken_rule: why the record could not be a new one.
         fault: why the row cannot be taken, whatever record it means.
+        not_found: columns that name a record which is not there.
     """
 
     row: Row
@@ -138,6 +152,7 @@ class Draft:
     wanted: UUID | None = None
     broken_rule: ValidationError | None = None
     fault: ValidationError | None = None
+    not_found: set[str] = field(default_factory=set)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -161,15 +176,7 @@ class DraftReader:
         self.options = options
         self.fields = importable_fields(model)
         self.tags_field = tags_field(model)
-        self.choices = {
-            name: {
-                str(text).casefold(): value
-                for value, label in f.choices
-                for text in (value, label)
-            }
-            for name, f in self.fields.items()
-            if f.choices
-        }
+        self.choices = choices_of(model)
         # Those that take a text as it is; for all others there is `_take`.
         self.texts = {
             name
@@ -241,6 +248,8 @@ class DraftReader:
             self._clear(draft, values.keys())
         self._add_what_all_get(draft)
         record = draft.record
+        if not self.options.match:
+            record.settle_import(draft.given)
         try:
             clean_fields(record, [n for n in draft.given if n not in ("owner", CUSTOM)])
         except ValidationError as error:

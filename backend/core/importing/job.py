@@ -15,7 +15,13 @@ from core.importing.choices import layout_of, read_choices
 from core.importing.mapping import ColumnMap
 from core.importing.memory import Memory
 from core.importing.options import Mode, Options
-from core.importing.reading import copied_rows, copy_rows, count_rows, read_rows
+from core.importing.reading import (
+    copied_rows,
+    copy_rows,
+    count_rows,
+    read_rows,
+    sampled_rows,
+)
 from core.importing.rows import Outcome, RowImport
 from core.importing.table import Layout, UnreadableFile
 from core.importing.uploads import remove_old_uploads
@@ -79,7 +85,8 @@ def start(
     try:
         path = _file_for(job, source)
         layout = layout_of(path, user, model, encoding, sheet)
-        choices = read_choices(user, layout, model, mapping, options)
+        rows = sampled_rows(path, layout)[0] if mapping is None else ()
+        choices = read_choices(user, layout, model, mapping, options, rows)
         if save_mapping_as:
             choices.save_as(save_mapping_as, user, **origin)
         job.counts = dict.fromkeys(Outcome.values, 0)
@@ -217,6 +224,9 @@ class ImportHandler(JobHandler):
             skip.job = job
             noted[skip.reason] = noted.get(skip.reason, 0) + 1
         self._note_owners(job, result.unknown_owners)
+        noted = job.state.setdefault("not_found", {})
+        for column, count in result.not_found.items():
+            noted[column] = noted.get(column, 0) + count
         for error in result.errors:
             error.job = job
         JobError.objects.bulk_create(result.errors, batch_size=CHUNK_ROWS)

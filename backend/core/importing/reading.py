@@ -64,6 +64,21 @@ def count_rows(path: str | os.PathLike[str], layout: Layout) -> int:
     return sum(1 for _ in FORMATS[layout.format].data_rows(path, layout))
 
 
+SAMPLED_ROWS = 200
+
+
+def sampled_rows(
+    path: str | os.PathLike[str], layout: Layout
+) -> tuple[list[Row], UnreadableFile | None]:
+    """The first data rows, and the fault that ended them if one did."""
+    rows: list[Row] = []
+    try:
+        rows.extend(islice(read_rows(path, layout), SAMPLED_ROWS))
+    except UnreadableFile as fault:
+        return rows, fault
+    return rows, None
+
+
 def copy_rows(
     path: str | os.PathLike[str], layout: Layout, copy: str | os.PathLike[str]
 ) -> Iterator[tuple[int, bool]]:

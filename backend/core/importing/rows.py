@@ -74,6 +74,7 @@ class Result:
     errors: list[JobError] = field(default_factory=list)
     skips: list[JobSkip] = field(default_factory=list)
     unknown_owners: Counter = field(default_factory=Counter)
+    not_found: Counter = field(default_factory=Counter)
 
     def skip(self, row: Row, reason: Skip, first_line: int | None = None) -> None:
         self.counts[Outcome.SKIPPED] += 1
@@ -194,6 +195,7 @@ class RowImport:
             pairs = list(zip(drafts, identities, strict=True))
             written = self._to_be_written(changes, pairs, existing, memos)
             self.model.prepare_import(changes, written)
+            result.not_found = Counter(name for d in written for name in d.not_found)
         entries: dict[tuple, Entry] = {}
         done = []
         for draft, identity in zip(drafts, identities, strict=True):

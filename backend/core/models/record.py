@@ -279,6 +279,13 @@ class Record(Journaled):
             The field that it went to; None where there is no place for it.
         """
 
+    def settle_import(self, given: dict[str, str]) -> None:
+        """Put right what an imported row says, where that tells which record it means.
+
+        Args:
+            given: the column of each field that the row fills, to be kept true.
+        """
+
     @classmethod
     def prepare_import(cls, changes, drafts) -> None:
         """Make related records of what a chunk of imported rows says of them.

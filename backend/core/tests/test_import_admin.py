@@ -56,7 +56,7 @@ class ImportPagesTests(ImportTestCase):
         jobs.run(Job.objects.get().pk)
         page = self.client.get(tried["Location"])
         self.assertContains(page, address)
-        self.assertContains(page, "duplicate_in_file")
+        self.assertContains(page, "a row before it made its record")
         self.assertFalse(Contact.objects.exists())
         wish = self.choices(run="1", tags="fair", save_mapping_as="Fair")
         done = self.client.post(address, wish)

@@ -52,6 +52,33 @@ class FlowTestCase(ImportTestCase):
 
 
 class PreviewTests(FlowTestCase):
+    def test_a_column_whose_values_are_no_choices_is_left_out_and_named(self):
+        text = "Last Name,Status\nKing,Open\nHopper,Closed\nTuring,Active\n"
+        shown = self.shown(text)
+        self.assertEqual(
+            self.targets(shown), {"Last Name": "last_name", "Status": None}
+        )
+        self.assertEqual([w["code"] for w in shown["warnings"]], ["unfit"])
+        self.assertIn("Status", shown["warnings"][0]["detail"])
+        run = self.run_upload(shown["upload"])
+        self.assertEqual((run["created"], run["failed"]), (3, 0))
+        # Most of them are: the one that is not is a fault of its row.
+        shown = self.shown(text.replace("Open", "Inactive"))
+        self.assertEqual(self.targets(shown)["Status"], "status")
+        # And what somebody says is what is done.
+        mapping = {"Last Name": "last_name", "Status": "status"}
+        run = self.run_upload(shown["upload"], mapping=mapping, mode="upsert")
+        self.assertEqual((run["updated"], run["failed"]), (1, 1))
+
+    def test_a_shorter_row_is_told(self):
+        shown = self.shown("Email,City\nada@example.com\n")
+        self.assertEqual([w["code"] for w in shown["warnings"]], ["shorter_rows"])
+
+    def test_a_match_that_is_none_is_refused(self):
+        response = self.look(TEXT, match="name")
+        self.assertEqual(response.status_code, 400)
+        self.assertEqual(response.json()["errors"][0]["field"], "match")
+
     def test_a_preview_shows_how_the_file_was_read_and_where_columns_go(self):
         shown = self.shown(TEXT)
         self.assertEqual(
