@@ -44,7 +44,6 @@ class Layout:
         header_line: the line it stands on, counted from 1.
         sheet: the sheet of a workbook.
         sheets: all the sheets of a workbook.
-        is_large: whether a workbook is too large to be read as a whole.
         encoding_is_sure: whether the file itself says its encoding.
     """
 
@@ -56,7 +55,6 @@ class Layout:
     header_line: int = 1
     sheet: str = ""
     sheets: list[str] = field(default_factory=list)
-    is_large: bool = False
     encoding_is_sure: bool = True
 
 

@@ -4,12 +4,13 @@ import decimal
 import io
 import tempfile
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from unittest import mock
 
-import python_calamine
 import vobject
 from django.test import SimpleTestCase, TestCase
+from openpyxl import load_workbook
 
 from contact_management.models import Company, Contact
 from core import csvfile, jobs
@@ -76,8 +77,8 @@ class WorkbookTests(SimpleTestCase):
         return book
 
     def read(self) -> list:
-        book = python_calamine.CalamineWorkbook.from_path(str(self.path))
-        return [row[0] for row in book.get_sheet_by_index(0).to_python()[1:]]
+        with self.path.open("rb") as file, closing(load_workbook(file)) as book:
+            return [cell.value for cell in book.worksheets[0]["A"][1:]]
 
     def test_texts_are_texts_whatever_they_look_like(self):
         texts = [t for t in (*DANGEROUS, *HARMLESS) if not t.startswith(("'", "\r"))]
@@ -111,7 +112,7 @@ class WorkbookTests(SimpleTestCase):
             self.read(),
             [
                 *[datetime.datetime(2026, 3, 1, 10)] * 2,
-                *(datetime.date(2026, 3, 1), "1815-12-10"),
+                *(datetime.datetime(2026, 3, 1), "1815-12-10"),
                 *(7, 12.5, True),
                 *("100000000000000000", "1234567890123456.78"),
             ],

@@ -5,7 +5,6 @@ import os
 import tempfile
 import unittest
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -228,8 +227,7 @@ class WorkbookTests(FormatCase):
             sheet = book.add_worksheet()
             sheet.write_row(0, 0, ["Name", "City"])
             sheet.write(1_048_575, 511, "x")
-        layout, rows = self.read(file.getvalue())
-        self.assertIs(layout.is_large, True)
+        _, rows = self.read(file.getvalue())
         self.assertEqual(rows, [(1_048_576, [*[""] * 511, "x"])])
         with xlsxwriter.Workbook(file) as book:
             book.add_worksheet().write(1_048_575, 16_383, "x")
@@ -256,29 +254,29 @@ class WorkbookTests(FormatCase):
                 shown = book.add_format({"num_format": code})
                 for place, number in enumerate(numbers):
                     sheet.write_number(line, place, number, shown)
-        layout, _ = self.read(file.getvalue())
-        found = []
-        for is_large in (True, False):
-            rows = read_rows(self.path, replace(layout, is_large=is_large))
-            # How many blank cells end a row does not matter.
-            found.append([(n, "|".join(cells).rstrip("|")) for n, cells in rows])
-        self.assertEqual(found[0], found[1])
-        self.assertEqual(found[0][0], (2, "|".join(texts)))
-        self.assertEqual(found[0][1], (3, "rich text|ab|true||5"))
+        _, rows = self.read(file.getvalue())
+        rows = {n: "|".join(cells).rstrip("|") for n, cells in rows}
+        self.assertEqual(rows[2], "|".join(texts))
+        self.assertEqual(rows[3], "rich text|ab|true||5")
+        plain = "0|0.25|1|45000|45000.5|60|59.75|123456.789"
+        days = (
+            "00:00:00|06:00:00|1900-01-01|2023-03-15|2023-03-15 12:00:00|1900-02-28"
+            "|1900-02-28 18:00:00|2238-01-03 18:56:09"
+        )
+        lengths = (
+            "0:00:00|6:00:00|1 day, 0:00:00|45000 days, 0:00:00|45000 days, 12:00:00"
+            "|60 days, 0:00:00|59 days, 18:00:00|123456 days, 18:56:09.600000"
+        )
+        shows_days = {"yyyy-mm-dd", "hh:mm", "mmm", "[$-409]d mmm yyyy", "h AM/PM"}
+        shows_days.add("d\\-m")
+        for line, code in enumerate(formats, start=5):
+            with self.subTest(code):
+                expected = days if code in shows_days else plain
+                self.assertEqual(rows[line], lengths if "[h]" in code else expected)
 
     def test_what_only_looks_like_a_workbook_is_refused(self):
         self.assertRefused(self.archive(), "broken_workbook")
         self.assertRefused(self.workbook(("A", [["a"]]))[:-30], "binary_file")
-
-
-class LargeWorkbookTests(WorkbookTests):
-    """All the same, when the sheet is not read as a whole."""
-
-    def setUp(self):
-        super().setUp()
-        patch = mock.patch.object(workbook, "MAX_CELLS", 0)
-        patch.start()
-        self.addCleanup(patch.stop)
 
     def changed(self, find: bytes, put: bytes) -> bytes:
         """A workbook with other bytes in its sheet."""
@@ -302,21 +300,26 @@ class LargeWorkbookTests(WorkbookTests):
 
     def test_what_is_no_sheet_is_refused(self):
         doctype = b'<!DOCTYPE a [<!ENTITY b "c">]><worksheet '
-        long_tag = b'<row x="' + os.urandom(900_000).hex().encode()
         for find, put, code, line in (
             (b"<worksheet ", doctype, "broken_workbook", None),
             (b"</sheetData>", b"", "broken_workbook", None),
             (b"<v>7</v>", b"<v>seven</v>", "broken_workbook", None),
-            (b"<v>7</v>", b"<v>%s</v>" % (b"7" * 140_000), "field_too_long", 3),
-            (b"<sheetData>", b"<sheetData>" + long_tag, "broken_workbook", None),
+            (b"<v>7</v>", b"<v>%s</v>" % (b"7" * 140_000), "broken_workbook", None),
             (b'r="A3"', b'r="3"', "broken_workbook", None),
             (b'<c r="A2" t="s"><v>', b'<c r="A2" t="s"><v>9', "broken_workbook", None),
         ):
             with self.subTest(put[:30]):
                 self.assertRefused(self.changed(find, put), code, line)
 
+    def test_a_tag_without_end_is_not_read_to_its_end(self):
+        tag = b'<row x="' + os.urandom(900_000).hex().encode() + b'">'
+        content = self.changed(b"<sheetData>", b"<sheetData>" + tag)
+        with self.assertRaisesRegex(UnreadableFile, "a tag in it has no end"):
+            self.read(content)
+
     def test_how_a_text_is_pronounced_is_no_part_of_it(self):
-        text = b'<c r="A3" t="inlineStr"><is><t>a</t><rPh><t>b</t></rPh></is></c>'
+        spoken = b'<rPh sb="0" eb="1"><t>b</t></rPh>'
+        text = b'<c r="A3" t="inlineStr"><is><t>a</t>%s</is></c>' % spoken
         content = self.changed(b'<c r="A3"><v>7</v></c>', text)
         self.assertEqual(self.read(content)[1][1], (3, ["a"]))
 
