@@ -39,8 +39,6 @@ _HEADERS_BY_FIELD: dict[str, tuple[str, ...]] = {
         "alternate email",
         "other email",
         "person email other",
-        "email 1",
-        "email 2",
         "additional email addresses",
         "non primary e mails",
     ),

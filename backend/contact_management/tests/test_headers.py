@@ -324,6 +324,16 @@ class ContactHeadersTests(unittest.TestCase):
         )
 
 
+class NumberedTests(unittest.TestCase):
+    def test_of_numbered_addresses_the_first_is_preferred(self) -> None:
+        columns = ("Email 1", "Email 2", "Email 3")
+        column_map = ColumnMap.suggest(columns, CONTACT_HEADERS)
+        cells = ["a@b.example", "b@b.example", "c@b.example"]
+        self.assertEqual(column_map.values(cells)["email"], ("a@b.example", "Email 1"))
+        further = [value for _, value, _ in column_map.further(cells)]
+        self.assertEqual(further, ["b@b.example", "c@b.example"])
+
+
 class AbroadTests(unittest.TestCase):
     def read(self, row: dict[str, str]) -> dict[str, str]:
         column_map = ColumnMap.suggest(tuple(row), CONTACT_HEADERS)
