@@ -40,7 +40,8 @@ class CompanyAdmin(TimelineAdmin, RecordAdmin):
                 "fields": (
                     ("name", "domain"),
                     ("industry", "size"),
-                    ("phone", "phone_label", "phone_e164"),
+                    ("phone", "phone_label"),
+                    ("phone_e164",),
                     ("other_phones",),
                     ("website", "parent"),
                     ("owner",),
@@ -98,11 +99,13 @@ class ContactAdmin(TimelineAdmin, RecordAdmin):
             {
                 "fields": (
                     ("first_name", "last_name"),
-                    ("salutation", "contact_type", "status"),
+                    ("salutation",),
+                    ("contact_type", "status"),
                     ("email", "email_label"),
                     ("other_emails",),
-                    ("phone", "phone_label", "phone_e164"),
-                    ("mobile", "mobile_e164"),
+                    ("phone", "phone_label"),
+                    ("mobile",),
+                    ("phone_e164", "mobile_e164"),
                     ("other_phones",),
                     ("company", "company_name"),
                     ("job_title", "department"),

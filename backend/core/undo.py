@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 from rest_framework.exceptions import APIException
@@ -112,6 +113,7 @@ def undo_batch(
             records = records.select_related(model.objects.all().owner_path)
         records = records.in_bulk(nets)
         edits = _other_edits(records, nets, change_set)
+        owners = _former_owners(nets)
         updates = [
             update
             for record_id, net in nets.items()
@@ -120,6 +122,7 @@ def undo_batch(
                     records.get(record_id),
                     net,
                     edits.get(record_id, {}),
+                    owners,
                     changes,
                     batch,
                 )
@@ -248,10 +251,18 @@ def _other_edits(records: dict, nets: dict, change_set: ChangeSet) -> dict:
     return edits
 
 
+def _former_owners(nets: dict) -> dict[str, object]:
+    """Those who get records back, by id: the rights ask each record for its owner."""
+    ids = {net.before.get("owner") for net in nets.values()} - {None}
+    users = get_user_model().objects.filter(pk__in=ids) if ids else ()
+    return {str(user.pk): user for user in users}
+
+
 def _taken_back(
     record: Journaled | None,
     net: NetChange,
     edits: dict,
+    owners: dict[str, object],
     changes: Changes,
     batch: Batch,
 ) -> Update | None:
@@ -288,6 +299,8 @@ def _taken_back(
     for name, value in wanted.items():
         model_field = record._meta.get_field(name)
         setattr(record, model_field.attname, from_json(model_field, value))
+    if wanted.get("owner") in owners:
+        record.owner = owners[wanted["owner"]]
     if CUSTOM in wanted:
         # They stood there before: an archived field too gets its value back.
         record.accept_custom_fields()

@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('core', '0009_imports'),
+        ('core', '0010_deleted_index'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
