@@ -17,7 +17,7 @@ from django.core.exceptions import (
     ValidationError,
 )
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
-from django.db.models import ProtectedError, RestrictedError
+from django.db.models import ProtectedError, RestrictedError, UniqueConstraint
 from django.http import Http404, HttpResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -186,9 +186,7 @@ def violated_constraint(exc: IntegrityError, model):
     if model is None:
         return None
     diagnosis = getattr(exc.__cause__, "diag", None)
-    for constraint in model._meta.constraints:
-        if not getattr(constraint, "fields", None):
-            continue
+    for constraint in unique_rules(model):
         if diagnosis is not None:
             if diagnosis.constraint_name == constraint.name:
                 return constraint
@@ -199,6 +197,20 @@ def violated_constraint(exc: IntegrityError, model):
             if columns == set(re.findall(rf"{table}\.(\w+)", str(exc))):
                 return constraint
     return None
+
+
+def unique_rules(model) -> list[UniqueConstraint]:
+    """The model's unique constraints, and the fields of it that are unique alone."""
+    alone = [f for f in model._meta.concrete_fields if f.unique and not f.primary_key]
+    table = model._meta.db_table
+    return [
+        *(c for c in model._meta.constraints if getattr(c, "fields", None)),
+        # As PostgreSQL names what a column says of itself.
+        *(
+            UniqueConstraint(fields=[f.name], name=f"{table}_{f.column}_key")
+            for f in alone
+        ),
+    ]
 
 
 # Django's own handlers, for what no API view ever saw.

@@ -51,6 +51,7 @@ def start(
     blank="ignore",
     owner=None,
     tags=(),
+    auto_assign=False,
     encoding="",
     sheet="",
     save_mapping_as="",
@@ -65,6 +66,7 @@ def start(
         source: a file, open for reading in binary, or an Upload of the user's.
         mapping: column name to field; None for the saved one, or a suggestion.
         owner: the user who gets all rows; None for what the rows say.
+        auto_assign: as of core.importing.options.
         save_mapping_as: keep where the columns go under this name.
         origin: of the request, if known.
 
@@ -74,7 +76,7 @@ def start(
     """
     require_rights(user, model, mode)
     owner = owner and str(owner.pk)
-    options = Options(mode, match, blank, owner or "", tuple(tags))
+    options = Options(mode, match, blank, owner or "", tuple(tags), auto_assign)
     job = Job(organization=user.organization, owner=user, kind=KIND)
     try:
         path = _file_for(job, source)

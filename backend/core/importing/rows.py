@@ -282,6 +282,8 @@ class RowImport:
             record.clean()
             result.refuse(draft.row, draft.given, error)
             return
+        if "owner" in draft.given:
+            record.auto_assign = False
         if snapshot(record) == before:
             result.skip(draft.row, Skip.UNCHANGED)
         else:

@@ -1,4 +1,18 @@
 from .activities import ActivityAdmin
+from .assignment import (
+    AbsenceAdmin,
+    AssignmentDecisionAdmin,
+    AssignmentRuleAdmin,
+    AvailabilityAdmin,
+)
 from .leads import LeadAdmin, LeadProcessAdmin
 
-__all__ = ["ActivityAdmin", "LeadAdmin", "LeadProcessAdmin"]
+__all__ = [
+    "AbsenceAdmin",
+    "ActivityAdmin",
+    "AssignmentDecisionAdmin",
+    "AssignmentRuleAdmin",
+    "AvailabilityAdmin",
+    "LeadAdmin",
+    "LeadProcessAdmin",
+]

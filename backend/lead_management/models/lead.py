@@ -10,8 +10,17 @@ from contact_management.models import Reachable
 from core.exceptions import Conflict
 from core.fields import CurrencyField, MoneyField
 from core.indexes import CollectionsIndex
-from core.models import Record, unique_among_live
+from core.models import Record, RecordQuerySet, unique_among_live
 from lead_management.headers import LEAD_HEADERS
+
+# The statuses of leads that somebody has to work on: the others are over.
+OPEN = ("new", "contacted", "qualified")
+
+
+class LeadQuerySet(RecordQuerySet):
+    def open(self) -> "LeadQuerySet":
+        """Live leads that somebody has to work on."""
+        return self.live().filter(status__in=OPEN)
 
 
 class Lead(Reachable):
@@ -77,6 +86,8 @@ class Lead(Reachable):
     next_follow_up_at = models.DateTimeField(null=True, blank=True)
     notes = models.TextField(max_length=50_000, blank=True)
 
+    objects = LeadQuerySet.as_manager()
+
     summary_fields = ("id", "first_name", "last_name", "email", "company_name")
     search_fields = (
         *("first_name", "last_name", "email", "company_name"),
@@ -84,6 +95,7 @@ class Lead(Reachable):
     )
     derived_from = {"phone_e164": "phone", "status_since": "status"}
     undone_fields = (*Reachable.undone_fields, "status_since")
+    is_assigned_by_rules = True
     import_headers = LEAD_HEADERS
     import_match = (
         ("email",),
@@ -113,11 +125,39 @@ class Lead(Reachable):
                 name="lead_follow_up",
                 condition=Q(deleted_at=None, next_follow_up_at__isnull=False),
             ),
+            models.Index(
+                fields=["organization", "owner"],
+                name="lead_open_of_owner",
+                condition=Q(deleted_at=None, status__in=OPEN),
+            ),
             CollectionsIndex(
                 fields=["tags", "external_ids", "other_phones"],
                 name="lead_collections",
             ),
         ]
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN and self.deleted_at is None
+
+    @classmethod
+    def check_auto_assign(cls, wish, user):
+        """A rule can be named by who sees it."""
+        from .assignment import AssignmentRule
+
+        if isinstance(wish, str):
+            seen = AssignmentRule.objects.visible_to(user)
+            seen = seen.active_in(user.organization_id)
+            if not seen.filter(pk=wish).exists():
+                raise ValidationError("There is no such rule.", code="does_not_exist")
+
+    @classmethod
+    def after_writes(cls, updates, changes):
+        from lead_management.assignment.decisions import assign_new
+
+        new = [lead for lead, before in updates if before is None and lead.auto_assign]
+        if new:
+            assign_new(new, changes)
 
     def __str__(self):
         name = f"{self.first_name} {self.last_name}".strip()
