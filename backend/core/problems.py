@@ -201,16 +201,11 @@ def violated_constraint(exc: IntegrityError, model):
 
 def unique_rules(model) -> list[UniqueConstraint]:
     """The model's unique constraints, and the fields of it that are unique alone."""
+    declared = [c for c in model._meta.constraints if getattr(c, "fields", None)]
     alone = [f for f in model._meta.concrete_fields if f.unique and not f.primary_key]
-    table = model._meta.db_table
-    return [
-        *(c for c in model._meta.constraints if getattr(c, "fields", None)),
-        # As PostgreSQL names what a column says of itself.
-        *(
-            UniqueConstraint(fields=[f.name], name=f"{table}_{f.column}_key")
-            for f in alone
-        ),
-    ]
+    # PostgreSQL names by this what a column says of itself.
+    names = {f.name: f"{model._meta.db_table}_{f.column}_key" for f in alone}
+    return declared + [UniqueConstraint(fields=[f], name=n) for f, n in names.items()]
 
 
 # Django's own handlers, for what no API view ever saw.

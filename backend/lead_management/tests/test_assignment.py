@@ -426,9 +426,8 @@ class AgainTests(AssignmentTestCase):
         self.rule()
         answer = self.client.post(where, {"auto_assign": False})
         self.assertEqual(answer.json()["errors"][0]["field"], "auto_assign")
-        self.client.post(
-            f"{LEADS}{lead['id']}/transition/", {"status": "lost", "reason": "x"}
-        )
+        body = {"status": "lost", "reason": "x"}
+        self.client.post(f"{LEADS}{lead['id']}/transition/", body)
         answer = self.client.post(where)
         self.assertEqual((answer.status_code, answer.json()["code"]), (409, "not_open"))
         self.assertEqual(Lead.objects.get().owner, self.head)
