@@ -121,12 +121,12 @@ def make_custom_field(organization) -> CustomField:
 
 
 def make_assignment(people, lead_id) -> dict:
-    """A rule, switched off, its decision on a lead, and the hours of bob; their ids."""
+    """A rule, switched off, its decision on a lead, and the hours of alice; their ids."""
     rule, availability = AssignmentRule(), Availability()
     with system_changes(people.organization) as changes:
         values = {"method": "user", "user": people.bob, "is_active": False}
         changes.save(rule, name="Rule", **values)
-        changes.save(availability, user=people.bob)
+        changes.save(availability, user=people.alice)
     decision = AssignmentDecision.objects.create(
         organization=people.organization,
         lead_id=lead_id,

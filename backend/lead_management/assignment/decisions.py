@@ -162,9 +162,10 @@ def decide(
 
 def _fill(decisions, rules: set[AssignmentRule], organization) -> None:
     """Find who takes each lead that matched a rule."""
+    roster = Roster(rules)
     turns = _locked_turns(organization)
+    roster.count([decision.lead for decision in decisions])
     before = dict(turns)
-    roster = Roster(rules, [decision.lead for decision in decisions])
     for decision in decisions:
         if decision.rule:
             _choose(decision, roster, turns)

@@ -2,24 +2,13 @@
 
 import datetime
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import models
-from django.db.models import (
-    Case,
-    Count,
-    Exists,
-    OuterRef,
-    Q,
-    QuerySet,
-    Subquery,
-    Value,
-    When,
-)
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Exists, OuterRef, Q
 from django.utils import timezone
 
 from core.access import Scope, Verb, scope_of
@@ -40,21 +29,23 @@ class Person:
     """Somebody who could get a lead.
 
     Attributes:
-        open_leads: how many they have; only right where it matters, see `Roster`.
+        limit: how many open leads they may have; None for any number.
+        open_leads: how many they have, where it matters.
     """
 
-    def __init__(self, user, open_leads: int, moment: datetime.datetime):
+    def __init__(self, user, moment: datetime.datetime):
         self.user = user
-        self.open_leads = open_leads
-        self.availability = getattr(user, "availability", None)
         self.moment = moment
+        self.availability = getattr(user, "availability", None)
+        self.limit = self.availability and self.availability.max_open_leads
+        self.open_leads = 0
 
     def obstacle(self) -> Reason | None:
         """Why they can take no more leads, if they cannot."""
         if self._standing_obstacle:
             return self._standing_obstacle
-        limit = self.availability and self.availability.max_open_leads
-        return Reason.FULL if limit is not None and self.open_leads >= limit else None
+        is_full = self.limit is not None and self.open_leads >= self.limit
+        return Reason.FULL if is_full else None
 
     @cached_property
     def bar(self) -> Reason | None:
@@ -77,13 +68,12 @@ class Person:
 
 
 class Roster:
-    """The people whom some rules name, with what they have to do: one query for them.
+    """The people whom some rules name.
 
-    Their open leads are counted where somebody has a limit, or a rule goes by it; the
-    leads that are to be given away are none of them.
+    Who they are is read before the rules are locked, and what they have to do after.
     """
 
-    def __init__(self, rules: Iterable[AssignmentRule], leads: Sequence[Lead]):
+    def __init__(self, rules: Collection[AssignmentRule]):
         teams = {
             team
             for rule in rules
@@ -92,18 +82,40 @@ class Roster:
         }
         self._teams = {team.pk: team.ids_below() for team in teams}
         ids = {pk for rule in rules for pk in (rule.user_id, rule.fallback_user_id)}
-        counts = any(
+        below = set().union(*self._teams.values())
+        people = get_user_model().objects.filter(Q(pk__in=ids) | Q(team__in=below))
+        now = timezone.now()
+        away = Absence.objects.live().filter(
+            owner=OuterRef("pk"), starts_at__lte=now, ends_at__gt=now
+        )
+        people = people.select_related("role", "availability")
+        people = people.annotate(is_away=Exists(away)).order_by("pk")
+        self._people = {user.pk: Person(user, now) for user in people}
+        self._goes_by_count = any(
             rule.method == AssignmentRule.Method.LEAST_OPEN or rule.fallback_team_id
             for rule in rules
         )
-        now = timezone.now()
-        given = Counter(lead.owner_id for lead in leads if lead.is_open)
-        below = set().union(*self._teams.values())
-        people = get_user_model().objects.filter(Q(pk__in=ids) | Q(team__in=below))
-        self._people = {
-            user.pk: Person(user, user.open_leads - given[user.pk], now)
-            for user in told(people, now, counts).order_by("pk")
-        }
+
+    def count(self, leads: Sequence[Lead]) -> None:
+        """Count the open leads of who has a limit, or of all if a rule goes by it.
+
+        Args:
+            leads: that are to be given away, and so are nobody's.
+        """
+        counted = [
+            pk
+            for pk, person in self._people.items()
+            if self._goes_by_count or person.limit is not None
+        ]
+        if not counted:
+            return
+        found = Lead.objects.open().filter(
+            organization=leads[0].organization_id, owner__in=counted
+        )
+        numbers = dict(found.order_by().values_list("owner").annotate(Count("pk")))
+        given = Counter(lead.owner_id for lead in leads)
+        for pk in counted:
+            self._people[pk].open_leads = numbers.get(pk, 0) - given[pk]
 
     def person(self, pk: UUID) -> Person:
         return self._people[pk]
@@ -122,21 +134,3 @@ class Roster:
         ]
         waiting = [p for p in people if last is not None and p.user.pk > last]
         return [*waiting, *(p for p in people if p not in waiting)]
-
-
-def told(people: QuerySet, moment: datetime.datetime, counts: bool) -> QuerySet:
-    """The people with what decides whether they can take a lead."""
-    absences = Absence.objects.live().filter(
-        owner=OuterRef("pk"), starts_at__lte=moment, ends_at__gt=moment
-    )
-    leads = Lead.objects.open().filter(
-        organization=OuterRef("organization"), owner=OuterRef("pk")
-    )
-    number = leads.order_by().values("owner").annotate(n=Count("pk")).values("n")
-    count = Coalesce(Subquery(number), Value(0))
-    if not counts:
-        limited = Q(availability__max_open_leads__isnull=False)
-        count = Case(When(limited, then=count), default=Value(0))
-    return people.select_related("role", "availability").annotate(
-        is_away=Exists(absences), open_leads=count
-    )
