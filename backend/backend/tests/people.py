@@ -121,7 +121,7 @@ def make_custom_field(organization) -> CustomField:
 
 
 def make_assignment(people, lead_id) -> dict:
-    """A rule, switched off, its decision on a lead, and the hours of alice; their ids."""
+    """A rule, switched off, its decision on a lead, and hours of alice; their ids."""
     rule, availability = AssignmentRule(), Availability()
     with system_changes(people.organization) as changes:
         values = {"method": "user", "user": people.bob, "is_active": False}

@@ -3,11 +3,14 @@
 import datetime
 from collections import Counter
 
+from django.db import connection
 from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core.access import Scope, Verb
-from core.models import Change, ChangeSet
+from core.jobs import run
+from core.models import Change, ChangeSet, CustomField, Job
 from core.testing import (
     ALL,
     OWN,
@@ -138,8 +141,6 @@ class RuleTests(AssignmentTestCase):
         self.assertEqual(len(decision.not_matched), 2)
 
     def test_filters_are_those_of_the_list_custom_fields_tags_and_search_too(self):
-        from core.models import CustomField
-
         with system_changes(self.cast.organization) as changes:
             for key, kind in (("size", "number"), ("vat", "text")):
                 changes.save(
@@ -159,8 +160,6 @@ class RuleTests(AssignmentTestCase):
         self.assertEqual(self.owner(last_name="Hopper"), "head")
 
     def test_a_rule_that_is_not_understood_any_more_matches_nothing(self):
-        from core.models import CustomField
-
         field = CustomField()
         with system_changes(self.cast.organization) as changes:
             changes.save(
@@ -440,6 +439,90 @@ class AgainTests(AssignmentTestCase):
         self.assertEqual(answer.status_code, 403)
         self.assertEqual(Lead.objects.get().owner, self.cast.alice)
         self.assertFalse(AssignmentDecision.objects.exists())
+
+
+class BulkTests(AssignmentTestCase):
+    def bulk(self, client=None, dry_run=False, wish=True, **selection):
+        body = {"change": {"assign": wish}, "dry_run": dry_run, **selection}
+        return (client or self.client).post(f"{LEADS}bulk/", body)
+
+    def counts(self, answer) -> dict:
+        """What the job that was started tells, without what is none."""
+        self.assertEqual(answer.status_code, 202, answer.content)
+        job = Job.objects.get(pk=answer.json()["id"])
+        run(job.pk)
+        job.refresh_from_db()
+        return {name: count for name, count in job.counts.items() if count}
+
+    def test_a_queue_is_shared_out(self):
+        for _ in range(5):
+            self.post()
+        lost = self.post().json()["id"]
+        body = {"status": "lost", "reason": "x"}
+        self.client.post(f"{LEADS}{lost}/transition/", body)
+        self.rule()
+        tried = self.bulk(dry_run=True, filter={}).json()["counts"]
+        self.assertEqual((tried["changed"], tried["refused"]), (5, 1))
+        self.assertEqual(set(self.stored_owners()), {"head"})
+        counts = self.counts(self.bulk(filter={}))
+        self.assertEqual(
+            counts, {"matched": 6, "changed": 5, "refused": 1, "not_open": 1}
+        )
+        shares = {"ann": 2, "ben": 2, "cid": 1, "head": 1}
+        self.assertEqual(Counter(self.stored_owners()), shares)
+        self.assertEqual(AssignmentDecision.objects.count(), 5)
+        job = Job.objects.latest("created_at")
+        self.client.post(f"/api/change-sets/{job.change_set_id}/undo/")
+        self.assertEqual(set(self.stored_owners()), {"head"})
+
+    def stored_owners(self):
+        return Lead.objects.values_list("owner__first_name", flat=True)
+
+    def test_it_takes_the_right_to_assign(self):
+        alice = client_of(self.cast.alice)
+        self.post(alice)
+        self.rule()
+        counts = self.counts(self.bulk(alice, filter={}))
+        self.assertEqual(counts, {"matched": 1, "refused": 1, "no_right_to_assign": 1})
+        self.assertEqual(set(self.stored_owners()), {"alice"})
+        self.assertFalse(AssignmentDecision.objects.exists())
+
+    def test_without_a_rule_nothing_changes(self):
+        self.post()
+        self.assertEqual(
+            self.counts(self.bulk(filter={})), {"matched": 1, "unchanged": 1}
+        )
+
+    def test_bad_input_names_the_field(self):
+        for wish, code in ((False, "invalid"), (str(self.ann.pk), "does_not_exist")):
+            answer = self.bulk(wish=wish, filter={})
+            self.assertEqual(answer.status_code, 400)
+            [error] = answer.json()["errors"]
+            self.assertEqual((error["field"], error["code"]), ("change.assign", code))
+
+
+class CostTests(AssignmentTestCase):
+    def queries(self, **fields) -> int:
+        with CaptureQueriesContext(connection) as found:
+            self.assertEqual(self.post(**fields).status_code, 201)
+        return len(found)
+
+    def test_rules_take_few_queries_however_many_there_are(self):
+        self.queries()
+        without = self.queries(auto_assign=False)
+        # Whether there is a rule.
+        self.assertEqual(self.queries(), without + 1)
+        self.rule("rest", position=9)
+        # The teams, the people, their turn, the new one, the owner, the log.
+        self.assertEqual(self.queries(), without + 7)
+        for n in range(10):
+            sized = {"estimated_value__gte": 10**6 + n, "tags": "vip"}
+            self.rule(f"big {n}", filter=sized, method="user", user=self.ann)
+        # Which of them the lead matches.
+        self.assertEqual(self.queries(), without + 8)
+        self.available(self.ben, max_open_leads=9)
+        # How many leads who has a limit has.
+        self.assertEqual(self.queries(), without + 9)
 
 
 class TrialTests(AssignmentTestCase):
