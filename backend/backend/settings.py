@@ -372,6 +372,7 @@ SPECTACULAR_SETTINGS = {
         "HealthStatus": ["ok", "unavailable"],
         "JobStatus": "core.models.Job.Status",
         "LeadStatus": "lead_management.models.Lead.Status",
+        "StageKind": "lead_management.models.Kind",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

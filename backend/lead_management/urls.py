@@ -5,12 +5,18 @@ from lead_management.views import (
     AssignmentDecisionViewSet,
     AssignmentRuleViewSet,
     AvailabilityViewSet,
+    DealContactViewSet,
+    DealViewSet,
     LeadProcessViewSet,
     LeadViewSet,
+    PipelineViewSet,
 )
 
 router = Router()
 router.register("leads", LeadViewSet)
+router.register("pipelines", PipelineViewSet)
+router.register("deals", DealViewSet)
+router.register("deal-contacts", DealContactViewSet)
 router.register("activities", ActivityViewSet)
 router.register("assignment-rules", AssignmentRuleViewSet)
 router.register("assignment-decisions", AssignmentDecisionViewSet)

@@ -22,7 +22,7 @@ def rights(
 # What rights can name besides record types.
 SYSTEM_TYPES = (
     *("apikey", "assignmentrule", "auditlog", "availability", "changeset"),
-    *("customfield", "job", "organization", "role", "team", "user"),
+    *("customfield", "job", "organization", "pipeline", "role", "team", "user"),
 )
 
 NONE, OWN, TEAM, ALL = Scope
@@ -36,6 +36,7 @@ EVERYBODY = {
     "customfield": rights(view=ALL),
     "assignmentrule": rights(view=ALL),
     "availability": rights(view=ALL, create=OWN, edit=OWN),
+    "pipeline": rights(view=ALL),
     "changeset": rights(view=OWN),
     "job": rights(view=OWN, edit=OWN),
     "apikey": rights(view=OWN, create=OWN, edit=OWN),
@@ -50,6 +51,7 @@ BUILT_IN = {
         "organization": rights(view=ALL, edit=ALL),
         "assignmentrule": rights(view=ALL, create=ALL, edit=ALL),
         "availability": rights(view=ALL, create=ALL, edit=ALL),
+        "pipeline": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
         "auditlog": rights(view=ALL, export=ALL),
         "customfield": rights(view=ALL, create=ALL, edit=ALL),
@@ -61,6 +63,7 @@ BUILT_IN = {
         ANY_RECORD: EVERYTHING,
         "assignmentrule": rights(view=ALL, create=ALL, edit=ALL),
         "availability": rights(view=ALL, create=ALL, edit=ALL),
+        "pipeline": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
     },
     "sales_rep": {

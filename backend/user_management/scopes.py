@@ -27,6 +27,7 @@ BESIDES = {
     "role": ("roles", ["read"]),
     "assignmentrule": ("assignment-rules", ["read"]),
     "availability": ("availability", ["read", "write"]),
+    "pipeline": ("pipelines", ["read"]),
     "changeset": ("change-sets", ["read"]),
     "job": ("jobs", ["read", "write"]),
     "auditlog": ("audit-log", ["read", "export"]),

@@ -13,6 +13,7 @@ from knox.settings import CONSTANTS
 
 from core import access
 from core.exceptions import Conflict
+from core.founding import found_organization
 from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import Changes, ChangeSet, Job, Organization
 from core.models.values import snapshot
@@ -38,7 +39,7 @@ def create_organization(name: str, email: str, password: str, **attributes) -> U
     with ChangeSet.open(
         organization=organization, source=ChangeSet.Source.COMMAND
     ) as changes:
-        changes.save(organization, name=name, **attributes)
+        found_organization(changes, organization, name=name, **attributes)
         for role_name, rights in BUILT_IN.items():
             changes.save(Role(built_in=True), name=role_name, rights=rights)
     administrator = Role.objects.get(organization=organization, name="administrator")

@@ -10,6 +10,7 @@ from django.test import TestCase
 
 from core.models import ChangeSet
 from core.testing import client_of
+from lead_management.models import Pipeline
 from user_management.models import User
 
 from .people import (
@@ -91,6 +92,8 @@ WRITABLE = {
         *("name", "country", "currency", "timezone"),
         *("audit_retention_days", "purge_after_days"),
     },
+    "pipelines": {"name", "position", "is_active", "stages"},
+    "pipelines/{pipeline}": {"name", "position", "is_active", "stages"},
     "roles": {"name", "rights", "field_rights", "requires_two_factor"},
     "roles/{role}": {"name", "rights", "field_rights", "requires_two_factor"},
     "teams": {"name", "parent"},
@@ -119,6 +122,7 @@ BODIES = {
     },
     "imports": {"record_type": "tag"},
     "users": {"email": "new@example.com"},
+    "pipelines": {"name": "new"},
     "roles": {"name": "new"},
     "teams": {"name": "new"},
 }
@@ -172,6 +176,7 @@ class MassAssignmentTests(TestCase):
             "import": make_import(people.alice).pk,
             "guest": people.guest.pk,
             "key": people.administrator.api_keys.get().pk,
+            "pipeline": Pipeline.objects.default_of(people.organization).pk,
             "lead": cls.records["leads"]["id"],
             "role": people.alice.role_id,
             "team": people.team.pk,

@@ -16,6 +16,7 @@ from rest_framework.test import APIClient
 
 from core.models import ChangeSet
 from core.testing import client_of
+from lead_management.models import Pipeline
 
 from .people import (
     People,
@@ -129,6 +130,8 @@ PATCH  custom-fields/{field}      404 403 403 403 403 403 403 403 200 404
 DELETE custom-fields/{field}      404 403 403 403 403 403 403 403 204 404
 GET    custom-fields/{field}/access   404 200 200 200 200 200 200 200 200 404
 GET    custom-fields/{field}/history  404 200 200 200 200 200 200 200 200 404
+GET    deals/board                200 200 200 200 200 200 200 200 200 403
+GET    deals/{deal}/stays         404 404 200 404 200 200 200 200 200 404
 GET    imports                    200 200 200 200 200 200 200 200 200 200
 POST   imports                    202 202 403 202 202 202 202 202 202 403
 GET    imports/{import}           404 404 404 404 404 404 200 404 200 404
@@ -151,6 +154,13 @@ POST   leads/{lead}/transition    404 404 403 404 403 403 200 200 200 404
 GET    organization               200 200 200 200 200 200 200 200 200 200
 PATCH  organization               200 403 403 403 403 403 403 403 200 403
 GET    organization/history       200 200 200 200 200 200 200 200 200 200
+GET    pipelines                  200 200 200 200 200 200 200 200 200 200
+POST   pipelines                  201 403 403 403 403 403 403 403 201 403
+GET    pipelines/{pipeline}       404 200 200 200 200 200 200 200 200 404
+PUT    pipelines/{pipeline}       404 403 403 403 403 403 403 403 200 404
+PATCH  pipelines/{pipeline}       404 403 403 403 403 403 403 403 200 404
+GET    pipelines/{pipeline}/access 404 200 200 200 200 200 200 200 200 404
+GET    pipelines/{pipeline}/history 404 200 200 200 200 200 200 200 200 404
 GET    roles                      200 200 200 200 200 200 200 200 200 200
 POST   roles                      201 403 403 403 403 403 403 403 201 403
 GET    roles/{role}               404 200 200 200 200 200 200 200 200 404
@@ -201,6 +211,8 @@ BODIES = {
     "POST assignment-rules/dry-run": {"lead": {"last_name": "new"}},
     "PATCH availability/{hours}": {"max_open_leads": 1},
     "PATCH organization": {"country": "DE"},
+    "POST pipelines": {"name": "new"},
+    "PATCH pipelines/{pipeline}": {"name": "new"},
     "POST roles": {"name": "new"},
     "PATCH roles/{role}": {"name": "new"},
     "POST teams": {"name": "new"},
@@ -305,6 +317,8 @@ class PermissionTableTests(TestCase):
             "import": make_import(people.alice).pk,
             "key": people.administrator.api_keys.get().pk,
             "group": group["id"],
+            "deal": cls.contracts["deals"].make(n=900)["id"],
+            "pipeline": Pipeline.objects.default_of(people.organization).pk,
             "lead": lead["id"],
             "role": people.alice.role_id,
             "tag": tag["id"],

@@ -5,7 +5,9 @@ from .assignment import (
     AssignmentRuleAdmin,
     AvailabilityAdmin,
 )
+from .deals import DealAdmin, DealContactAdmin
 from .leads import LeadAdmin, LeadProcessAdmin
+from .pipelines import PipelineAdmin
 
 __all__ = [
     "AbsenceAdmin",
@@ -13,6 +15,9 @@ __all__ = [
     "AssignmentDecisionAdmin",
     "AssignmentRuleAdmin",
     "AvailabilityAdmin",
+    "DealAdmin",
+    "DealContactAdmin",
     "LeadAdmin",
     "LeadProcessAdmin",
+    "PipelineAdmin",
 ]

@@ -1,9 +1,12 @@
 from .activity import Activity
 from .assignment import AssignmentDecision, AssignmentRule
 from .availability import Absence, Availability
+from .deal import Deal, DealContact, DealStay
 from .lead import Lead
 from .lead_stay import LeadStay
+from .pipeline import Kind, Pipeline, Stage, completed
 from .process import LeadProcess
+from .stay import Stay
 
 __all__ = [
     "Absence",
@@ -11,7 +14,15 @@ __all__ = [
     "AssignmentDecision",
     "AssignmentRule",
     "Availability",
+    "Deal",
+    "DealContact",
+    "DealStay",
+    "Kind",
     "Lead",
     "LeadProcess",
     "LeadStay",
+    "Pipeline",
+    "Stage",
+    "Stay",
+    "completed",
 ]

@@ -8,15 +8,16 @@ from django.utils import timezone
 
 from contact_management.models import Company, Contact
 from core.models import Record
-from core.models.journal import to_json
+from core.models.values import to_json
 
+from .deal import Deal
 from .lead import Lead
 from .process import LeadProcess
 
 MAX_PARTICIPANTS = 50
 MINUTES_OF_A_MONTH = 31 * 24 * 60
 # What an activity may be about; it hangs on each of them.
-SUBJECTS = ("lead", "contact", "company")
+SUBJECTS = ("lead", "contact", "company", "deal")
 # The fields that say when and what, which a new touch of the lead follows from.
 TELLING = {"kind", "occurred_at", "lead"}
 
@@ -69,7 +70,7 @@ def is_uuid(text) -> bool:
 
 
 class Activity(Record):
-    """What somebody did, noted, or has to do, about a lead, a contact or a company."""
+    """What somebody did, noted, or has to do, about one or more of SUBJECTS."""
 
     class Kind(models.TextChoices):
         CALL = "call"
@@ -100,6 +101,9 @@ class Activity(Record):
     )
     company = models.ForeignKey(
         Company, models.CASCADE, related_name="activities", null=True, blank=True
+    )
+    deal = models.ForeignKey(
+        Deal, models.CASCADE, related_name="activities", null=True, blank=True
     )
     due_at = models.DateTimeField(null=True, blank=True, help_text="Of a task.")
     reminder_at = models.DateTimeField(

@@ -5,7 +5,9 @@ from .assignment import (
     AssignmentRuleViewSet,
     AvailabilityViewSet,
 )
+from .deals import DealContactViewSet, DealViewSet
 from .leads import LeadProcessViewSet, LeadViewSet
+from .pipelines import PipelineViewSet
 
 __all__ = [
     "AbsenceViewSet",
@@ -13,6 +15,9 @@ __all__ = [
     "AssignmentDecisionViewSet",
     "AssignmentRuleViewSet",
     "AvailabilityViewSet",
+    "DealContactViewSet",
+    "DealViewSet",
     "LeadProcessViewSet",
     "LeadViewSet",
+    "PipelineViewSet",
 ]

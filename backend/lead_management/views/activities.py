@@ -49,7 +49,7 @@ class ActivityViewSet(RecordViewSet):
     model = Activity
     fields = (
         *("kind", "subject", "body", "occurred_at", "duration_minutes", "outcome"),
-        *("participants", "lead", "contact", "company"),
+        *("participants", "lead", "contact", "company", "deal"),
         *("due_at", "reminder_at", "done_at"),
     )
     more_filters = {"due": DueFilter(), "open": OpenFilter("done_at")}

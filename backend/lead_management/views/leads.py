@@ -14,7 +14,7 @@ from lead_management.serializers import (
     LeadStaySerializer,
     TransitionSerializer,
 )
-from lead_management.services import AssignByRules, move
+from lead_management.services import AssignByRules, Transition, move
 
 
 class LeadViewSet(RecordViewSet):
@@ -30,7 +30,7 @@ class LeadViewSet(RecordViewSet):
         *("notes", "tags", "external_ids"),
     )
     more_filters = {"any_phone": AnyPhoneFilter()}
-    bulk_changes = {"assign": AssignByRules}
+    bulk_changes = {"assign": AssignByRules, "transition": Transition}
     serializer_base = LeadInput
 
     def write(self, changes, record, values):

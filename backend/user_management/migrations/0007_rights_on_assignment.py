@@ -21,6 +21,6 @@ def give_rights(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("user_management", "0005_rights_on_custom_fields")]
+    dependencies = [("user_management", "0006_rights_on_pipelines")]
 
     operations = [migrations.RunPython(give_rights, migrations.RunPython.noop)]

@@ -12,8 +12,8 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('core', '0009_imports'),
-        ('lead_management', '0002_activities'),
-        ('user_management', '0006_rights_on_assignment'),
+        ('lead_management', '0004_stays_since'),
+        ('user_management', '0007_rights_on_assignment'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
