@@ -51,6 +51,17 @@ class AbsenceContract(RecordContract, TestCase):
         self.assertProblem(answer, 400, "invalid", "ends_at")
         self.assertFalse(Absence.objects.exists())
 
+    def test_a_successor_does_not_take_it_over(self):
+        self.make()
+        lead = self.alice.post(LEADS, {"last_name": "King"}).json()
+        alice, bob = self.cast.alice, self.cast.bob
+        answer = client_of(self.cast.manager).post(
+            f"/api/users/{alice.pk}/hand-over/", {"to": str(bob.pk)}
+        )
+        run(answer.json()["id"])
+        self.assertEqual(Lead.objects.get(pk=lead["id"]).owner, bob)
+        self.assertEqual(Absence.objects.get().owner, alice)
+
 
 class AssignmentTestCase(TestCase):
     """ann, ben and cid sell, in this order; the head decides."""
