@@ -2,9 +2,12 @@
 
 Decisions of an organization are made one after the other: its rules are locked until
 the transaction ends that writes what was decided. So turns are taken evenly, and nobody
-gets more than they may, however many leads come at once. The lock is taken when the
-leads are written already, and rows in the order of their ids: what holds it waits for
-nothing but the database.
+gets more than they may, however many leads come at once.
+
+The rules are locked in the order of their ids, and last, when the leads are written or
+locked already: who holds them waits for nobody. Only a batch goes on to write more. It
+may then wait for a unique value of somebody who waits for the rules; the database ends
+one of the two, and that request is done again.
 """
 
 from collections import defaultdict
@@ -178,9 +181,10 @@ def _fill(decisions, rules: set[AssignmentRule], organization) -> None:
 def _locked_turns(organization) -> dict:
     """Whose turn was the last one under each rule, from now on nobody else's to take.
 
-    All rules are locked, for who is full by one of them takes no lead by another.
+    All rules are locked, for who is full by one of them takes no lead by another; those
+    too that were switched off since they were read.
     """
-    rules = AssignmentRule.objects.active_in(organization).order_by("pk")
+    rules = AssignmentRule.objects.filter(organization=organization).order_by("pk")
     locked = rules.select_for_update(of=("self",), no_key=True)
     return dict(locked.values_list("pk", "last_assignee"))
 

@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.utils import timezone
 
@@ -10,6 +11,8 @@ from core.ids import new_id
 from core.models import Journaled, JournaledQuerySet
 
 from .lead import Lead
+
+MAX_POSITION = 10_000
 
 
 class RuleQuerySet(JournaledQuerySet):
@@ -45,7 +48,9 @@ class AssignmentRule(Journaled):
 
     name = models.CharField(max_length=100)
     position = models.PositiveSmallIntegerField(
-        default=0, help_text="The first rule that a lead matches decides."
+        default=0,
+        validators=[MaxValueValidator(MAX_POSITION)],
+        help_text="The first rule that a lead matches decides.",
     )
     is_active = models.BooleanField(default=True)
     filter = models.JSONField(

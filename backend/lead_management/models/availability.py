@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import F, Q
 from rest_framework.exceptions import PermissionDenied
@@ -16,6 +17,7 @@ from core.models import Journaled, JournaledQuerySet, Record
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d|24:00")
 MAX_SPANS = 5
+MAX_LEADS = 1_000_000
 
 
 class Absence(Record):
@@ -77,6 +79,7 @@ class Availability(Journaled):
     max_open_leads = models.PositiveIntegerField(
         null=True,
         blank=True,
+        validators=[MaxValueValidator(MAX_LEADS)],
         help_text="Rules give no more to who has so many; empty: no limit.",
     )
     working_hours = models.JSONField(

@@ -727,6 +727,7 @@ class RuleApiTests(AssignmentTestCase):
             ({"filter": {"owner": "me"}}, "filter", "not_allowed"),
             ({"filter": {"deleted": "true"}}, "filter", "unknown_parameter"),
             ({"position": -1}, "position", "min_value"),
+            ({"position": 40_000}, "position", "max_value"),
             ({"last_assignee": ann}, "last_assignee", "unknown_field"),
         ):
             with self.subTest(change):
@@ -792,6 +793,14 @@ class AvailabilityTests(AssignmentTestCase):
             client.patch(where, {"user": str(self.ann.pk)}).json()["errors"][0]["code"],
             "read_only",
         )
+
+    def test_a_limit_is_a_number(self):
+        for limit in (-1, 2**31, 1.5, "many"):
+            with self.subTest(limit):
+                answer = self.client.post(self.path, {"max_open_leads": limit})
+                self.assertEqual(answer.status_code, 400, answer.content)
+                self.assertEqual(answer.json()["errors"][0]["field"], "max_open_leads")
+        self.assertFalse(Availability.objects.exists())
 
     def test_hours_that_are_none_are_refused(self):
         for hours in (

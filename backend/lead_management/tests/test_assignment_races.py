@@ -4,7 +4,15 @@ from unittest import skipUnless
 from django.db import connection
 from django.test import TransactionTestCase
 
-from core.testing import Cast, client_of, make_team, make_user, system_changes
+from core.testing import (
+    ALL,
+    Cast,
+    client_of,
+    make_role,
+    make_team,
+    make_user,
+    system_changes,
+)
 from core.tests.test_races import at_once
 from lead_management.models import (
     AssignmentDecision,
@@ -83,3 +91,38 @@ class AssignmentRaceTests(TransactionTestCase):
         client.post("/api/leads/", {"last_name": "Hopper"})
         owners = Lead.objects.order_by("pk").values_list("owner__first_name", flat=True)
         self.assertEqual(list(owners), ["seller0", "seller1"])
+
+    def test_batches_that_wait_for_each_other_are_done_again(self):
+        self.rule("round_robin")
+        mine = {"owner": str(self.cast.manager.pk)}
+
+        def batch(*bodies):
+            operations = [{"method": "create", "body": body} for body in bodies]
+            client = client_of(self.cast.manager)
+            return client.post("/api/leads/batch/", {"operations": operations})
+
+        for n in range(3):
+            same = {**mine, "email": f"ada{n}@example.com"}
+            answers = at_once(
+                lambda same=same: batch({"last_name": "King"}, same),
+                lambda same=same: batch(same, {"last_name": "King"}),
+            )
+            statuses = sorted(answer.status_code for answer in answers)
+            self.assertEqual(statuses, [200, 409], [a.content for a in answers])
+        self.assertEqual(Lead.objects.count(), 6)
+
+    def test_a_rule_that_is_switched_off_meanwhile_still_decides(self):
+        self.rule("round_robin")
+        where = f"/api/assignment-rules/{AssignmentRule.objects.get().pk}/"
+        role = make_role(self.cast.organization, "rules", ALL, assignmentrule=ALL)
+        head = make_user(self.cast.organization, "head", role)
+
+        def switch():
+            client = client_of(head)
+            return [
+                client.patch(where, {"is_active": bool(n % 2)}).status_code
+                for n in range(10)
+            ]
+
+        made, switched = at_once(lambda: self.make(1, 10), switch)
+        self.assertEqual((made, switched), ([201] * 10, [200] * 10))
