@@ -142,9 +142,8 @@ def decide(
         leads: that stand in the database, as this transaction sees it.
         wish: True, or the id of the rule that is to be taken, whatever it asks.
     """
-    rules = AssignmentRule.objects.active_in(organization).select_related(
-        *("user", "team", "fallback_user", "fallback_team")
-    )
+    rules = AssignmentRule.objects.active_in(organization)
+    rules = rules.select_related("team", "fallback_team")
     if wish is not True:
         rules = rules.filter(pk=wish)
     rules = list(rules)

@@ -91,6 +91,9 @@ class Roster:
         people = people.select_related("role", "availability")
         people = people.annotate(is_away=Exists(away)).order_by("pk")
         self._people = {user.pk: Person(user, now) for user in people}
+        for rule in rules:
+            if rule.user_id:
+                rule.user = self._people[rule.user_id].user
         self._goes_by_count = any(
             rule.method == AssignmentRule.Method.LEAST_OPEN or rule.fallback_team_id
             for rule in rules
