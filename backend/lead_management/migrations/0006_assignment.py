@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('core', '0009_imports'),
-        ('lead_management', '0004_stays_since'),
+        ('lead_management', '0005_untouched_leads'),
         ('user_management', '0007_rights_on_assignment'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
