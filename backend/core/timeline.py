@@ -1,17 +1,18 @@
 """The timeline of a record: its changes, and what happened with it, read as one.
 
-What happens are records of other types that refer to it. A record type says by
-`happens_at` which of its fields tells the moment; no more is needed to be told of.
+What happens are records of other types that refer to it, and rows of the program's
+logs. A type says by `happens_at` which of its fields tells the moment; a log also who
+sees its rows, by `record_type` and `visible_to`.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 
-from django.db.models import ForeignKey, Q
+from django.apps import apps
+from django.db.models import ForeignKey, Model, Q
 from rest_framework import serializers
 
 from core import access, history, merging
-from core.deletion import references_to
 from core.merging import Place, Stream
 from core.models import Change, Record
 from core.representation import Representation
@@ -31,12 +32,15 @@ class TimelineEntrySerializer(serializers.Serializer):
 
 
 @lru_cache(maxsize=64)
-def happenings_of(model: type[Record]) -> dict[type[Record], list[ForeignKey]]:
-    """The types whose records stand in this type's timelines, and their references."""
+def happenings_of(model: type[Record]) -> dict[type[Model], list[ForeignKey]]:
+    """The types whose rows stand in this type's timelines, and their references."""
     found: dict = {}
-    for reference in references_to(model):
-        if reference.model.happens_at:
-            found.setdefault(reference.model, []).append(reference)
+    for other in apps.get_models():
+        if getattr(other, "happens_at", None):
+            fields = other._meta.concrete_fields
+            references = [f for f in fields if f.related_model is model]
+            if references:
+                found[other] = references
     return found
 
 
@@ -46,9 +50,10 @@ def kinds(model: type[Record]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def representation_of(
-    model: type[Record], hidden: frozenset, keys: frozenset
+    model: type[Model], hidden: frozenset, keys: frozenset
 ) -> Representation:
-    names = ("id", *model.journaled_fields(), "version", "created_at", "updated_at")
+    left_out = {"organization", *getattr(model, "unjournaled", ())}
+    names = [f.name for f in model._meta.concrete_fields if f.name not in left_out]
     return Representation(model, [n for n in names if n not in hidden], keys)
 
 

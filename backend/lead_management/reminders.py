@@ -17,7 +17,6 @@ from lead_management.models import Activity, Lead, LeadProcess
 
 # What came due before is no news: it may have been imported.
 LATELY = timedelta(days=7)
-CLOSED = (Lead.Status.CONVERTED, Lead.Status.UNQUALIFIED, Lead.Status.LOST)
 
 
 def remind_of_dates() -> int:
@@ -47,7 +46,7 @@ def remind_of_silence() -> int:
     touched = Greatest(
         Coalesce("last_contacted_at", "created_at"), "status_since", "created_at"
     )
-    leads = Lead.objects.exclude(status__in=CLOSED).annotate(touched=touched)
+    leads = Lead.objects.open().annotate(touched=touched)
     count = 0
     for organization in Organization.objects.all():
         days = LeadProcess.of(organization).untouched_after_days

@@ -7,8 +7,15 @@ from rest_framework import serializers
 
 from contact_management.models import Contact
 from core.history import ActorSerializer
-from core.serializers import RecordSerializer, StrictSerializer
-from lead_management.models import Kind, Lead, LeadProcess
+from core.serializers import (
+    AutoAssignField,
+    RecordSerializer,
+    StrictSerializer,
+)
+from lead_management.assignment.roster import Reason
+from lead_management.models import AssignmentDecision, Kind, Lead, LeadProcess
+
+MAX_TRIED = 100
 
 
 class LocalDateTimeField(serializers.DateTimeField):
@@ -29,13 +36,29 @@ class LocalSerializer(RecordSerializer):
 
 
 class LeadInput(LocalSerializer):
-    """Takes the status of a new lead, where the process lets leads begin in it."""
+    """Takes the status of a new lead, where the process lets leads begin in it.
+
+    And whether the rules of the organization choose its owner, if none is given.
+    """
+
+    auto_assign = AutoAssignField(
+        write_only=True,
+        required=False,
+        help_text="Whether rules choose the owner of a new lead that names none: true,"
+        " as if not given, or the id of the one that does.",
+    )
 
     def get_fields(self):
         fields = super().get_fields()
-        if "status" in fields and (self.partial or "current" in self.context):
-            fields["status"].read_only = True
+        if self.partial or "current" in self.context:
+            del fields["auto_assign"]
+            if "status" in fields:
+                fields["status"].read_only = True
         return fields
+
+    def validate_auto_assign(self, wish):
+        Lead.check_auto_assign(wish, self.context["request"].user)
+        return wish
 
     def validate_status(self, status):
         initial = LeadProcess.of(self.context["request"].user.organization).initial()
@@ -168,3 +191,87 @@ class SumSerializer(StrictSerializer):
 class NamedPipelineSerializer(StrictSerializer):
     id = serializers.UUIDField()
     name = serializers.CharField()
+
+
+class AvailabilityInput(RecordSerializer):
+    """Whose it is, is said once."""
+
+    def get_fields(self):
+        fields = super().get_fields()
+        fields["user"].required = False
+        if "current" in self.context:
+            fields["user"].read_only = True
+        return fields
+
+
+class AssignSerializer(StrictSerializer):
+    auto_assign = AutoAssignField(
+        default=True, help_text="True, or the id of the rule that is to be taken."
+    )
+
+    def validate_auto_assign(self, wish):
+        if wish is False:
+            raise serializers.ValidationError("Give true, or a rule's id.", "invalid")
+        Lead.check_auto_assign(wish, self.context["request"].user)
+        return wish
+
+
+class RuleTrialSerializer(AssignSerializer):
+    lead = serializers.DictField(
+        required=False, help_text="The body of a POST to `/api/leads/`."
+    )
+    leads = serializers.ListField(
+        child=serializers.UUIDField(),
+        required=False,
+        allow_empty=False,
+        max_length=MAX_TRIED,
+        help_text="Ids of leads that are there.",
+    )
+
+    def validate(self, wish):
+        if ("lead" in wish) == ("leads" in wish):
+            detail = "Give a lead, or ids of leads."
+            raise serializers.ValidationError({"lead": detail}, "required")
+        return wish
+
+
+class NotMatchedSerializer(serializers.Serializer):
+    rule = serializers.UUIDField()
+    reason = serializers.CharField()
+
+
+class PassedOverSerializer(serializers.Serializer):
+    user = serializers.UUIDField()
+    reason = serializers.ChoiceField(Reason.choices)
+
+
+class DecisionSerializer(serializers.ModelSerializer):
+    """Who got a lead, or would get it, and why."""
+
+    not_matched = NotMatchedSerializer(many=True, help_text="The rules before it.")
+    passed_over = PassedOverSerializer(many=True, help_text="Who could not take it.")
+
+    class Meta:
+        model = AssignmentDecision
+        fields = (
+            *("id", "lead", "rule", "assignee", "outcome", "explanation"),
+            *("not_matched", "passed_over", "change_set", "created_at"),
+        )
+
+
+class TriedDecisionSerializer(DecisionSerializer):
+    """As it would be; `lead` is null for a draft."""
+
+    lead = serializers.UUIDField(source="lead_id", allow_null=True)
+
+    class Meta(DecisionSerializer.Meta):
+        fields = (
+            *("lead", "rule", "assignee", "outcome", "explanation"),
+            *("not_matched", "passed_over"),
+        )
+
+
+class RuleTrialAnswerSerializer(serializers.Serializer):
+    decisions = TriedDecisionSerializer(
+        many=True, help_text="None where there is no rule, or the lead is not open."
+    )

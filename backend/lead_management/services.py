@@ -1,11 +1,16 @@
 """What is done with leads, beside what every record has."""
 
 from django.core.exceptions import ValidationError
+from rest_framework.exceptions import APIException
 
 from core import access
-from core.bulk.changes import Alteration
+from core.bulk.changes import Alteration, BulkChange, Tally
 from core.exceptions import Conflict, bad_parameter
 from core.models import Changes
+from core.models.values import snapshot
+from core.problems import from_django
+from core.serializers import AutoAssignField
+from lead_management.assignment.decisions import decide, note
 from lead_management.models import Lead, LeadProcess
 from lead_management.serializers import TransitionSerializer
 
@@ -57,3 +62,60 @@ class Transition(Alteration):
         changes.validate(lead, exclude=before.keys() - values.keys())
         changes.require_change(lead, set(values), before)
         return True
+
+
+class AssignByRules(BulkChange):
+    """Gives open leads to whom the rules choose now, one after the other.
+
+    It takes the right to edit a lead, and to assign it to who is chosen.
+    """
+
+    def __init__(self, wish: bool | str, user):
+        if wish is False:
+            raise bad_parameter("assign", "Give true, or the id of a rule.")
+        try:
+            Lead.check_auto_assign(wish, user)
+        except ValidationError as error:
+            raise from_django(ValidationError({"assign": error})) from None
+        self.wish = wish
+
+    @staticmethod
+    def field():
+        return AutoAssignField(
+            required=False,
+            help_text="True, or the id of the rule that is to be taken.",
+        )
+
+    def take(self, changes, leads):
+        tally = Tally()
+        wanting = []
+        for lead in leads:
+            try:
+                changes.require(access.Verb.EDIT, lead)
+                if not lead.is_open:
+                    raise Conflict("Only an open lead is assigned.", "not_open")
+            except APIException as refusal:
+                tally.refuse(refusal)
+            else:
+                wanting.append(lead)
+        decisions = decide(wanting, changes.change_set.organization, self.wish)
+        tally.unchanged += len(wanting) - len(decisions)
+        updates, noted = [], []
+        for decision in decisions:
+            lead, before = decision.lead, snapshot(decision.lead)
+            if not decision.leaves_owner:
+                lead.owner = decision.assignee
+            try:
+                if snapshot(lead) == before:
+                    tally.unchanged += 1
+                else:
+                    changes.require_change(lead, {"owner"}, before)
+                    updates.append((lead, before))
+            except APIException as refusal:
+                tally.refuse(refusal)
+            else:
+                noted.append(decision)
+        changes.bulk_update(Lead, updates)
+        tally.changed += len(updates)
+        note(noted, changes)
+        return tally

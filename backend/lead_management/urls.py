@@ -1,6 +1,10 @@
 from core.routers import Router
 from lead_management.views import (
+    AbsenceViewSet,
     ActivityViewSet,
+    AssignmentDecisionViewSet,
+    AssignmentRuleViewSet,
+    AvailabilityViewSet,
     DealContactViewSet,
     DealViewSet,
     LeadProcessViewSet,
@@ -14,5 +18,9 @@ router.register("pipelines", PipelineViewSet)
 router.register("deals", DealViewSet)
 router.register("deal-contacts", DealContactViewSet)
 router.register("activities", ActivityViewSet)
+router.register("assignment-rules", AssignmentRuleViewSet)
+router.register("assignment-decisions", AssignmentDecisionViewSet)
+router.register("availability", AvailabilityViewSet)
+router.register("absences", AbsenceViewSet)
 
 urlpatterns = [*LeadProcessViewSet.urls("lead-process"), *router.urls]

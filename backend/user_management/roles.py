@@ -21,8 +21,8 @@ def rights(
 
 # What rights can name besides record types.
 SYSTEM_TYPES = (
-    *("apikey", "auditlog", "changeset", "customfield", "job"),
-    *("organization", "pipeline", "role", "team", "user"),
+    *("apikey", "assignmentrule", "auditlog", "availability", "changeset"),
+    *("customfield", "job", "organization", "pipeline", "role", "team", "user"),
 )
 
 NONE, OWN, TEAM, ALL = Scope
@@ -34,6 +34,8 @@ EVERYBODY = {
     "role": rights(view=ALL),
     "team": rights(view=ALL),
     "customfield": rights(view=ALL),
+    "assignmentrule": rights(view=ALL),
+    "availability": rights(view=ALL, create=OWN, edit=OWN),
     "pipeline": rights(view=ALL),
     "changeset": rights(view=OWN),
     "job": rights(view=OWN, edit=OWN),
@@ -47,6 +49,8 @@ BUILT_IN = {
         "role": rights(view=ALL, create=ALL, edit=ALL),
         "team": rights(view=ALL, create=ALL, edit=ALL),
         "organization": rights(view=ALL, edit=ALL),
+        "assignmentrule": rights(view=ALL, create=ALL, edit=ALL),
+        "availability": rights(view=ALL, create=ALL, edit=ALL),
         "pipeline": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
         "auditlog": rights(view=ALL, export=ALL),
@@ -57,6 +61,8 @@ BUILT_IN = {
     "manager": {
         **EVERYBODY,
         ANY_RECORD: EVERYTHING,
+        "assignmentrule": rights(view=ALL, create=ALL, edit=ALL),
+        "availability": rights(view=ALL, create=ALL, edit=ALL),
         "pipeline": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
     },

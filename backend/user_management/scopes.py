@@ -25,6 +25,8 @@ BESIDES = {
     "user": ("users", ["read"]),
     "team": ("teams", ["read"]),
     "role": ("roles", ["read"]),
+    "assignmentrule": ("assignment-rules", ["read"]),
+    "availability": ("availability", ["read", "write"]),
     "pipeline": ("pipelines", ["read"]),
     "changeset": ("change-sets", ["read"]),
     "job": ("jobs", ["read", "write"]),

@@ -31,6 +31,7 @@ from core.testing import (
     system_changes,
 )
 from core.views import RecordViewSet
+from lead_management.models import AssignmentDecision, AssignmentRule, Availability
 from user_management.models import ApiKey
 from user_management.roles import BUILT_IN
 from user_management.services import make_api_key
@@ -131,6 +132,23 @@ def make_custom_field(organization) -> CustomField:
     with system_changes(organization) as changes:
         changes.save(field, applies_to="contact", key="size", label="Size", kind="text")
     return field
+
+
+def make_assignment(people, lead_id) -> dict:
+    """A rule, switched off, its decision on a lead, and hours of alice; their ids."""
+    rule, availability = AssignmentRule(), Availability()
+    with system_changes(people.organization) as changes:
+        values = {"method": "user", "user": people.bob, "is_active": False}
+        changes.save(rule, name="Rule", **values)
+        changes.save(availability, user=people.alice)
+    decision = AssignmentDecision.objects.create(
+        organization=people.organization,
+        lead_id=lead_id,
+        rule=rule,
+        outcome="queued",
+        change_set=changes.change_set.pk,
+    )
+    return {"rule": rule.pk, "decision": decision.pk, "hours": availability.pk}
 
 
 def our_apps() -> list:

@@ -20,6 +20,7 @@ from .people import (
     database,
     endpoints,
     general,
+    make_assignment,
     make_custom_field,
     make_export,
     make_import,
@@ -51,6 +52,10 @@ CUSTOM_FIELD = {
     *("applies_to", "key", "label", "kind", "choices", "position"),
     *("is_required", "is_indexed", "is_archived"),
 }
+RULE = {
+    *("name", "position", "is_active", "filter", "method", "user", "team"),
+    *("fallback", "fallback_user", "fallback_team"),
+}
 GRANTED = {"email", "role", "team", "manager", "is_active", "is_staff"}
 
 # What the endpoints beside the record types let an administrator set.
@@ -58,6 +63,12 @@ WRITABLE = {
     "api-keys": {"name", "scopes", "expiry"},
     "api-keys/{key}": {"name"},
     "api-keys/{key}/revoke": set(),
+    "assignment-rules": RULE,
+    "assignment-rules/{rule}": RULE,
+    "assignment-rules/dry-run": {"lead", "leads", "auto_assign"},
+    "availability": {"user", "max_open_leads", "working_hours"},
+    "availability/{hours}": {"max_open_leads", "working_hours"},
+    "leads/{lead}/assign": {"auto_assign"},
     "change-sets/{edit}/undo": {"partial"},
     "exports": {
         *("record_type", "format", "filters", "fields", "ordering", "version"),
@@ -67,7 +78,8 @@ WRITABLE = {
     "custom-fields/{field}": CUSTOM_FIELD,
     "imports": {
         *("file", "upload", "record_type", "mapping", "encoding", "sheet", "match"),
-        *("mode", "blank", "owner", "tags", "save_mapping_as", "dry_run"),
+        *("mode", "blank", "owner", "tags", "auto_assign", "save_mapping_as"),
+        "dry_run",
     },
     "imports/preview": {
         *("file", "upload", "record_type", "mapping", "encoding", "sheet", "match"),
@@ -103,6 +115,8 @@ ACTIONS = {
 BODIES = {
     "leads/{lead}/transition": {"status": "contacted"},
     "api-keys": {"name": "new", "scopes": ["tags:read"]},
+    "assignment-rules": {"name": "new", "method": "round_robin"},
+    "assignment-rules/dry-run": {"lead": {"last_name": "new"}},
     "exports": {"record_type": "tag"},
     "custom-fields": {
         **{"applies_to": "contact", "key": "new", "label": "New", "kind": "text"},
@@ -155,6 +169,7 @@ class MassAssignmentTests(TestCase):
         people.program("tags:read")
         edit = ChangeSet.objects.filter(actor=people.alice).first()
         cls.targets = {
+            **make_assignment(people, cls.records["leads"]["id"]),
             "alice": people.alice.pk,
             "edit": edit.pk,
             "export": make_export(people.alice).pk,

@@ -25,6 +25,7 @@ from .people import (
     database,
     endpoints,
     general,
+    make_assignment,
     make_custom_field,
     make_export,
     make_import,
@@ -94,6 +95,23 @@ PATCH  api-keys/{key}             404 404 404 404 404 404 404 404 200 404
 GET    api-keys/{key}/access      404 404 404 404 404 404 404 404 200 404
 GET    api-keys/{key}/history     404 404 404 404 404 404 404 404 200 404
 POST   api-keys/{key}/revoke      404 404 404 404 404 404 404 404 200 404
+GET    assignment-rules           200 200 200 200 200 200 200 200 200 200
+POST   assignment-rules           400 403 403 403 403 403 403 403 201 403
+POST   assignment-rules/dry-run   200 403 403 403 403 403 403 403 200 403
+GET    assignment-rules/{rule}    404 404 404 404 404 404 404 404 200 404
+PUT    assignment-rules/{rule}    404 404 404 404 404 404 404 404 200 404
+PATCH  assignment-rules/{rule}    404 404 404 404 404 404 404 404 200 404
+GET    assignment-rules/{rule}/access   404 404 404 404 404 404 404 404 200 404
+GET    assignment-rules/{rule}/history  404 404 404 404 404 404 404 404 200 404
+GET    assignment-decisions       200 200 200 200 200 200 200 200 200 200
+GET    assignment-decisions/{decision}  404 404 404 404 404 404 404 404 200 404
+GET    availability               200 200 200 200 200 200 200 200 200 200
+POST   availability               201 403 403 403 403 403 403 403 201 403
+GET    availability/{hours}       404 404 404 404 404 404 404 404 200 404
+PUT    availability/{hours}       404 404 404 404 404 404 404 404 200 404
+PATCH  availability/{hours}       404 404 404 404 404 404 404 404 200 404
+GET    availability/{hours}/access      404 404 404 404 404 404 404 404 200 404
+GET    availability/{hours}/history     404 404 404 404 404 404 404 404 200 404
 GET    audit-log                  200 403 403 403 403 403 403 403 200 403
 GET    audit-log/export           200 403 403 403 403 403 403 403 200 403
 GET    change-sets                200 200 200 200 200 200 200 200 200 200
@@ -132,6 +150,7 @@ PUT    lead-process               200 403 403 403 403 403 403 403 200 403
 PATCH  lead-process               200 403 403 403 403 403 403 403 200 403
 GET    lead-process/history       200 200 200 200 200 200 200 200 200 200
 GET    leads/{lead}/stays         404 404 200 404 200 200 200 200 200 404
+POST   leads/{lead}/assign        404 404 403 404 403 403 409 409 409 404
 POST   leads/{lead}/transition    404 404 403 404 403 403 200 200 200 404
 GET    notifications              200 200 200 200 200 200 200 200 200 200
 GET    notifications/{note}       404 404 404 404 404 404 200 404 404 404
@@ -191,6 +210,10 @@ BODIES = {
     "POST imports/preview": {"record_type": "tag", "file": b"name\nnew\n"},
     "PUT lead-process": {},
     "POST leads/{lead}/transition": {"status": "contacted"},
+    "POST assignment-rules": {"name": "new", "method": "user", "user": "{alice}"},
+    "PATCH assignment-rules/{rule}": {"name": "new"},
+    "POST assignment-rules/dry-run": {"lead": {"last_name": "new"}},
+    "PATCH availability/{hours}": {"max_open_leads": 1},
     "PATCH organization": {"country": "DE"},
     "POST pipelines": {"name": "new"},
     "PATCH pipelines/{pipeline}": {"name": "new"},
@@ -288,6 +311,7 @@ class PermissionTableTests(TestCase):
         group = cls.contracts["contact-groups"].make(n=900)
         lead = cls.contracts["leads"].make(n=900)
         cls.targets = {
+            **make_assignment(people, lead["id"]),
             "alice": people.alice.pk,
             "bob": people.bob.pk,
             "guest": people.guest.pk,

@@ -379,6 +379,8 @@ class DraftReader:
             tags = getattr(draft.record, name)
             setattr(draft.record, name, [*tags, *self.options.tags])
             draft.given.setdefault(name, "")
+        if "owner" not in draft.given:
+            draft.record.auto_assign = self.options.auto_assign
 
     def _colleague(self, text: str):
         """The user with this e-mail, if the importing user may make them an owner."""

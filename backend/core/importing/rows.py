@@ -324,6 +324,8 @@ class RowImport:
             error = self.reader.rights.told(error)
             result.refuse(draft.row, draft.columns, error)
             return
+        if "owner" in draft.given:
+            record.auto_assign = False
         if snapshot(record) == before:
             result.skip(draft.row, Skip.UNCHANGED)
         else:

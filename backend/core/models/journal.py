@@ -193,6 +193,7 @@ class Changes:
     def __init__(self, change_set: ChangeSet):
         self.change_set = change_set
         self.touched: set[str] = set()
+        self._made: set = set()
 
     @property
     def actor(self):
@@ -296,6 +297,7 @@ class Changes:
             record.before_write()
         self._require_fields(model, ((record, None) for record in records))
         insert(model, records)
+        self._made.update(record.pk for record in records)
         self._require_live(model, records)
         self._learn(records, model.journaled_fields())
         verb = Change.Verb.CREATE
@@ -359,6 +361,24 @@ class Changes:
         self._journal(model, rows)
         befores = (before for _, _, _, before, _ in rows)
         model.after_writes(list(zip(records, befores, strict=True)), self)
+
+    def complete(self, records: Sequence[Journaled], **values) -> None:
+        """Give records that were made just here what was found out once they were.
+
+        It belongs to their making: the journal tells of a new record by its values, so
+        there is no version more, and no entry.
+
+        Args:
+            records: of one model, made under these changes and not changed since.
+            values: of fields that no other is worked out from.
+        """
+        ids = [record.pk for record in records]
+        if not self._made.issuperset(ids):
+            raise TypeError("Only what these changes have made can be completed.")
+        for record in records:
+            for name, value in values.items():
+                setattr(record, name, value)
+        type(records[0])._base_manager.filter(pk__in=ids).update(**values)
 
     @staticmethod
     def _require_live(model: type[Journaled], records: Sequence[Journaled]) -> None:

@@ -234,6 +234,12 @@ class Record(Journaled):
     # fills. To one that ends in a dot columns go with the name of a system.
     import_extras: dict[str, str] = {}
     is_importable = True
+    # Whether the rules of the organization can choose the owner of a new record. What
+    # it wants of them stands in `auto_assign`: true, false, or the id of one of them.
+    is_assigned_by_rules = False
+    auto_assign: bool | str = False
+    # Whether it says something of its owner, so that nobody takes it over from them.
+    is_personal = False
     # Whether a record says only that others belong together: it stays when one of them
     # is deleted, is no reason to keep one that an undo takes, and is purged with it.
     is_link = False
@@ -327,6 +333,15 @@ class Record(Journaled):
         Args:
             given: the column of each field that the row fills, to be kept true.
         """
+
+    @classmethod
+    def check_auto_assign(cls, wish: bool | str, user) -> None:
+        """Raise ValidationError where the user may not want this of the rules."""
+        if wish and not cls.is_assigned_by_rules:
+            raise ValidationError(
+                f"No rules assign a record of the type '{cls.record_type()}'.",
+                code="not_assigned",
+            )
 
     @classmethod
     def prepare_import(cls, changes, drafts) -> None:

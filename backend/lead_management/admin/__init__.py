@@ -1,10 +1,20 @@
 from .activities import ActivityAdmin
+from .assignment import (
+    AbsenceAdmin,
+    AssignmentDecisionAdmin,
+    AssignmentRuleAdmin,
+    AvailabilityAdmin,
+)
 from .deals import DealAdmin, DealContactAdmin
 from .leads import LeadAdmin, LeadProcessAdmin
 from .pipelines import PipelineAdmin
 
 __all__ = [
+    "AbsenceAdmin",
     "ActivityAdmin",
+    "AssignmentDecisionAdmin",
+    "AssignmentRuleAdmin",
+    "AvailabilityAdmin",
     "DealAdmin",
     "DealContactAdmin",
     "LeadAdmin",

@@ -99,6 +99,11 @@ class LeadAdmin(StaysAdmin, RecordAdmin):
         is_converted = obj is not None and obj.status == Lead.Status.CONVERTED
         return not is_converted and super().has_change_permission(request, obj)
 
+    def save_model(self, request, obj, form, change):
+        """Without an owner in the form, rules choose one."""
+        obj.auto_assign = not change and obj.owner_id is None
+        super().save_model(request, obj, form, change)
+
     def written(self, request, stored, values):
         values = super().written(request, stored, values)
         if stored and "status" in values:

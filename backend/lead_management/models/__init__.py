@@ -1,4 +1,6 @@
 from .activity import Activity
+from .assignment import AssignmentDecision, AssignmentRule
+from .availability import Absence, Availability
 from .deal import Deal, DealContact, DealStay
 from .lead import Lead
 from .lead_stay import LeadStay
@@ -7,7 +9,11 @@ from .process import LeadProcess
 from .stay import Stay
 
 __all__ = [
+    "Absence",
     "Activity",
+    "AssignmentDecision",
+    "AssignmentRule",
+    "Availability",
     "Deal",
     "DealContact",
     "DealStay",

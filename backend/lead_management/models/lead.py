@@ -9,10 +9,19 @@ from core.exceptions import Conflict
 from core.fields import CurrencyField, MoneyField
 from core.importing.cells import is_yes, moment_of
 from core.indexes import CollectionsIndex
-from core.models import Record, unique_among_live
+from core.models import Record, RecordQuerySet, unique_among_live
 from lead_management.headers import LEAD_CHOICES, LEAD_HEADERS
 
 from .stay import Staying
+
+# The statuses of leads that somebody has to work on: the others are over.
+OPEN = ("new", "contacted", "qualified")
+
+
+class LeadQuerySet(RecordQuerySet):
+    def open(self) -> "LeadQuerySet":
+        """Live leads that somebody has to work on."""
+        return self.live().filter(status__in=OPEN)
 
 
 class Lead(Staying, Reachable):
@@ -78,6 +87,8 @@ class Lead(Staying, Reachable):
     next_follow_up_at = models.DateTimeField(null=True, blank=True)
     notes = models.TextField(max_length=50_000, blank=True)
 
+    objects = LeadQuerySet.as_manager()
+
     summary_fields = ("id", "first_name", "last_name", "email", "company_name")
     search_fields = (
         *("first_name", "last_name", "email", "company_name"),
@@ -85,6 +96,7 @@ class Lead(Staying, Reachable):
     )
     derived_from = {"phone_e164": "phone", "status_since": "status"}
     undone_fields = (*Reachable.undone_fields, "status_since")
+    is_assigned_by_rules = True
     place = "status"
     import_headers = LEAD_HEADERS
     import_choices = LEAD_CHOICES
@@ -117,11 +129,31 @@ class Lead(Staying, Reachable):
                 name="lead_follow_up",
                 condition=Q(deleted_at=None, next_follow_up_at__isnull=False),
             ),
+            models.Index(
+                fields=["organization", "owner"],
+                name="lead_open_of_owner",
+                condition=Q(deleted_at=None, status__in=OPEN),
+            ),
             CollectionsIndex(
                 fields=["tags", "external_ids", "other_phones"],
                 name="lead_collections",
             ),
         ]
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN and self.deleted_at is None
+
+    @classmethod
+    def check_auto_assign(cls, wish, user):
+        """A rule can be named by who sees it."""
+        from .assignment import AssignmentRule
+
+        if isinstance(wish, str):
+            seen = AssignmentRule.objects.visible_to(user)
+            seen = seen.active_in(user.organization_id)
+            if not seen.filter(pk=wish).exists():
+                raise ValidationError("There is no such rule.", code="does_not_exist")
 
     def __str__(self):
         name = f"{self.first_name} {self.last_name}".strip()
@@ -129,7 +161,12 @@ class Lead(Staying, Reachable):
 
     @classmethod
     def after_writes(cls, updates, changes):
+        from lead_management.assignment.decisions import assign_new
+
         cls.stays.rel.related_model.follow(updates, changes)
+        new = [lead for lead, before in updates if before is None and lead.auto_assign]
+        if new:
+            assign_new(new, changes)
 
     def take_extras(self, draft, zone):
         """What another program tells of the status of a lead that was worked there.

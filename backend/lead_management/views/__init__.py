@@ -1,10 +1,20 @@
 from .activities import ActivityViewSet
+from .assignment import (
+    AbsenceViewSet,
+    AssignmentDecisionViewSet,
+    AssignmentRuleViewSet,
+    AvailabilityViewSet,
+)
 from .deals import DealContactViewSet, DealViewSet
 from .leads import LeadProcessViewSet, LeadViewSet
 from .pipelines import PipelineViewSet
 
 __all__ = [
+    "AbsenceViewSet",
     "ActivityViewSet",
+    "AssignmentDecisionViewSet",
+    "AssignmentRuleViewSet",
+    "AvailabilityViewSet",
     "DealContactViewSet",
     "DealViewSet",
     "LeadProcessViewSet",

@@ -6,13 +6,15 @@ from contact_management.views import ADDRESS, PHONES, AnyPhoneFilter
 from core import access
 from core.views import RecordViewSet, SettingsViewSet
 from lead_management import stays
+from lead_management.assignment.decisions import assign_again
 from lead_management.models import Lead, LeadProcess
 from lead_management.serializers import (
+    AssignSerializer,
     LeadInput,
     LeadStaySerializer,
     TransitionSerializer,
 )
-from lead_management.services import Transition, move
+from lead_management.services import AssignByRules, Transition, move
 
 
 class LeadViewSet(RecordViewSet):
@@ -28,8 +30,31 @@ class LeadViewSet(RecordViewSet):
         *("notes", "tags", "external_ids"),
     )
     more_filters = {"any_phone": AnyPhoneFilter()}
-    bulk_changes = {"transition": Transition}
+    bulk_changes = {"assign": AssignByRules, "transition": Transition}
     serializer_base = LeadInput
+
+    def write(self, changes, record, values):
+        """Who names an owner wants no rule to choose one."""
+        wish = values.pop("auto_assign", True)
+        if record._state.adding and not values.get("owner"):
+            record.auto_assign = wish
+        super().write(changes, record, values)
+
+    @extend_schema(request=AssignSerializer)
+    @action(detail=True, methods=["post"])
+    def assign(self, request, pk):
+        """Give the lead to whom the rules choose now."""
+        self.refuse_parameters("fields", "expand", "dry_run")
+        if "owner" in self.field_rights.hidden:
+            raise Http404
+        lead = self._locked(access.Verb.EDIT, self.get_queryset())
+        asked = AssignSerializer(
+            data=request.data, context=self.get_serializer_context()
+        )
+        asked.is_valid(raise_exception=True)
+        with self.change_set() as changes:
+            assign_again(lead, changes, asked.validated_data["auto_assign"])
+        return self._answer(lead)
 
     @extend_schema(request=TransitionSerializer)
     @action(detail=True, methods=["post"])

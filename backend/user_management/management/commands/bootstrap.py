@@ -28,6 +28,7 @@ class Command(BaseCommand):
             call_command("seed_contacts", name, stdout=self.stdout)
             call_command("seed_leads", name, stdout=self.stdout)
             call_command("seed_deals", name, stdout=self.stdout)
+            call_command("seed_assignment", name, stdout=self.stdout)
         shown = "the ADMIN_PASSWORD you gave" if given else password
         self.stdout.write("")
         self.stdout.write(f"  Sign in as {email}, password: {shown}")
