@@ -3,7 +3,6 @@
 from django.core.exceptions import ValidationError
 
 from core import access
-from core.exceptions import Conflict
 from core.models import Changes
 from lead_management.models import Lead, LeadProcess
 
@@ -16,7 +15,7 @@ def move(changes: Changes, lead: Lead, status: str, reason: str) -> None:
         ValidationError: the status needs a field or a reason; those are named.
     """
     if lead.status == Lead.Status.CONVERTED:
-        raise Conflict("A converted lead is not changed any more.", "converted")
+        raise lead.converted_conflict(changes.actor)
     try:
         process = LeadProcess.of(changes.change_set.organization)
         process.require_move(lead, status, reason)

@@ -75,6 +75,7 @@ WRITABLE = {
     "imports/{import}/cancel": set(),
     "jobs/{import}/cancel": set(),
     "lead-process": {"statuses"},
+    "leads/{lead}/convert": {"contact", "company", "deal", "owner", "reason"},
     "leads/{lead}/transition": {"status", "reason"},
     "organization": {
         *("name", "country", "currency", "timezone"),

@@ -6,9 +6,11 @@ from django.core.exceptions import ValidationError
 from contact_management.admin import ADDRESS
 from core.access import hidden_fields
 from core.admin import JournaledAdmin, JournaledForm, RecordAdmin
+from core.concealment import conceal
 from core.exceptions import Conflict
 from core.timeline_admin import TimelineAdmin
 from lead_management import stays
+from lead_management.admin.conversion import ConversionPage
 from lead_management.models import Lead, LeadProcess
 
 
@@ -45,7 +47,7 @@ class LeadForm(JournaledForm):
 
 
 @admin.register(Lead)
-class LeadAdmin(TimelineAdmin, RecordAdmin):
+class LeadAdmin(ConversionPage, TimelineAdmin, RecordAdmin):
     form = LeadForm
     change_form_after_template = "lead_management/admin/lead.html"
     list_display = (
@@ -101,6 +103,19 @@ class LeadAdmin(TimelineAdmin, RecordAdmin):
         is_converted = obj is not None and obj.status == Lead.Status.CONVERTED
         return not is_converted and super().has_change_permission(request, obj)
 
+    def has_delete_permission(self, request, obj=None):
+        is_kept = obj is not None and obj.converted_contact_id is not None
+        return not is_kept and super().has_delete_permission(request, obj)
+
+    def get_deleted_objects(self, objs, request):
+        names, counts, refused, kept = super().get_deleted_objects(objs, request)
+        converted = [
+            str(conceal(lead, request.user))
+            for lead in objs
+            if lead.converted_contact_id is not None
+        ]
+        return names, counts, refused, [*kept, *converted]
+
     def written(self, request, stored, values):
         values = super().written(request, stored, values)
         if stored and "status" in values:
@@ -111,6 +126,7 @@ class LeadAdmin(TimelineAdmin, RecordAdmin):
         hidden = hidden_fields(request.user, Lead.record_type())
         return {
             **super().told_of(request, record),
+            "became": self.became(request, record),
             "stays": stays.told(record, hidden),
         }
 
