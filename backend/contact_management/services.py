@@ -97,7 +97,7 @@ def find_or_make_companies(
 
 
 def set_companies(changes: Changes, drafts: list) -> None:
-    """Give drafts of imported contacts the company that their rows tell.
+    """Give drafts of imported records the company that their rows tell.
 
     A row that tells a company which is not to be had has a fault.
     """
@@ -105,11 +105,11 @@ def set_companies(changes: Changes, drafts: list) -> None:
     for place, draft in enumerate(drafts):
         domain, ids = "", {}
         for target, text in draft.extras.items():
-            name, _, source = target.partition(".")
+            kind, _, source = target.partition(".")
             if source:
                 # HubSpot writes all that a contact is of, the first one first.
                 ids[source] = text.partition(";")[0].strip()
-            elif name == "company_domain":
+            elif kind == "company_domain":
                 domain = text
         try:
             name = draft.record.company_name
@@ -123,7 +123,11 @@ def set_companies(changes: Changes, drafts: list) -> None:
             draft.fault = company
         elif company:
             draft.record.company = company
-            draft.given["company_id"] = next(iter(draft.extra_columns.values()))
+            draft.given["company_id"] = next(
+                column
+                for kind, column in draft.extra_columns.items()
+                if kind.startswith("company_")
+            )
 
 
 def _found(

@@ -26,10 +26,10 @@ from core.fields import ExternalIdsField, TagsField
 from core.history import BLANK
 from core.models import Changes, Record
 from core.models.values import difference, snapshot
-from core.problems import from_django, unique_conflict, violated_constraint
+from core.problems import from_django, violated_constraint
 from core.routers import view_for
 from lead_management.models import (
-    OUTCOMES,
+    CONVERTED_INTO,
     Activity,
     Deal,
     DealContact,
@@ -61,6 +61,7 @@ FROM_LEAD = {
     },
     "deal": {
         "name": "company_name",
+        "company_name": "company_name",
         "amount": "estimated_value",
         "currency": "currency",
         "tags": "tags",
@@ -139,7 +140,7 @@ def convert(
         raise rights.told(error) from None
     outcomes = _Converter(changes, lead, wishes, owner or lead.owner).outcomes()
     activities = _link_activities(changes, lead, outcomes)
-    became = {OUTCOMES[name]: found.record for name, found in outcomes.items()}
+    became = {CONVERTED_INTO[name]: found.record for name, found in outcomes.items()}
     changes.save(lead, status=Lead.Status.CONVERTED, **lead.arrival(reason), **became)
     return Conversion(outcomes, activities)
 
@@ -301,7 +302,7 @@ class _Converter:
     @staticmethod
     def _conflict(name, shared, code, how_many, twin=None) -> Conflict:
         detail = f"{how_many} {name} with this {shared.replace('_', ' ')} is there."
-        if twin:
+        if code == "exists":
             detail += " Give its id, or `match`."
         error = {"field": f"{name}.{shared}", "code": code, "detail": detail}
         named = {name: twin.pk} if twin else {}
@@ -336,7 +337,11 @@ class _Converter:
             constraint = violated_constraint(error, TYPES[name])
             if constraint is None:
                 raise
-            raise unique_conflict(TYPES[name], constraint) from None
+            [shared] = set(constraint.fields) - {"organization"}
+            others = TYPES[name].objects.visible_to(self.actor)
+            other = others.filter(**{shared: getattr(record, shared)}).first()
+            refusal = self._conflict(name, shared, "unique", "Another", other)
+            raise refusal from None
         after = snapshot(record)
         changed = [n for n, value in after.items() if value != before[n]]
         return Outcome(record, False, *difference(before, after, changed))

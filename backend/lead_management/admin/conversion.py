@@ -22,7 +22,7 @@ from core.models import ChangeSet
 from core.origin import origin
 from core.problems import from_django, sentences
 from lead_management.conversion import TYPES, Conversion, convert, told
-from lead_management.models import OUTCOMES, Lead, Pipeline
+from lead_management.models import CONVERTED_INTO, Lead, Pipeline
 from lead_management.serializers import ConversionInput
 
 # The relations that a preview tells, beside all other fields.
@@ -84,7 +84,7 @@ class ConversionForm(forms.Form):
             field = self.fields[name]
             field.queryset = model.objects.visible_to(user)
             field.label_from_instance = lambda one: str(conceal(one, user))
-            relation = Lead._meta.get_field(OUTCOMES[name])
+            relation = Lead._meta.get_field(CONVERTED_INTO[name])
             field.widget = AutocompleteSelect(relation, site)
             field.widget.choices = field.choices
         self.fields["pipeline"].queryset = Pipeline.objects.visible_to(user)
@@ -123,7 +123,7 @@ class ConversionForm(forms.Form):
 
 
 class ConversionPage:
-    """For the admin of leads: the page, and what says into what a lead was converted."""
+    """For the admin of leads: the page, and what a lead was converted into."""
 
     actions_detail = ("convert_page",)
 
@@ -198,7 +198,7 @@ class ConversionPage:
         hidden = self.field_rights(request).hidden
         found = []
         for name, model in TYPES.items():
-            field = OUTCOMES[name]
+            field = CONVERTED_INTO[name]
             pk = getattr(lead, f"{field}_id")
             rows = model.objects.visible_to(request.user)
             record = rows.filter(pk=pk).first() if pk and field not in hidden else None

@@ -4,14 +4,13 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 
 from contact_management.admin import ADDRESS
-from core.access import hidden_fields
 from core.admin import JournaledAdmin, JournaledForm, RecordAdmin
 from core.concealment import conceal
 from core.exceptions import Conflict
-from core.timeline_admin import TimelineAdmin
-from lead_management import stays
-from lead_management.admin.conversion import ConversionPage
 from lead_management.models import Lead, LeadProcess
+
+from .conversion import ConversionPage
+from .stays import StaysAdmin
 
 
 class LeadForm(JournaledForm):
@@ -47,9 +46,8 @@ class LeadForm(JournaledForm):
 
 
 @admin.register(Lead)
-class LeadAdmin(ConversionPage, TimelineAdmin, RecordAdmin):
+class LeadAdmin(ConversionPage, StaysAdmin, RecordAdmin):
     form = LeadForm
-    change_form_after_template = "lead_management/admin/lead.html"
     list_display = (
         *("__str__", "email", "company_name", "status", "priority", "lead_score"),
         *("owner", "next_follow_up_at", "created_at"),
@@ -123,12 +121,8 @@ class LeadAdmin(ConversionPage, TimelineAdmin, RecordAdmin):
         return values
 
     def told_of(self, request, record):
-        hidden = hidden_fields(request.user, Lead.record_type())
-        return {
-            **super().told_of(request, record),
-            "became": self.became(request, record),
-            "stays": stays.told(record, hidden),
-        }
+        became = self.became(request, record)
+        return {**super().told_of(request, record), "became": became}
 
 
 @admin.register(LeadProcess)

@@ -1,13 +1,13 @@
 from .activity import Activity
 from .deal import Deal, DealContact, DealStay
-from .lead import OUTCOMES, Lead
+from .lead import CONVERTED_INTO, Lead
 from .lead_stay import LeadStay
 from .pipeline import Kind, Pipeline, Stage, completed
 from .process import LeadProcess
 from .stay import Stay
 
 __all__ = [
-    "OUTCOMES",
+    "CONVERTED_INTO",
     "Activity",
     "Deal",
     "DealContact",

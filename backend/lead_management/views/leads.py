@@ -10,7 +10,7 @@ from core.views import RecordViewSet, SettingsViewSet
 from core.views.base import boolean
 from lead_management import stays
 from lead_management.conversion import convert, told
-from lead_management.models import OUTCOMES, Lead, LeadProcess
+from lead_management.models import CONVERTED_INTO, Lead, LeadProcess
 from lead_management.serializers import (
     ConversionInput,
     ConversionSerializer,
@@ -18,7 +18,7 @@ from lead_management.serializers import (
     LeadStaySerializer,
     TransitionSerializer,
 )
-from lead_management.services import move
+from lead_management.services import Transition, move
 
 
 class LeadViewSet(RecordViewSet):
@@ -32,9 +32,10 @@ class LeadViewSet(RecordViewSet):
         *("lead_score", "estimated_value", "currency", "probability"),
         *("last_contacted_at", "next_follow_up_at"),
         *("notes", "tags", "external_ids"),
-        *OUTCOMES.values(),
+        *CONVERTED_INTO.values(),
     )
     more_filters = {"any_phone": AnyPhoneFilter()}
+    bulk_changes = {"transition": Transition}
     serializer_base = LeadInput
 
     @extend_schema(request=TransitionSerializer)
