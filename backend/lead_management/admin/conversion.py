@@ -5,6 +5,7 @@ from django.contrib import messages
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError as InvalidRecord
+from django.db import IntegrityError
 from django.http import HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -93,6 +94,10 @@ class ConversionForm(forms.Form):
 
     def clean(self):
         cleaned = super().clean()
+        for name in TYPES:
+            if name in self.errors:
+                # The widget would look it up, whatever was sent as an id.
+                self.data = {**self.data.dict(), name: ""}
         for name in ("company", "deal"):
             if cleaned.get(name) and cleaned.get(f"new_{name}"):
                 self.add_error(name, "Choose one, or a new one.")
@@ -151,6 +156,9 @@ class ConversionPage:
                     refusal = from_django(refusal)
                 for sentence in sentences(refusal):
                     messages.error(request, sentence)
+            except IntegrityError:
+                text = "Somebody just took a value that must be unique."
+                messages.error(request, text)
             else:
                 if not is_trial:
                     text = "Converted. The list of change sets can undo it."
@@ -185,7 +193,7 @@ class ConversionPage:
                 values.get("owner"),
                 values["reason"],
             )
-            return shown(conversion, told({}, conversion, changes), request.user)
+        return shown(conversion, told({}, conversion, changes), request.user)
 
     @staticmethod
     def _page_of(record) -> str:
@@ -223,6 +231,10 @@ def shown(conversion: Conversion, answer: dict, user) -> dict:
                     continue
                 before, value = None, getattr(record, field_name)
             rows.append((field.verbose_name, before, value))
-        title = "" if outcome.is_new else str(conceal(record, user))
+        title = ""
+        if not outcome.is_new:
+            # As it is stored: after a trial, with the name by which people know it.
+            stored = type(record).objects.get(pk=record.pk)
+            title = str(conceal(stored, user))
         targets.append({"kind": name, "title": title, "rows": rows})
     return {"targets": targets, "activities": answer["activities"]}
