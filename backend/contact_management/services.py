@@ -197,13 +197,17 @@ def _made(
     companies = list({id(company): company for company in made.values()}.values())
     for company in companies:
         company.name = company.name or company.domain
+        if not company.name:
+            detail = "There is no such company, and no name to make one."
+            errors[id(company)] = (detail, "does_not_exist")
+            continue
         try:
             validate(company)
         except ValidationError as error:
-            errors[id(company)] = error
+            errors[id(company)] = (" ".join(error.messages), "invalid")
     changes.bulk_create(Company, [c for c in companies if id(c) not in errors])
     return {
-        reference: reference.refused(" ".join(errors[id(company)].messages), "invalid")
+        reference: reference.refused(*errors[id(company)])
         if id(company) in errors
         else company
         for reference, company in made.items()

@@ -4,14 +4,14 @@ from contact_management.headers import CONTACT_HEADERS, with_unspaced_forms
 
 # What a contact has and a lead has not, or calls by another name.
 _OF_CONTACTS_ALONE = (
-    *("salutation", "mobile", "department", "contact_type", "linkedin"),
+    *("salutation", "department", "contact_type", "linkedin"),
     *("company_domain", "company_external_id.", "source", "status"),
 )
 
 # Normalised header to field of Lead, preferred headers first.
 LEAD_HEADERS: dict[str, str] = {
     **{
-        header: field
+        header: "phone" if field == "mobile" else field
         for header, field in CONTACT_HEADERS.items()
         if not field.startswith(_OF_CONTACTS_ALONE)
     },
@@ -27,7 +27,7 @@ LEAD_HEADERS: dict[str, str] = {
                 *("estimated value", "lead value", "expected value", "value"),
                 *("annual revenue", "opportunity amount"),
             ),
-            "last_contacted_at": ("last contacted", "last contact", "last activity"),
+            "last_contacted_at": ("last contacted", "last contact"),
             "next_follow_up_at": ("next follow up", "follow up date"),
             "owner": ("lead owner", "lead owner email"),
         }

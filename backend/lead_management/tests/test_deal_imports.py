@@ -123,10 +123,13 @@ class DealImportTests(ImportTestCase):
         shown = self.run_import(
             "Deal Name,Company,Company Domain,Account ID\n"
             "A,George,george.org,\nB,George,george.org,\nC,Mill,,001\nD,Loom,,\n"
-            "E,,no domain,\n"
+            "E,,no domain,\nF,,,002\n"
         )
-        self.assertCounts(shown, 4, 0, 0, 1)
-        self.assertEqual(self.codes(shown), [(6, "Company Domain", "invalid")])
+        self.assertCounts(shown, 4, 0, 0, 2)
+        self.assertEqual(
+            self.codes(shown),
+            [(6, "Company Domain", "invalid"), (7, "Account ID", "does_not_exist")],
+        )
         found = Deal.objects.order_by("pk").values_list("company__name", "company_name")
         self.assertEqual(
             list(found),
