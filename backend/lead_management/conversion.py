@@ -287,17 +287,31 @@ class _Converter:
                 raise self._conflict(name, shared, "ambiguous", "Several")
             twin = some[0] if some else None
         unique = UNIQUE.get(name)
-        if twin is None and values.get(unique):
+        value = values.get(unique) or ""
+        value = _domain_of(value) if unique == "domain" else value.strip().lower()
+        if twin is None and value:
             shared = unique
-            value = _domain_of(values[unique]) if name == "company" else values[unique]
-            twin = rows.filter(**{unique: value.strip().lower()}).first()
+            twin = rows.filter(**{unique: value}).first()
         if twin is None:
-            return None
+            return self._known_by(rows, value) if name == "contact" else None
         if self.actor and not access.reaches(self.actor, twin, access.Verb.VIEW):
             raise self._conflict(name, shared, "unique", "Another")
         if not self.wishes[name].match:
             raise self._conflict(name, shared, "exists", "A", twin)
         return twin
+
+    def _known_by(self, rows, email: str) -> Contact | None:
+        """The one contact that the actor sees with this further e-mail address.
+
+        Several may have it: it keeps nobody from making another one.
+        """
+        if not (email and self.wishes["contact"].match):
+            return None
+        seen = Contact.objects.visible_to(self.actor).filter(other_emails__has=email)
+        if "other_emails" in access.hidden_fields(self.actor, Contact.record_type()):
+            return None
+        some = list(rows.filter(pk__in=seen.values("pk"))[:2])
+        return some[0] if len(some) == 1 else None
 
     @staticmethod
     def _conflict(name, shared, code, how_many, twin=None) -> Conflict:

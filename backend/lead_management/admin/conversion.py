@@ -217,6 +217,12 @@ class ConversionPage:
         return found
 
 
+def in_words(value):
+    """A field's value for the page; tags in one line, as their form field has them."""
+    is_names = isinstance(value, list) and all(isinstance(v, str) for v in value)
+    return ", ".join(value) if is_names else value
+
+
 def shown(conversion: Conversion, answer: dict, user) -> dict:
     """A conversion in words and values, for the page."""
     targets = []
@@ -226,11 +232,11 @@ def shown(conversion: Conversion, answer: dict, user) -> dict:
         for field_name, value in told_of["after"].items():
             field = record._meta.get_field(field_name)
             before = told_of["before"].get(field_name)
-            if field.is_relation:
-                if field_name not in TOLD_RELATIONS:
-                    continue
+            if field_name in TOLD_RELATIONS:
                 before, value = None, getattr(record, field_name)
-            rows.append((field.verbose_name, before, value))
+            elif field.is_relation or not field.editable:
+                continue
+            rows.append((field.verbose_name, in_words(before), in_words(value)))
         title = ""
         if not outcome.is_new:
             # As it is stored: after a trial, with the name by which people know it.

@@ -22,6 +22,9 @@ CONVERTED_INTO = {
     "deal": "converted_deal",
 }
 
+# Cleared when what the lead became is deleted; nobody else writes them by themselves.
+OF_CONVERSION = frozenset(CONVERTED_INTO.values())
+
 
 def outcome_of_conversion(model) -> models.ForeignKey:
     return models.ForeignKey(
@@ -199,7 +202,7 @@ class Lead(Staying, Reachable):
         Nor is it deleted as long as its contact is there, for its activities would go
         with it, and what the contact came from.
         """
-        if self._state.adding or "status" in changed:
+        if self._state.adding or "status" in changed or changed <= OF_CONVERSION:
             return
         is_free = "deleted_at" in changed and self.converted_contact_id is None
         if self.status == self.Status.CONVERTED and not is_free:

@@ -92,6 +92,15 @@ class ConversionPageTests(AdminTestCase):
         change_set = ChangeSet.objects.get(source="conversion")
         self.assertEqual(change_set.actor, self.admin)
 
+    def test_the_page_of_the_contact_tells_what_it_came_from(self):
+        self.send(self.lead())
+        contact = Contact.objects.get()
+        path = f"/admin/contact_management/contact/{contact.pk}/change/"
+        page = self.page(path)
+        kinds = [entry["kind"] for entry in page.context["timeline"]]
+        self.assertEqual(kinds, ["lead", "change"])
+        self.assertContains(page, "· Lovelace")
+
     def test_what_is_there_is_chosen_and_overwritten_where_that_is_asked(self):
         contact = self.make(last_name="Byron")
         self.send(self.lead(), contact=str(contact.pk), overwrite="last_name")

@@ -2,7 +2,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from contact_management.models import Company, Contact
-from core.models import Change, ChangeSet, CustomField
+from core.jobs import run
+from core.models import Change, ChangeSet, CustomField, Job
 from core.testing import ALL, OWN, client_of, make_role, make_user, system_changes
 from core.tests.test_imports import ImportTestCase
 from lead_management.models import Activity, Deal, DealContact, Lead, LeadStay, Pipeline
@@ -339,6 +340,20 @@ class WhatIsThereTests(ConversionTestCase):
         self.assertHas(made["contact"], id=contact["id"], is_new=False)
         self.assertEqual(Contact.objects.get().last_name, "Byron")
 
+    def test_a_contact_is_matched_by_a_further_address_that_it_alone_has(self):
+        other = [{"value": "ada@example.com", "label": "home"}]
+        contact = self.make("contacts", last_name="Byron", other_emails=other)
+        lead = self.full_lead()
+        made = self.convert(lead)
+        self.assertTrue(made["contact"]["is_new"])
+        self.undo(made)
+        made = self.convert(lead, contact={"match": True})
+        self.assertEqual(made["contact"]["id"], contact["id"])
+        self.undo(made)
+        self.make("contacts", last_name="King", other_emails=other)
+        made = self.convert(lead, contact={"match": True})
+        self.assertTrue(made["contact"]["is_new"])
+
     def test_a_match_that_is_not_there_is_made(self):
         wish = {"contact": {"match": True}, "company": {"match": True}}
         made = self.convert(self.full_lead(), **wish)
@@ -569,6 +584,20 @@ class ReadOnlyTests(ConversionTestCase):
             answer = self.alice.patch(f"/api/leads/{lead.pk}/", body)
             self.assertProblem(answer, 400, "read_only", f"converted_{name}")
 
+    def test_the_deletion_of_what_it_became_is_undone(self):
+        lead = self.full_lead()
+        made = self.convert(lead, **EVERYTHING)
+        for name, path in (("deal", "deals"), ("contact", "contacts")):
+            before = rows()
+            self.alice.delete(f"/api/{path}/{made[name]['id']}/")
+            self.assertIsNone(self.get(f"leads/{lead.pk}")[f"converted_{name}"])
+            written = Change.objects.order_by("-pk").first().change_set_id
+            self.undo({"change_set": written})
+            self.assertEqual(rows(), before)
+            self.alice.delete(f"/api/{path}/{made[name]['id']}/")
+            self.alice.post(f"/api/{path}/{made[name]['id']}/restore/")
+            self.assertEqual(rows(), before)
+
     def test_it_is_deleted_once_its_contact_is(self):
         lead = self.full_lead()
         made = self.convert(lead)
@@ -619,6 +648,23 @@ class UndoTests(ConversionTestCase):
         self.assertEqual(rows(), before)
         again = self.convert(lead, contact={"id": made["contact"]["id"]}, deal={})
         self.assertNotEqual(again["deal"]["id"], made["deal"]["id"])
+
+    def test_a_lead_with_a_long_past_is_undone_by_a_job(self):
+        lead = self.full_lead()
+        notes = [
+            Activity(kind="note", lead=lead, owner=self.cast.alice, subject=str(n))
+            for n in range(210)
+        ]
+        with system_changes(self.cast.organization) as changes:
+            changes.bulk_create(Activity, notes)
+        before = rows()
+        made = self.convert(lead, **EVERYTHING)
+        self.assertEqual(made["activities"], {"note": 210})
+        job = Job.objects.get(pk=self.undo(made, status=202)["id"])
+        run(job.pk)
+        job.refresh_from_db()
+        self.assertEqual((job.status, job.counts["conflicts"]), ("done", 0))
+        self.assertEqual(rows(), before)
 
     def test_what_was_new_goes_and_the_same_can_be_made_again(self):
         lead = self.full_lead()
@@ -823,6 +869,7 @@ class BadBodyTests(ConversionTestCase):
     def test_what_is_wrong_is_named(self):
         lead = self.full_lead()
         contact = self.make("contacts", last_name="Byron")["id"]
+        self.make("companies", name="Without a domain")
         stage = Pipeline.objects.get(organization=self.cast.organization).stages[0]
         pipeline = str(stage and Pipeline.objects.visible_to(self.cast.alice).get().pk)
         for body, field, code in (
@@ -861,6 +908,10 @@ class BadBodyTests(ConversionTestCase):
                 *("contact.overwrite", "unknown_field"),
             ),
             ({"company": {"match": "x"}}, "company.match", "invalid"),
+            (
+                {"company": {"match": True, "values": {"domain": "a b"}}},
+                *("company.values.domain", "invalid"),
+            ),
             ({"deal": {"match": True}}, "deal.match", "unknown_field"),
             (
                 {"deal": {"values": {"amount": "-1"}}},
