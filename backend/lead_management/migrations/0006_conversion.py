@@ -10,8 +10,8 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('contact_management', '0005_groups'),
-        ('core', '0010_conversion_source'),
-        ('lead_management', '0004_stays_since'),
+        ('core', '0011_conversion_source'),
+        ('lead_management', '0005_untouched_leads'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
