@@ -69,6 +69,8 @@ FROM_LEAD = {
 }
 # What tells two records of a type to be the same, beside an id in another system.
 UNIQUE = {"contact": "email", "company": "domain"}
+# What a deal is called after, where the lead has no company.
+NAMING = ("first_name", "last_name", "email")
 # Fields that mean nothing without another one, and go where that goes.
 COMES_WITH = {"phone_label": "phone", "currency": "amount"}
 
@@ -237,8 +239,9 @@ class _Converter:
         if "domain" in shown:
             shown["domain"] = _domain_of(shown["domain"])
         if name == "deal" and "name" not in shown:
-            names = [n for n in ("first_name", "last_name") if n not in hidden]
-            shown["name"] = " ".join(filter(None, (getattr(lead, n) for n in names)))
+            known = {n: getattr(lead, n) for n in NAMING if n not in hidden}
+            email = known.pop("email", "")
+            shown["name"] = " ".join(filter(None, known.values())) or email
         if CUSTOM not in hidden:
             shown[CUSTOM] = self._custom_fields(record_type)
         return {
