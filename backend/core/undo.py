@@ -319,6 +319,9 @@ def _taken_back(
 def _may(actor, record: Journaled, verb: str, net: NetChange, batch: Batch) -> bool:
     """Whether the actor, if there is one, may do this; if not, it is reported."""
     allowed = actor is None or access.reaches(actor, record, verb)
+    if not allowed and not net.created:
+        mover = record.moved_with(set(net.before))
+        allowed = mover and access.reaches(actor, mover, access.Verb.EDIT)
     if not allowed:
         batch.report(net, "permission_denied", NOT_ALLOWED)
     return allowed

@@ -29,7 +29,7 @@ def move(changes: Changes, lead: Lead, status: str, reason: str) -> None:
 def moved(actor, process: LeadProcess, lead: Lead, status: str, reason: str) -> dict:
     """The values that bring a lead into another status; raises as `move` does."""
     if lead.status == Lead.Status.CONVERTED:
-        raise Conflict("A converted lead is not changed any more.", "converted")
+        raise lead.converted_conflict(actor)
     try:
         process.require_move(lead, status, reason)
     except ValidationError as error:

@@ -208,6 +208,26 @@ class LeakTests(LeakTestCase):
                     with self.subTest(model):
                         self.assertLikeNothing([400], attacker, "post", where, body, pk)
 
+    def test_an_id_in_a_conversion(self):
+        tried = 0
+        for attacker in self.attackers:
+            lead = attacker.own["leads"]
+            where = f"/api/leads/{lead['id']}/convert/"
+            for body in (
+                {"contact": {"id": ID}},
+                {"company": {"id": ID}},
+                {"deal": {"id": ID}},
+                {"deal": {"pipeline": ID}},
+                {"deal": {"values": {"stage": ID}}},
+                {"owner": ID},
+            ):
+                for pk in attacker.one_of_each.values():
+                    self.assertLikeNothing([400], attacker, "post", where, body, pk)
+                    tried += 1
+            now = attacker.client.get(f"/api/leads/{lead['id']}/").json()
+            self.assertEqual(now, lead)
+        self.assertGreater(tried, 50)
+
     # In a query
 
     def test_an_id_in_a_filter(self):

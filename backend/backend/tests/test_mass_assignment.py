@@ -87,6 +87,7 @@ WRITABLE = {
     "imports/{import}/cancel": set(),
     "jobs/{import}/cancel": set(),
     "lead-process": {"statuses", "untouched_after_days"},
+    "leads/{lead}/convert": {"contact", "company", "deal", "owner", "reason"},
     "leads/{lead}/transition": {"status", "reason"},
     "notifications/read": {"ids"},
     "organization": {

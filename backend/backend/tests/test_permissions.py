@@ -151,6 +151,7 @@ PATCH  lead-process               200 403 403 403 403 403 403 403 200 403
 GET    lead-process/history       200 200 200 200 200 200 200 200 200 200
 GET    leads/{lead}/stays         404 404 200 404 200 200 200 200 200 404
 POST   leads/{lead}/assign        404 404 403 404 403 403 409 409 409 404
+POST   leads/{lead}/convert       404 404 403 404 403 403 200 200 200 404
 POST   leads/{lead}/transition    404 404 403 404 403 403 200 200 200 404
 GET    notifications              200 200 200 200 200 200 200 200 200 200
 GET    notifications/{note}       404 404 404 404 404 404 200 404 404 404

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from rest_framework.exceptions import APIException, PermissionDenied
 
-from core import access
+from core import access, deletion
 from core.access import Verb
 from core.custom_fields.definitions import merged
 from core.field_rights import CUSTOM
@@ -135,7 +135,7 @@ class Deletion(BulkChange):
         allowed = []
         for record in records:
             try:
-                changes.require(Verb.DELETE, record)
+                deletion.require_deletable(changes, record)
                 allowed.append(record)
             except APIException as refusal:
                 tally.refuse(refusal)

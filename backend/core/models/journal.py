@@ -41,6 +41,7 @@ class ChangeSet(AppendOnly):
         BULK = "bulk"
         UNDO = "undo"
         COMMAND = "command"
+        CONVERSION = "conversion"
         SYSTEM = "system"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

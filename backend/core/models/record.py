@@ -75,6 +75,13 @@ class Journaled(models.Model):
     def after_write(self, changed, changes) -> None:
         """Do what follows from new values in these fields, as part of the changes."""
 
+    def moved_with(self, names: set[str]) -> "Journaled | None":
+        """The record whose change moved this one along, in these fields.
+
+        Whoever may edit that may undo this too, without a right to edit this one.
+        """
+        return None
+
     def follow_up(self, changes, before: dict) -> None:
         """Go on with what this change of the record means for other records.
 

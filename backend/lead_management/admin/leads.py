@@ -5,9 +5,11 @@ from django.core.exceptions import ValidationError
 
 from contact_management.admin import ADDRESS
 from core.admin import JournaledAdmin, JournaledForm, RecordAdmin
+from core.concealment import conceal
 from core.exceptions import Conflict
 from lead_management.models import Lead, LeadProcess
 
+from .conversion import ConversionPage
 from .stays import StaysAdmin
 
 
@@ -44,7 +46,7 @@ class LeadForm(JournaledForm):
 
 
 @admin.register(Lead)
-class LeadAdmin(StaysAdmin, RecordAdmin):
+class LeadAdmin(ConversionPage, StaysAdmin, RecordAdmin):
     form = LeadForm
     list_display = (
         *("__str__", "email", "company_name", "status", "priority", "lead_score"),
@@ -104,11 +106,28 @@ class LeadAdmin(StaysAdmin, RecordAdmin):
         obj.auto_assign = not change and obj.owner_id is None
         super().save_model(request, obj, form, change)
 
+    def has_delete_permission(self, request, obj=None):
+        is_kept = obj is not None and obj.converted_contact_id is not None
+        return not is_kept and super().has_delete_permission(request, obj)
+
+    def get_deleted_objects(self, objs, request):
+        names, counts, refused, kept = super().get_deleted_objects(objs, request)
+        converted = [
+            str(conceal(lead, request.user))
+            for lead in objs
+            if lead.converted_contact_id is not None
+        ]
+        return names, counts, refused, [*kept, *converted]
+
     def written(self, request, stored, values):
         values = super().written(request, stored, values)
         if stored and "status" in values:
             values = {**stored.arrival(""), **values}
         return values
+
+    def told_of(self, request, record):
+        became = self.became(request, record)
+        return {**super().told_of(request, record), "became": became}
 
 
 @admin.register(LeadProcess)

@@ -18,6 +18,7 @@ MAX_PARTICIPANTS = 50
 MINUTES_OF_A_MONTH = 31 * 24 * 60
 # What an activity may be about; it hangs on each of them.
 SUBJECTS = ("lead", "contact", "company", "deal")
+LINKS = {"contact", "company", "deal"}
 # The fields that say when and what, which a new touch of the lead follows from.
 TELLING = {"kind", "occurred_at", "lead"}
 
@@ -164,6 +165,10 @@ class Activity(Record):
             }
             if errors:
                 raise ValidationError(errors)
+
+    def moved_with(self, names):
+        """A conversion of the lead gives its activities what it becomes."""
+        return self.lead if names <= LINKS else None
 
     @classmethod
     def after_writes(cls, updates, changes):

@@ -4,7 +4,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from contact_management.models import Reachable
+from contact_management.models import Company, Contact, Reachable
+from core import access
 from core.exceptions import Conflict
 from core.fields import CurrencyField, MoneyField
 from core.importing.cells import is_yes, moment_of
@@ -22,6 +23,29 @@ class LeadQuerySet(RecordQuerySet):
     def open(self) -> "LeadQuerySet":
         """Live leads that somebody has to work on."""
         return self.live().filter(status__in=OPEN)
+
+
+# What a conversion makes of a lead, and the field that keeps it.
+CONVERTED_INTO = {
+    "contact": "converted_contact",
+    "company": "converted_company",
+    "deal": "converted_deal",
+}
+
+# Cleared when what the lead became is deleted; nobody else writes them by themselves.
+OF_CONVERSION = frozenset(CONVERTED_INTO.values())
+
+
+def outcome_of_conversion(model) -> models.ForeignKey:
+    return models.ForeignKey(
+        model,
+        models.SET_NULL,
+        related_name="converted_leads",
+        null=True,
+        editable=False,
+        db_index=False,
+        help_text="What the lead was converted into.",
+    )
 
 
 class Lead(Staying, Reachable):
@@ -86,6 +110,9 @@ class Lead(Staying, Reachable):
     last_contacted_at = models.DateTimeField(null=True, blank=True)
     next_follow_up_at = models.DateTimeField(null=True, blank=True)
     notes = models.TextField(max_length=50_000, blank=True)
+    converted_contact = outcome_of_conversion(Contact)
+    converted_company = outcome_of_conversion(Company)
+    converted_deal = outcome_of_conversion("Deal")
 
     objects = LeadQuerySet.as_manager()
 
@@ -94,9 +121,14 @@ class Lead(Staying, Reachable):
         *("first_name", "last_name", "email", "company_name"),
         *("phone", "phone_e164", "other_phones", "city"),
     )
-    derived_from = {"phone_e164": "phone", "status_since": "status"}
-    undone_fields = (*Reachable.undone_fields, "status_since")
+    derived_from = {
+        "phone_e164": "phone",
+        **dict.fromkeys(("status_since", *CONVERTED_INTO.values()), "status"),
+    }
+    undone_fields = (*Reachable.undone_fields, "status_since", *CONVERTED_INTO.values())
     is_assigned_by_rules = True
+    # In the timelines of what it became.
+    happens_at = "status_since"
     place = "status"
     import_headers = LEAD_HEADERS
     import_choices = LEAD_CHOICES
@@ -137,6 +169,14 @@ class Lead(Staying, Reachable):
             CollectionsIndex(
                 fields=["tags", "external_ids", "other_phones"],
                 name="lead_collections",
+            ),
+            *(
+                models.Index(
+                    fields=[name],
+                    name=f"lead_{name}",
+                    condition=Q((f"{name}__isnull", False)),
+                )
+                for name in CONVERTED_INTO.values()
             ),
         ]
 
@@ -195,11 +235,27 @@ class Lead(Staying, Reachable):
         return {"status_since": self.next_moment(), "status_reason": reason}
 
     def guard(self, actor, changed):
-        if self._state.adding:
+        """A converted lead stays as it is, until its conversion is undone.
+
+        Nor is it deleted as long as its contact is there, for its activities would go
+        with it, and what the contact came from.
+        """
+        if self._state.adding or "status" in changed or changed <= OF_CONVERSION:
             return
-        is_edit = not changed & {"status", "deleted_at"}
-        if self.status == self.Status.CONVERTED and is_edit:
-            raise Conflict("A converted lead is not changed any more.", "converted")
+        is_free = "deleted_at" in changed and self.converted_contact_id is None
+        if self.status == self.Status.CONVERTED and not is_free:
+            raise self.converted_conflict(actor)
+
+    def converted_conflict(self, actor) -> Conflict:
+        """That the lead is converted, and into what, as far as the actor sees it."""
+        hidden = access.hidden_fields(actor, self.record_type())
+        became = {
+            target: getattr(self, f"{name}_id")
+            for target, name in CONVERTED_INTO.items()
+            if name not in hidden
+        }
+        detail = "The lead is converted, and not changed any more."
+        return Conflict(detail, "converted", **became)
 
     def clean(self):
         super().clean()

@@ -32,13 +32,15 @@ def default_statuses() -> dict:
     """The process of an organization that has declared none.
 
     For each status: where leads go from it, whether they may begin in it, and what they
-    need to come into it. Nothing leads to `converted` but a conversion.
+    need to come into it. Where `converted` follows, a lead may be converted: nothing
+    else brings it there.
     """
     new, contacted, qualified, unqualified, converted, lost = Status
+    ends = (unqualified, lost, converted)
     return {
-        new.value: row(contacted, qualified, unqualified, lost, initial=True),
-        contacted.value: row(qualified, unqualified, lost, initial=True),
-        qualified.value: row(contacted, unqualified, lost, initial=True),
+        new.value: row(contacted, qualified, *ends, initial=True),
+        contacted.value: row(qualified, *ends, initial=True),
+        qualified.value: row(contacted, *ends, initial=True),
         unqualified.value: row(contacted, reason_required=True),
         converted.value: row(),
         lost.value: row(contacted, reason_required=True),
@@ -50,9 +52,9 @@ class LeadProcess(OrganizationSettings):
 
     statuses = models.JSONField(
         default=default_statuses,
-        help_text="By status: `to`, the statuses that follow it; `initial`, whether"
-        " leads may begin in it; `required_fields` and `reason_required` to come into"
-        " it.",
+        help_text="By status: `to`, the statuses that follow it, and `converted` where"
+        " leads may be converted from it; `initial`, whether leads may begin in it;"
+        " `required_fields` and `reason_required` to come into it.",
     )
 
     untouched_after_days = models.PositiveSmallIntegerField(
@@ -73,7 +75,8 @@ class LeadProcess(OrganizationSettings):
     # The rules
 
     def allowed_from(self, status: str) -> list[str]:
-        return self.statuses[status]["to"]
+        """The statuses that a transition leads to."""
+        return [to for to in self.statuses[status]["to"] if to != Status.CONVERTED]
 
     def initial(self) -> list[str]:
         return [status for status, of in self.statuses.items() if of["initial"]]
@@ -101,14 +104,27 @@ class LeadProcess(OrganizationSettings):
             Conflict: no way leads there; it says which do.
             ValidationError: something is missing, by field.
         """
+        if status not in self.allowed_from(lead.status):
+            raise self._no_way(lead)
+        self._require(lead, status, reason)
+
+    def require_conversion(self, lead: Lead, reason: str) -> None:
+        """Raise where the lead may not be converted, as `require_move` does."""
+        if Status.CONVERTED not in self.statuses[lead.status]["to"]:
+            raise self._no_way(lead, " It is not converted from there.")
+        self._require(lead, Status.CONVERTED, reason)
+
+    def _no_way(self, lead: Lead, more: str = "") -> Conflict:
         allowed = self.allowed_from(lead.status)
-        if status not in allowed:
-            raise Conflict(
-                f"From '{lead.status}' a lead goes to: {', '.join(allowed) or 'none'}.",
-                "illegal_transition",
-                current=lead.status,
-                allowed=allowed,
-            )
+        return Conflict(
+            f"From '{lead.status}' a lead goes to: {', '.join(allowed) or 'none'}."
+            f"{more}",
+            "illegal_transition",
+            current=lead.status,
+            allowed=allowed,
+        )
+
+    def _require(self, lead: Lead, status: str, reason: str) -> None:
         if errors := self.missing(lead, status, reason):
             raise ValidationError(errors)
 
@@ -141,13 +157,10 @@ class LeadProcess(OrganizationSettings):
             isinstance(of["initial"], bool) and isinstance(of["reason_required"], bool)
         ):
             self._refuse(f"'{status}': initial and reason_required are true or false.")
-        others = set(Status.values) - {status, Status.CONVERTED}
+        others = set(Status.values) - {status}
         to, required = of["to"], of["required_fields"]
         if not is_set_of(to, others):
-            self._refuse(
-                f"'{status}': to is a list of other statuses, each once, without"
-                f" '{Status.CONVERTED}', which only a conversion leads to."
-            )
+            self._refuse(f"'{status}': to is a list of other statuses, each once.")
         if status == Status.CONVERTED and (to or of["initial"]):
             self._refuse(f"'{status}': no lead begins in it or leaves it.")
         known = {f.name for f in Lead.journaled_fields().values() if f.editable}

@@ -456,7 +456,6 @@ class ProcessTests(LifecycleTestCase):
             nowhere,
             {**default_statuses(), "sold": default_statuses()["lost"]},
             {**default_statuses(), "lost": []},
-            but("new", to=["converted"]),
             but("new", to=["new"]),
             but("new", to=["lost", "lost"]),
             but("new", to=[1]),

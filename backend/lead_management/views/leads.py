@@ -1,15 +1,21 @@
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
+from rest_framework.response import Response
 
 from contact_management.views import ADDRESS, PHONES, AnyPhoneFilter
 from core import access
+from core.models import ChangeSet
 from core.views import RecordViewSet, SettingsViewSet
+from core.views.base import boolean
 from lead_management import stays
 from lead_management.assignment.decisions import assign_again
-from lead_management.models import Lead, LeadProcess
+from lead_management.conversion import convert, told
+from lead_management.models import CONVERTED_INTO, Lead, LeadProcess
 from lead_management.serializers import (
     AssignSerializer,
+    ConversionInput,
+    ConversionSerializer,
     LeadInput,
     LeadStaySerializer,
     TransitionSerializer,
@@ -28,6 +34,7 @@ class LeadViewSet(RecordViewSet):
         *("lead_score", "estimated_value", "currency", "probability"),
         *("last_contacted_at", "next_follow_up_at"),
         *("notes", "tags", "external_ids"),
+        *CONVERTED_INTO.values(),
     )
     more_filters = {"any_phone": AnyPhoneFilter()}
     bulk_changes = {"assign": AssignByRules, "transition": Transition}
@@ -68,6 +75,32 @@ class LeadViewSet(RecordViewSet):
         with self.change_set() as changes:
             move(changes, lead, **asked.validated_data)
         return self._answer(lead)
+
+    @extend_schema(request=ConversionInput, responses=ConversionSerializer)
+    @action(detail=True, methods=["post"])
+    def convert(self, request, pk):
+        """Make a contact of the lead, and if wanted a company and a deal.
+
+        What is new takes its values from the lead; of what was there before, only empty
+        fields are filled. The lead is read-only from then on: its edits, and a second
+        conversion, are a 409 `converted` with the ids of what it became. Where a
+        contact or a company is there that has to be unique, the answer is a 409
+        `exists` with its id, unless `match` takes it.
+        """
+        self.refuse_parameters("dry_run")
+        self._require_status_shown()
+        lead = self._locked(access.Verb.EDIT, self.get_queryset())
+        context = self.get_serializer_context()
+        asked = ConversionInput(data=request.data, context=context)
+        asked.is_valid(raise_exception=True)
+        values = asked.validated_data
+        with self.change_set(ChangeSet.Source.CONVERSION) as changes:
+            conversion = convert(
+                changes, lead, asked.wishes, values.get("owner"), values["reason"]
+            )
+        made = None if boolean(request, "dry_run") else changes.change_set.pk
+        answer = told(self.answer_of(lead), conversion, changes)
+        return Response({**answer, "change_set": made})
 
     @extend_schema(responses=LeadStaySerializer(many=True))
     @action(detail=True, filter_backends=(), pagination_class=None)
