@@ -6,6 +6,7 @@ from lead_management.views import (
     LeadProcessViewSet,
     LeadViewSet,
     PipelineViewSet,
+    report_urls,
 )
 
 router = Router()
@@ -15,4 +16,8 @@ router.register("deals", DealViewSet)
 router.register("deal-contacts", DealContactViewSet)
 router.register("activities", ActivityViewSet)
 
-urlpatterns = [*LeadProcessViewSet.urls("lead-process"), *router.urls]
+urlpatterns = [
+    *LeadProcessViewSet.urls("lead-process"),
+    *report_urls,
+    *router.urls,
+]

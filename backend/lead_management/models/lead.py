@@ -113,6 +113,15 @@ class Lead(Reachable):
                 name="lead_follow_up",
                 condition=Q(deleted_at=None, next_follow_up_at__isnull=False),
             ),
+            # Of the reports: they count without looking at the leads themselves.
+            models.Index(
+                fields=[
+                    *("organization", "created_at", "id", "owner"),
+                    *("status", "lead_source", "last_contacted_at"),
+                ],
+                name="lead_reports",
+                condition=Q(deleted_at=None),
+            ),
             CollectionsIndex(
                 fields=["tags", "external_ids", "other_phones"],
                 name="lead_collections",
