@@ -4,12 +4,11 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 
 from contact_management.admin import ADDRESS
-from core.access import hidden_fields
 from core.admin import JournaledAdmin, JournaledForm, RecordAdmin
 from core.exceptions import Conflict
-from core.timeline_admin import TimelineAdmin
-from lead_management import stays
 from lead_management.models import Lead, LeadProcess
+
+from .stays import StaysAdmin
 
 
 class LeadForm(JournaledForm):
@@ -45,9 +44,8 @@ class LeadForm(JournaledForm):
 
 
 @admin.register(Lead)
-class LeadAdmin(TimelineAdmin, RecordAdmin):
+class LeadAdmin(StaysAdmin, RecordAdmin):
     form = LeadForm
-    change_form_after_template = "lead_management/admin/lead.html"
     list_display = (
         *("__str__", "email", "company_name", "status", "priority", "lead_score"),
         *("owner", "next_follow_up_at", "created_at"),
@@ -106,13 +104,6 @@ class LeadAdmin(TimelineAdmin, RecordAdmin):
         if stored and "status" in values:
             values = {**stored.arrival(""), **values}
         return values
-
-    def told_of(self, request, record):
-        hidden = hidden_fields(request.user, Lead.record_type())
-        return {
-            **super().told_of(request, record),
-            "stays": stays.told(record, hidden),
-        }
 
 
 @admin.register(LeadProcess)

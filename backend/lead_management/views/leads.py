@@ -12,7 +12,7 @@ from lead_management.serializers import (
     LeadStaySerializer,
     TransitionSerializer,
 )
-from lead_management.services import move
+from lead_management.services import Transition, move
 
 
 class LeadViewSet(RecordViewSet):
@@ -28,6 +28,7 @@ class LeadViewSet(RecordViewSet):
         *("notes", "tags", "external_ids"),
     )
     more_filters = {"any_phone": AnyPhoneFilter()}
+    bulk_changes = {"transition": Transition}
     serializer_base = LeadInput
 
     @extend_schema(request=TransitionSerializer)
