@@ -1,4 +1,5 @@
 from .activities import ActivityAdmin
+from .dashboard import front_page
 from .deals import DealAdmin, DealContactAdmin
 from .leads import LeadAdmin, LeadProcessAdmin
 from .pipelines import PipelineAdmin
@@ -10,4 +11,5 @@ __all__ = [
     "LeadAdmin",
     "LeadProcessAdmin",
     "PipelineAdmin",
+    "front_page",
 ]

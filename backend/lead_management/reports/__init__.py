@@ -3,15 +3,34 @@
 from .activity import ActivityPerPerson
 from .forecast import Forecast
 from .funnel import Funnel
+from .period import Preset
 from .pipelines import Pipelines
 from .question import PeriodParameters, Question
 from .report import PeriodSerializer, Report
 from .sources import Sources
 from .untouched import Untouched
 
-__all__ = ["REPORTS", "PeriodParameters", "PeriodSerializer", "Question", "Report"]
+__all__ = [
+    "REPORTS",
+    "PeriodParameters",
+    "PeriodSerializer",
+    "Preset",
+    "Question",
+    "Report",
+    "reports_for",
+]
 
 REPORTS: dict[str, type[Report]] = {
     report.name: report
     for report in (Funnel, Sources, Pipelines, Forecast, ActivityPerPerson, Untouched)
 }
+
+
+def reports_for(asked: Question) -> list[type[Report]]:
+    """The reports that answer a question, as far as whoever asks has them."""
+    return [
+        report
+        for report in REPORTS.values()
+        if report.is_for(asked.user)
+        and (report.shows_owners(asked.user) or not asked.is_by_owner)
+    ]

@@ -4,7 +4,7 @@ from rest_framework import serializers
 from core.serializers import StrictSerializer
 from lead_management.models import Lead
 
-from .report import Report, ReportSerializer, share
+from .report import Report, ReportSerializer, seconds, share
 
 Status = Lead.Status
 STEPS = (Status.NEW, Status.CONTACTED, Status.QUALIFIED, Status.CONVERTED)
@@ -97,7 +97,3 @@ class Funnel(Report):
                 filter=Q(stays__status__in=later) & ~Q(status__in=later),
             )
         return self.records().filter(stays__isnull=False).aggregate(**figures)
-
-
-def seconds(duration) -> float | None:
-    return None if duration is None else round(duration.total_seconds(), 3)

@@ -1,12 +1,12 @@
-from django.db.models import Avg, DurationField, ExpressionWrapper, F
+from django.db.models import Avg
 from rest_framework import serializers
 
 from core.serializers import StrictSerializer
-from lead_management.models import Deal, DealStay, Kind, Pipeline, Stage
+from lead_management.models import Deal, Kind, Pipeline, Stage
 from lead_management.serializers import NamedPipelineSerializer, SumSerializer
 from lead_management.sums import nothing, totals
 
-from .report import Report, ReportSerializer
+from .report import Report, ReportSerializer, seconds
 
 
 class TotalSerializer(StrictSerializer):
@@ -69,9 +69,6 @@ class Pipelines(Report):
 
     def _times(self) -> dict:
         """How many seconds deals were in each stage, those that are over too."""
-        stays = DealStay.objects.filter(deal__in=self.records(), left_at__isnull=False)
-        length = ExpressionWrapper(
-            F("left_at") - F("entered_at"), output_field=DurationField()
-        )
-        averages = stays.values_list("stage").annotate(average=Avg(length))
-        return {stage: round(t.total_seconds(), 3) for stage, t in averages}
+        stays = self.records().filter(stays__isnull=False).values_list("stays__stage")
+        averages = stays.annotate(average=Avg("stays__duration"))
+        return {stage: seconds(average) for stage, average in averages}

@@ -1,5 +1,6 @@
 """What all reports are."""
 
+import datetime
 from collections.abc import Iterable
 from functools import cached_property
 from typing import ClassVar
@@ -135,3 +136,7 @@ class Report:
 def share(part: int, whole: int) -> float | None:
     """Which part of the whole it is, from 0 to 1; None of nothing."""
     return round(part / whole, 4) if whole else None
+
+
+def seconds(length: datetime.timedelta | None) -> float | None:
+    return None if length is None else round(length.total_seconds(), 3)

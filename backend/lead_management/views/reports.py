@@ -14,6 +14,7 @@ from lead_management.reports import (
     PeriodSerializer,
     Question,
     Report,
+    reports_for,
 )
 
 OF_OWNERS = ("owner", "team")
@@ -161,16 +162,6 @@ class DashboardViewSet(AskedViewSet):
             return {"period": period, **answers}, None
 
         return self.told(build, reports, asked)
-
-
-def reports_for(asked: Question) -> list[type[Report]]:
-    """The reports that answer a question, as far as whoever asks has them."""
-    return [
-        report
-        for report in REPORTS.values()
-        if report.is_for(asked.user)
-        and (report.shows_owners(asked.user) or not asked.is_by_owner)
-    ]
 
 
 report_urls = [

@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('contact_management', '0005_groups'),
         ('core', '0009_imports'),
-        ('lead_management', '0003_deals'),
+        ('lead_management', '0004_stays_since'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
