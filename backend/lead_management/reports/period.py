@@ -18,6 +18,7 @@ class Preset(models.TextChoices):
     LAST_QUARTER = "last_quarter"
     THIS_YEAR = "this_year"
     LAST_YEAR = "last_year"
+    ALL_TIME = "all_time"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Period:
 
     @classmethod
     def named(cls, preset: str, today: datetime.date, zone: ZoneInfo) -> "Period":
+        if preset == Preset.ALL_TIME:
+            return cls(None, None, zone)
         which, _, unit = preset.partition("_")
         first = start_of(unit, today)
         last = start_of(unit, first + LONGER_THAN[unit]) - DAY
@@ -41,6 +44,9 @@ class Period:
             last = first - DAY
             first = start_of(unit, last)
         return cls(first, last, zone)
+
+    def told(self) -> dict:
+        return {"from": self.first, "to": self.last}
 
     def moments(self, path: str) -> dict:
         """The condition on a moment, as look-ups."""

@@ -124,8 +124,9 @@ class Question:
 
     @property
     def key(self) -> str:
-        """Questions of one address with equal keys have equal answers."""
-        return f"{self.today} {self.period} owner: {self.owner}"
+        """Questions of those who see the same have, with equal keys, equal answers."""
+        whose = f"owner: {self.owner} team: {sorted(self.team or ())}"
+        return f"{self.today} {self.period} {whose} {self.days}"
 
     def hidden(self, model: type[Record]) -> frozenset[str]:
         return access.hidden_fields(self.user, model.record_type())

@@ -103,11 +103,7 @@ class Report:
     # What it tells
 
     def answer(self) -> dict:
-        period = self.asked.period
-        return {
-            "period": {"from": period.first, "to": period.last},
-            **self.figures(),
-        }
+        return {"period": self.asked.period.told(), **self.figures()}
 
     def figures(self) -> dict:
         raise NotImplementedError

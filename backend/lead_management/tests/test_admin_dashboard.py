@@ -1,5 +1,7 @@
 import json
 
+from django.utils import timezone
+
 from core.testing import ALL, make_role, make_user, system_changes
 from lead_management.models import Activity, Deal, Lead, Pipeline
 from user_management.tests.test_admin import AdminTestCase
@@ -29,7 +31,7 @@ class DashboardTests(AdminTestCase):
                     amount=amount,
                     currency=currency,
                     owner=cls.admin,
-                    expected_close_on="2026-03-09",
+                    expected_close_on=timezone.now().date(),
                 )
             changes.save(
                 Activity(),
@@ -38,6 +40,10 @@ class DashboardTests(AdminTestCase):
                 owner=cls.admin,
                 duration_minutes=90,
             )
+
+    def setUp(self):
+        super().setUp()
+        self.month = f"{timezone.now():%b %Y}"
 
     def cards(self, user=None, query="") -> dict:
         self.client.force_login(user or self.admin)
@@ -72,9 +78,9 @@ class DashboardTests(AdminTestCase):
         )
         forecast = cards["Forecast per month, USD"]
         self.assertEqual(forecast["headers"], ["Month", "Amount", "Weighted"])
-        self.assertEqual(forecast["rows"], [["Mar 2026", "1,020.50", "102.05"]])
+        self.assertEqual(forecast["rows"], [[self.month, "1,020.50", "102.05"]])
         chart = json.loads(forecast["chart"]["data"])
-        self.assertEqual(chart["labels"], ["Mar 2026"])
+        self.assertEqual(chart["labels"], [self.month])
         self.assertEqual(
             {one["label"]: one["data"] for one in chart["datasets"]},
             {"Amount": [1020.5], "Weighted": [102.05]},
@@ -107,7 +113,7 @@ class DashboardTests(AdminTestCase):
         hidden = {"deal": {"hidden": ["amount"]}, "lead": {"hidden": ["owner"]}}
         user = self.staff("frugal", ALL, hidden)
         cards = self.cards(user)
-        self.assertEqual(cards["Forecast per month"]["rows"], [["Mar 2026", "3"]])
+        self.assertEqual(cards["Forecast per month"]["rows"], [[self.month, "3"]])
         content = self.page(PATH).content
         for secret in (b"1,020.50", b"1020.5", b"102.05"):
             self.assertNotIn(secret, content)
@@ -122,8 +128,11 @@ class DashboardTests(AdminTestCase):
         active = [p["title"] for p in page.context["periods"] if p["active"]]
         self.assertEqual(active, ["Last year"])
         self.assertContains(page, 'href="?period=this_month"')
-        days = "?from=2026-03-01&to=2026-03-31"
-        self.assertIn("Forecast per month, USD", self.cards(query=days))
+        [active] = [p for p in self.page(PATH).context["periods"] if p["active"]]
+        self.assertEqual(active["title"], "This quarter")
+        today = timezone.now().date()
+        for days in ("?period=all_time", f"?from={today}&to={today}"):
+            self.assertIn("Forecast per month, USD", self.cards(query=days))
 
     def test_what_is_no_period_is_said_and_all_is_shown(self):
         for query in (

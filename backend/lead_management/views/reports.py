@@ -4,7 +4,6 @@ from django.urls import path
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 
-from core import access
 from core.exceptions import bad_parameter
 from core.serializers import StrictSerializer
 from core.views.base import ViewSet
@@ -14,6 +13,8 @@ from lead_management.reports import (
     PeriodSerializer,
     Question,
     Report,
+    dashboard,
+    made_from,
     reports_for,
 )
 
@@ -42,16 +43,6 @@ class AskedViewSet(ViewSet):
         asked.is_valid(raise_exception=True)
         return Question.of(self.request.user, asked.validated_data)
 
-    def told(self, build, reports, asked: Question):
-        """The answer of `build`, which asks these reports."""
-        user = self.request.user
-        types = set().union(*(report.record_types() for report in reports))
-        keys = [f"{t}: {access.visibility_key(user, t)}" for t in sorted(types)]
-        # Their names are told, and who is on which team decides what is seen.
-        types |= {user.record_type(), "team"}
-        keys.append(f"people: {access.visibility_key(user, user.record_type())}")
-        return self.cached(build, types, "; ".join([*keys, asked.key]))
-
 
 class ReportView(AskedViewSet):
     """One report."""
@@ -62,7 +53,8 @@ class ReportView(AskedViewSet):
         report = self.report
         report.require(request.user)
         asked = self.asked(() if report.shows_owners(request.user) else OF_OWNERS)
-        return self.told(lambda: (report(asked).answer(), None), [report], asked)
+        made = made_from(asked, [report])
+        return self.cached(lambda: (report(asked).answer(), None), *made)
 
 
 class ReportSummarySerializer(StrictSerializer):
@@ -156,12 +148,8 @@ class DashboardViewSet(AskedViewSet):
         asked = self.asked()
         reports = reports_for(asked)
 
-        def build():
-            answers = {report.name: report(asked).answer() for report in reports}
-            period = {"from": asked.period.first, "to": asked.period.last}
-            return {"period": period, **answers}, None
-
-        return self.told(build, reports, asked)
+        made = made_from(asked, reports)
+        return self.cached(lambda: (dashboard(asked, reports), None), *made)
 
 
 report_urls = [
