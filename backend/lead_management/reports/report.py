@@ -125,6 +125,7 @@ class Report:
         """Who these users are, by id, as far as they may be seen."""
         ids = set(ids) - {None}
         seen = get_user_model().objects.visible_to(self.asked.user).filter(pk__in=ids)
+        seen = seen.only("first_name", "last_name", "email")
         names = {user.pk: str(user) for user in seen}
         return {pk: {"id": pk, "name": names.get(pk, "")} for pk in ids}
 
