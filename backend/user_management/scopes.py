@@ -28,6 +28,7 @@ BESIDES = {
     "pipeline": ("pipelines", ["read"]),
     "changeset": ("change-sets", ["read"]),
     "job": ("jobs", ["read", "write"]),
+    "notification": ("notifications", ["read", "write"]),
     "auditlog": ("audit-log", ["read", "export"]),
 }
 

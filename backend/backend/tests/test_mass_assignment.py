@@ -74,8 +74,9 @@ WRITABLE = {
     },
     "imports/{import}/cancel": set(),
     "jobs/{import}/cancel": set(),
-    "lead-process": {"statuses"},
+    "lead-process": {"statuses", "untouched_after_days"},
     "leads/{lead}/transition": {"status", "reason"},
+    "notifications/read": {"ids"},
     "organization": {
         *("name", "country", "currency", "timezone"),
         *("audit_retention_days", "purge_after_days"),

@@ -28,6 +28,7 @@ from .people import (
     make_custom_field,
     make_export,
     make_import,
+    make_notification,
     record_views,
 )
 
@@ -133,6 +134,9 @@ PATCH  lead-process               200 403 403 403 403 403 403 403 200 403
 GET    lead-process/history       200 200 200 200 200 200 200 200 200 200
 GET    leads/{lead}/stays         404 404 200 404 200 200 200 200 200 404
 POST   leads/{lead}/transition    404 404 403 404 403 403 200 200 200 404
+GET    notifications              200 200 200 200 200 200 200 200 200 200
+GET    notifications/{note}       404 404 404 404 404 404 200 404 404 404
+POST   notifications/read         200 200 200 200 200 200 200 200 200 403
 GET    organization               200 200 200 200 200 200 200 200 200 200
 PATCH  organization               200 403 403 403 403 403 403 403 200 403
 GET    organization/history       200 200 200 200 200 200 200 200 200 200
@@ -304,6 +308,7 @@ class PermissionTableTests(TestCase):
             "deal": cls.contracts["deals"].make(n=900)["id"],
             "pipeline": Pipeline.objects.default_of(people.organization).pk,
             "lead": lead["id"],
+            "note": make_notification(people.alice, lead["id"]).pk,
             "role": people.alice.role_id,
             "tag": tag["id"],
             "team": people.team.pk,
