@@ -410,6 +410,7 @@ UNFOLD = {
     "SITE_TITLE": "MyCRM",
     "SITE_HEADER": "MyCRM",
     "SITE_SYMBOL": "contacts",
+    "DASHBOARD_CALLBACK": "lead_management.admin.dashboard.front_page",
     "SITE_FAVICONS": [
         {
             "rel": "icon",

@@ -109,6 +109,26 @@ def store(slot: Slot | None, answer: bytes) -> None:
         _safely(lambda redis: redis.set(slot.name, answer, ex=ANSWER_SECONDS))
 
 
+def kept(
+    organization_id,
+    record_types: Iterable[str],
+    request_key: str,
+    make: Callable[[], bytes],
+) -> bytes:
+    """What `make` would give now: from the cache, if it holds that.
+
+    Args:
+        record_types: what the answer is made from.
+        request_key: as of `find`.
+    """
+    slot = find(organization_id, record_types, request_key)
+    if slot and slot.answer:
+        return slot.answer
+    answer = make()
+    store(slot, answer)
+    return answer
+
+
 def mark(organization_id, record_types: Iterable[str]) -> Mark:
     """Announce a commit that changes records of these types."""
     mark = Mark(_version_keys(organization_id, record_types), secrets.token_urlsafe(9))

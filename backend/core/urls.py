@@ -25,6 +25,6 @@ router.register("notifications", NotificationViewSet)
 urlpatterns = [
     path("health/", HealthView.as_view(), name="health"),
     *OrganizationViewSet.urls("organization"),
-    path("search/", SearchViewSet.as_view({"get": "list"}), name="search"),
+    path("search/", SearchViewSet.as_view({"get": "retrieve"}), name="search"),
     *router.urls,
 ]

@@ -1,25 +1,14 @@
 """The board of deals: a column for each stage of a pipeline."""
 
 from collections import defaultdict
-from decimal import Decimal
 
-from django.db.models import (
-    Count,
-    DecimalField,
-    ExpressionWrapper,
-    F,
-    QuerySet,
-    Sum,
-    Window,
-)
-from django.db.models.functions import Coalesce, RowNumber
+from django.db.models import QuerySet, Window
+from django.db.models.functions import RowNumber
 from django.utils.http import urlencode
 
-from core.fields import CENT
 from core.pagination import Ordering, address_from, sorted_by
 from lead_management.models import Pipeline
-
-MONEY = DecimalField(max_digits=30, decimal_places=2)
+from lead_management.sums import nothing, totals
 
 
 class Board:
@@ -39,50 +28,33 @@ class Board:
 
     def answer(self, size: int) -> dict:
         """The board with the first `size` deals of each column."""
-        counts, sums = self._totals()
+        totals_by_stage = {
+            str(stage): total
+            for stage, total in totals(self.deals, "stage", self.hidden).items()
+        }
         rows = self._first(size)
         return {
             "pipeline": {"id": self.pipeline.pk, "name": self.pipeline.name},
             "columns": [
                 self._column(
-                    stage, counts[stage["id"]], sums[stage["id"]], rows[stage["id"]]
+                    stage,
+                    totals_by_stage.get(stage["id"], nothing(self.hidden)),
+                    rows[stage["id"]],
                 )
                 for stage in self.pipeline.stages
             ],
         }
 
-    def _column(self, stage: dict, count: int, sums: list, rows: list) -> dict:
+    def _column(self, stage: dict, total: dict, rows: list) -> dict:
+        count = total["deals"]
         column = {"stage": stage, "count": count}
-        if self.hidden.isdisjoint(("amount", "currency")):
-            column["sums"] = sums
+        if "sums" in total:
+            column["sums"] = total["sums"]
         column["results"] = [answer for answer, _ in rows]
         column["next"] = None
         if count > len(rows):
             column["next"] = self._next(stage, rows[-1][1])
         return column
-
-    def _totals(self) -> tuple[dict, dict]:
-        """How many deals stand in each stage, and what they are worth, by its id."""
-        probability = Coalesce("probability", "stage__probability")
-        weighted = ExpressionWrapper(F("amount") * probability, output_field=MONEY)
-        totals = self.deals.order_by().values("stage", "currency")
-        totals = totals.annotate(
-            deals=Count("pk"), amounts=Sum("amount"), weighted=Sum(weighted)
-        )
-        counts, sums = defaultdict(int), defaultdict(list)
-        for total in totals.order_by("currency"):
-            stage = str(total["stage"])
-            counts[stage] += total["deals"]
-            if total["amounts"] is not None:
-                amounts = {
-                    "currency": total["currency"],
-                    "amount": Decimal(total["amounts"]).quantize(CENT),
-                }
-                if "probability" not in self.hidden:
-                    percent = Decimal(total["weighted"])
-                    amounts["weighted"] = (percent / 100).quantize(CENT)
-                sums[stage].append(amounts)
-        return counts, sums
 
     def _first(self, size: int) -> dict[str, list]:
         """The first deals of each stage, with their places in its order, by its id."""

@@ -10,6 +10,7 @@ from lead_management.views import (
     LeadProcessViewSet,
     LeadViewSet,
     PipelineViewSet,
+    report_urls,
 )
 
 router = Router()
@@ -23,4 +24,8 @@ router.register("assignment-decisions", AssignmentDecisionViewSet)
 router.register("availability", AvailabilityViewSet)
 router.register("absences", AbsenceViewSet)
 
-urlpatterns = [*LeadProcessViewSet.urls("lead-process"), *router.urls]
+urlpatterns = [
+    *LeadProcessViewSet.urls("lead-process"),
+    *report_urls,
+    *router.urls,
+]

@@ -17,6 +17,7 @@ from rest_framework.relations import ManyRelatedField, RelatedField
 from core.testing import client_of
 from core.views import JournaledViewSet
 from core.views.base import ViewSet
+from lead_management.reports import REPORTS
 
 from .people import (
     People,
@@ -245,6 +246,14 @@ class LeakTests(LeakTestCase):
                                 self.assertEqual(answer.json()["results"], [])
                             tried += 1
         self.assertGreater(tried, 100)
+
+    def test_an_id_in_a_report(self):
+        for attacker in self.attackers:
+            for report in ("dashboard", *(f"reports/{name}" for name in REPORTS)):
+                for name in ("owner", "team"):
+                    for pk in attacker.one_of_each.values():
+                        sent = ("get", f"/api/{report}/", {name: ID}, pk)
+                        self.assertLikeNothing((200, 400), attacker, *sent)
 
     def test_access_of_somebody_elsewhere_is_that_of_nobody(self):
         for attacker in self.attackers:

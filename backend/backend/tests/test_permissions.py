@@ -131,6 +131,7 @@ PATCH  custom-fields/{field}      404 403 403 403 403 403 403 403 200 404
 DELETE custom-fields/{field}      404 403 403 403 403 403 403 403 204 404
 GET    custom-fields/{field}/access   404 200 200 200 200 200 200 200 200 404
 GET    custom-fields/{field}/history  404 200 200 200 200 200 200 200 200 404
+GET    dashboard                  200 200 200 200 200 200 200 200 200 200
 GET    deals/board                200 200 200 200 200 200 200 200 200 403
 GET    deals/{deal}/stays         404 404 200 404 200 200 200 200 200 404
 GET    imports                    200 200 200 200 200 200 200 200 200 200
@@ -166,6 +167,13 @@ PUT    pipelines/{pipeline}       404 403 403 403 403 403 403 403 200 404
 PATCH  pipelines/{pipeline}       404 403 403 403 403 403 403 403 200 404
 GET    pipelines/{pipeline}/access 404 200 200 200 200 200 200 200 200 404
 GET    pipelines/{pipeline}/history 404 200 200 200 200 200 200 200 200 404
+GET    reports                    200 200 200 200 200 200 200 200 200 200
+GET    reports/activity           200 200 200 200 200 200 200 200 200 403
+GET    reports/forecast           200 200 200 200 200 200 200 200 200 403
+GET    reports/funnel             200 200 200 200 200 200 200 200 200 403
+GET    reports/pipelines          200 200 200 200 200 200 200 200 200 403
+GET    reports/sources            200 200 200 200 200 200 200 200 200 403
+GET    reports/untouched          200 200 200 200 200 200 200 200 200 403
 GET    roles                      200 200 200 200 200 200 200 200 200 200
 POST   roles                      201 403 403 403 403 403 403 403 201 403
 GET    roles/{role}               404 200 200 200 200 200 200 200 200 404

@@ -126,18 +126,16 @@ class ViewSet(GenericViewSet):
             visibility: readers with equal texts would get equal answers.
         """
         request = self.request
-        slot = cache.find(
-            request.user.organization_id, record_types, request_key(request, visibility)
-        )
-        if slot and slot.answer:
-            etag, _, body = slot.answer.partition(b"\n")
-            etag = etag.decode()
-        else:
+
+        def make():
             answer, version = build()
             body = dumps(answer)
-            etag = etag_of(body, version)
-            cache.store(slot, etag.encode() + b"\n" + body)
-        return self._conditional(body, etag)
+            return etag_of(body, version).encode() + b"\n" + body
+
+        key = request_key(request, visibility)
+        answer = cache.kept(request.user.organization_id, record_types, key, make)
+        etag, _, body = answer.partition(b"\n")
+        return self._conditional(body, etag.decode())
 
     def conditional(self, answer, version: int | None = None) -> HttpResponse:
         """Answer a GET that is not worth a place in the cache."""

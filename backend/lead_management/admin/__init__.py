@@ -5,6 +5,7 @@ from .assignment import (
     AssignmentRuleAdmin,
     AvailabilityAdmin,
 )
+from .dashboard import front_page
 from .deals import DealAdmin, DealContactAdmin
 from .leads import LeadAdmin, LeadProcessAdmin
 from .pipelines import PipelineAdmin
@@ -20,4 +21,5 @@ __all__ = [
     "LeadAdmin",
     "LeadProcessAdmin",
     "PipelineAdmin",
+    "front_page",
 ]

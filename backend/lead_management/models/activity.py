@@ -135,6 +135,15 @@ class Activity(Record):
                 name="activity_open_tasks",
                 condition=Q(deleted_at=None, done_at=None, due_at__isnull=False),
             ),
+            # Of the report: it counts without looking at the activities themselves.
+            models.Index(
+                fields=[
+                    *("organization", "occurred_at", "id", "owner"),
+                    *("kind", "duration_minutes", "done_at"),
+                ],
+                name="activity_reports",
+                condition=Q(deleted_at=None),
+            ),
             *(
                 models.Index(
                     fields=[name, "-occurred_at", "-id"], name=f"activity_of_{name}"

@@ -166,6 +166,15 @@ class Lead(Staying, Reachable):
                 name="lead_open_of_owner",
                 condition=Q(deleted_at=None, status__in=OPEN),
             ),
+            # Of the reports: they count without looking at the leads themselves.
+            models.Index(
+                fields=[
+                    *("organization", "created_at", "id", "owner"),
+                    *("status", "lead_source", "last_contacted_at"),
+                ],
+                name="lead_reports",
+                condition=Q(deleted_at=None),
+            ),
             CollectionsIndex(
                 fields=["tags", "external_ids", "other_phones"],
                 name="lead_collections",

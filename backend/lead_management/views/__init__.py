@@ -8,6 +8,7 @@ from .assignment import (
 from .deals import DealContactViewSet, DealViewSet
 from .leads import LeadProcessViewSet, LeadViewSet
 from .pipelines import PipelineViewSet
+from .reports import report_urls
 
 __all__ = [
     "AbsenceViewSet",
@@ -20,4 +21,5 @@ __all__ = [
     "LeadProcessViewSet",
     "LeadViewSet",
     "PipelineViewSet",
+    "report_urls",
 ]
