@@ -6,6 +6,7 @@ from lead_management.views import (
     LeadProcessViewSet,
     LeadViewSet,
     PipelineViewSet,
+    ScoringModelViewSet,
 )
 
 router = Router()
@@ -14,5 +15,6 @@ router.register("pipelines", PipelineViewSet)
 router.register("deals", DealViewSet)
 router.register("deal-contacts", DealContactViewSet)
 router.register("activities", ActivityViewSet)
+router.register("scoring-models", ScoringModelViewSet)
 
 urlpatterns = [*LeadProcessViewSet.urls("lead-process"), *router.urls]

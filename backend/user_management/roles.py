@@ -22,7 +22,7 @@ def rights(
 # What rights can name besides record types.
 SYSTEM_TYPES = (
     *("apikey", "auditlog", "changeset", "customfield", "job"),
-    *("organization", "pipeline", "role", "team", "user"),
+    *("organization", "pipeline", "role", "scoringmodel", "team", "user"),
 )
 
 NONE, OWN, TEAM, ALL = Scope
@@ -35,6 +35,7 @@ EVERYBODY = {
     "team": rights(view=ALL),
     "customfield": rights(view=ALL),
     "pipeline": rights(view=ALL),
+    "scoringmodel": rights(view=ALL),
     "changeset": rights(view=OWN),
     "job": rights(view=OWN, edit=OWN),
     "apikey": rights(view=OWN, create=OWN, edit=OWN),
@@ -48,6 +49,7 @@ BUILT_IN = {
         "team": rights(view=ALL, create=ALL, edit=ALL),
         "organization": rights(view=ALL, edit=ALL),
         "pipeline": rights(view=ALL, create=ALL, edit=ALL),
+        "scoringmodel": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
         "auditlog": rights(view=ALL, export=ALL),
         "customfield": rights(view=ALL, create=ALL, edit=ALL),
@@ -58,6 +60,7 @@ BUILT_IN = {
         **EVERYBODY,
         ANY_RECORD: EVERYTHING,
         "pipeline": rights(view=ALL, create=ALL, edit=ALL),
+        "scoringmodel": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
     },
     "sales_rep": {

@@ -26,6 +26,7 @@ BESIDES = {
     "team": ("teams", ["read"]),
     "role": ("roles", ["read"]),
     "pipeline": ("pipelines", ["read"]),
+    "scoringmodel": ("scoring-models", ["read"]),
     "changeset": ("change-sets", ["read"]),
     "job": ("jobs", ["read", "write"]),
     "auditlog": ("audit-log", ["read", "export"]),

@@ -8,6 +8,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import timedelta
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ from django.apps import apps
 from django.conf import settings
 from django.urls import get_resolver
 from django.urls.resolvers import URLPattern
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from core.exporting.wish import Wish
@@ -35,6 +37,14 @@ from user_management.roles import BUILT_IN
 from user_management.services import make_api_key
 
 PARAMETER = re.compile(r"<[^>]+>|\{[^}]+\}")
+
+
+# Of a lead's score.
+OVERRIDE = {
+    "score": 90,
+    "reason": "They called us",
+    "until": (timezone.now() + timedelta(days=1)).isoformat(),
+}
 
 
 class People(Cast):

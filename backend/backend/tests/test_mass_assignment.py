@@ -11,9 +11,11 @@ from django.test import TestCase
 from core.models import ChangeSet
 from core.testing import client_of
 from lead_management.models import Pipeline
+from lead_management.tests.scoring import make_model
 from user_management.models import User
 
 from .people import (
+    OVERRIDE,
     People,
     contract_for,
     contracts,
@@ -51,6 +53,10 @@ CUSTOM_FIELD = {
     *("applies_to", "key", "label", "kind", "choices", "position"),
     *("is_required", "is_indexed", "is_archived"),
 }
+SCORING_MODEL = {
+    *("name", "description", "rules", "fit_cap", "engagement_cap"),
+    *("half_life_days", "grades"),
+}
 GRANTED = {"email", "role", "team", "manager", "is_active", "is_staff"}
 
 # What the endpoints beside the record types let an administrator set.
@@ -76,6 +82,11 @@ WRITABLE = {
     "jobs/{import}/cancel": set(),
     "lead-process": {"statuses"},
     "leads/{lead}/transition": {"status", "reason"},
+    "leads/{lead}/score/override": {"score", "reason", "until"},
+    "scoring-models": SCORING_MODEL,
+    "scoring-models/{draft}": SCORING_MODEL,
+    "scoring-models/{draft}/simulate": set(),
+    "scoring-models/{draft}/publish": set(),
     "organization": {
         *("name", "country", "currency", "timezone"),
         *("audit_retention_days", "purge_after_days"),
@@ -100,6 +111,8 @@ ACTIONS = {
 }
 # What these need besides, for the field in question to be all that is wrong.
 BODIES = {
+    "leads/{lead}/score/override": OVERRIDE,
+    "scoring-models": {"name": "new"},
     "leads/{lead}/transition": {"status": "contacted"},
     "api-keys": {"name": "new", "scopes": ["tags:read"]},
     "exports": {"record_type": "tag"},
@@ -161,6 +174,7 @@ class MassAssignmentTests(TestCase):
             "import": make_import(people.alice).pk,
             "guest": people.guest.pk,
             "key": people.administrator.api_keys.get().pk,
+            "draft": make_model(people.organization).pk,
             "pipeline": Pipeline.objects.default_of(people.organization).pk,
             "lead": cls.records["leads"]["id"],
             "role": people.alice.role_id,
@@ -201,7 +215,7 @@ class MassAssignmentTests(TestCase):
         if rest not in ("", "{}"):
             return method, f"{where}/", {}, ACTIONS.get(rest.split("/")[-1], set())
         body = {"post": contract.body(n=901), "put": contract.body(n=900), "patch": {}}
-        fields = [view.model._meta.get_field(name) for name in view.fields]
+        fields = [view.representation.fields[name] for name in view.fields]
         writable = {field.name for field in fields if field.editable}
         where = f"{where}/" if rest else where
         return method, where, body[method], writable | {"owner", "custom_fields"}

@@ -1,9 +1,11 @@
 from .activity import Activity
 from .deal import Deal, DealContact, DealStay
 from .lead import Lead
+from .lead_score import LeadScore
 from .lead_stay import LeadStay
 from .pipeline import Kind, Pipeline, Stage, completed
 from .process import LeadProcess
+from .scoring_model import ScoringModel
 from .stay import Stay
 
 __all__ = [
@@ -14,8 +16,10 @@ __all__ = [
     "Kind",
     "Lead",
     "LeadProcess",
+    "LeadScore",
     "LeadStay",
     "Pipeline",
+    "ScoringModel",
     "Stage",
     "Stay",
     "completed",

@@ -2,6 +2,7 @@ from .activities import ActivityViewSet
 from .deals import DealContactViewSet, DealViewSet
 from .leads import LeadProcessViewSet, LeadViewSet
 from .pipelines import PipelineViewSet
+from .scoring import ScoringModelViewSet
 
 __all__ = [
     "ActivityViewSet",
@@ -10,4 +11,5 @@ __all__ = [
     "LeadProcessViewSet",
     "LeadViewSet",
     "PipelineViewSet",
+    "ScoringModelViewSet",
 ]

@@ -13,9 +13,10 @@ from lead_management.serializers import (
     TransitionSerializer,
 )
 from lead_management.services import move
+from lead_management.views.scoring import SCORE_FILTERS, ScoresMixin
 
 
-class LeadViewSet(RecordViewSet):
+class LeadViewSet(ScoresMixin, RecordViewSet):
     model = Lead
     fields = (
         *("first_name", "last_name", "email"),
@@ -27,7 +28,7 @@ class LeadViewSet(RecordViewSet):
         *("last_contacted_at", "next_follow_up_at"),
         *("notes", "tags", "external_ids"),
     )
-    more_filters = {"any_phone": AnyPhoneFilter()}
+    more_filters = {"any_phone": AnyPhoneFilter(), **SCORE_FILTERS}
     serializer_base = LeadInput
 
     @extend_schema(request=TransitionSerializer)

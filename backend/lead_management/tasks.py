@@ -1,0 +1,24 @@
+"""What Celery runs: the handlers of jobs are found in these modules."""
+
+from celery import shared_task
+
+from lead_management.scoring import publication, rescoring, simulation  # noqa: F401
+
+
+@shared_task
+def rescore_leads(organization_id: str) -> None:
+    """Compute the scores of an organization that are due: something just changed."""
+    rescoring.rescore(organization_id)
+
+
+@shared_task
+def rescore_due() -> None:
+    """Every few seconds: what time itself changed, and what no worker was told of."""
+    for organization_id in rescoring.organizations_due():
+        rescoring.rescore(organization_id)
+
+
+@shared_task
+def tidy_scores() -> None:
+    """Every few minutes: remove scores of versions that were replaced."""
+    rescoring.tidy()
