@@ -1,7 +1,8 @@
-from django.db import models
+from django.db import connection, models
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
+from core.among import Among
 from core.models import Changes
 
 from .lead import Lead
@@ -89,13 +90,32 @@ class LeadScore(models.Model):
         )
 
     @classmethod
-    def begin(cls, scoring_model: ScoringModel, lead_ids) -> None:
-        """Make rows that wait to be computed; those that are there stay."""
-        now = timezone.now()
-        rows = [
-            cls(lead_id=pk, scoring_model=scoring_model, due_at=now) for pk in lead_ids
-        ]
-        cls.objects.bulk_create(rows, BATCH_ROWS, ignore_conflicts=True)
+    def begin(cls, scoring_model: ScoringModel, leads: models.QuerySet) -> int:
+        """Make rows that wait to be computed; those that are there stay.
+
+        One statement for all, which Django cannot say.
+
+        Returns:
+            How many were made.
+        """
+        blank = cls(scoring_model=scoring_model, due_at=timezone.now())
+        fields = [f for f in cls._meta.concrete_fields if f.name not in ("id", "lead")]
+        values = {
+            f"new_{f.attname}": models.Value(
+                getattr(blank, f.attname), getattr(f, "target_field", f)
+            )
+            for f in fields
+        }
+        selected = leads.annotate(**values).values_list("pk", *values)
+        statement, params = selected.query.sql_with_params()
+        names = ", ".join(["lead_id", *(f.column for f in fields)])
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {cls._meta.db_table} ({names}) {statement}"
+                " ON CONFLICT DO NOTHING",
+                params,
+            )
+            return cursor.rowcount
 
     @classmethod
     def without(cls, scoring_model: ScoringModel) -> models.QuerySet:
@@ -121,13 +141,13 @@ class LeadScore(models.Model):
             organization = changes.change_set.organization_id
             models = ScoringModel.objects.filter(organization=organization)
             for model in models.filter(status__in=ScoringModel.CURRENT):
-                cls.begin(model, new)
+                cls.begin(model, Lead.objects.filter(Among("pk", new)))
         cls.make_due([lead.pk for lead, _ in updates], changes)
 
     @classmethod
     def make_due(cls, lead_ids, changes: Changes) -> None:
         """Let the scores of leads be computed again, once the changes are there."""
-        rows = cls.objects.current().filter(lead__in=lead_ids)
+        rows = cls.objects.current().filter(Among("lead", lead_ids))
         if rows.update(due_at=timezone.now()) and cls.record_type() not in (
             changes.touched
         ):

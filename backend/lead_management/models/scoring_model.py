@@ -59,6 +59,7 @@ class ScoringModel(Journaled):
     )
     grades = models.JSONField(
         default=default_grades,
+        blank=True,
         help_text="The least score of each grade, from the best one down to 0.",
     )
     status = models.CharField(
@@ -117,7 +118,8 @@ class ScoringModel(Journaled):
 
     def clean(self):
         super().clean()
-        self.rules = checked_rules(self.rules, nobody_of(self.organization))
+        if self.status == self.Status.DRAFT or self._state.adding:
+            self.rules = checked_rules(self.rules, nobody_of(self.organization))
         self.grades = checked_grades(self.grades)
         if self.status not in (self.Status.DRAFT, self.Status.RETIRED) and not (
             self.rules

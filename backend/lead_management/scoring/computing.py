@@ -10,12 +10,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from uuid import UUID
 
 from django.db.models import Min
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
+from core.among import Among
 from lead_management.models import Activity, Lead, LeadScore, ScoringModel
 from lead_management.models.scoring_model import MAX_SCORE
 from lead_management.scoring.rules import Group, nobody_of, rows_of
@@ -54,20 +56,22 @@ class Score:
 
 
 class Computation:
-    """Computes by one version of the scoring model; made anew for each few seconds.
+    """Computes by one version of the scoring model, for some seconds.
 
-    Args:
-        now: the moment that activities are looked at from.
+    What its rules ask is worked out once, the first time that they are asked.
     """
 
-    def __init__(self, model: ScoringModel, now: datetime | None = None):
+    def __init__(self, model: ScoringModel):
         self.model = model
-        self.now = now or timezone.now()
         self.half_life = (
             timedelta(days=model.half_life_days) if model.half_life_days else None
         )
-        nobody = nobody_of(model.organization)
-        self.rows = [self._rows_of(rule, nobody) for rule in model.rules]
+
+    @cached_property
+    def rows(self) -> list:
+        """The leads or activities that each rule means."""
+        nobody = nobody_of(self.model.organization)
+        return [self._rows_of(rule, nobody) for rule in self.model.rules]
 
     def _rows_of(self, rule: dict, nobody):
         """A rule that asks what is no more, such as a custom field, means nothing."""
@@ -89,7 +93,7 @@ class Computation:
             if rows is None:
                 continue
             if rule["group"] == Group.FIT:
-                found = rows.filter(pk__in=leads).values_list("pk", flat=True)
+                found = rows.filter(Among("pk", leads)).values_list("pk", flat=True)
                 given = ((pk, Contribution(place, rule["points"])) for pk in found)
             else:
                 given = self._engagement(place, rule, rows, leads)
@@ -101,7 +105,7 @@ class Computation:
 
     def _engagement(self, place, rule, rows, leads):
         moments: dict[UUID, list] = {}
-        rows = rows.filter(lead__in=leads, occurred_at__lte=self.now)
+        rows = rows.filter(Among("lead", leads), occurred_at__lte=max(leads.values()))
         for pk, at in rows.order_by().values_list("lead_id", "occurred_at"):
             if at <= leads[pk]:
                 moments.setdefault(pk, []).append(at)
@@ -143,14 +147,13 @@ class Computation:
         return self.half_life is not None and any(one.at for one in contributions)
 
 
-def compute(model: ScoringModel, rows: list[LeadScore]) -> int:
-    """Compute these rows of one version, which are locked, and store them.
+def compute(computation: Computation, rows: list[LeadScore]) -> int:
+    """Compute these rows of its version, which are locked, and store them.
 
     Returns:
         How many of them show another score than before.
     """
-    computation = Computation(model)
-    now = computation.now
+    now = timezone.now()
     scores = computation.of({row.lead_id: now for row in rows})
     overrides = _overrides(scores, now)
     planned = _planned(scores, now)
@@ -172,13 +175,14 @@ def compute(model: ScoringModel, rows: list[LeadScore]) -> int:
 
 def _overrides(lead_ids, now) -> dict[UUID, tuple[int, datetime]]:
     """The overrides that hold, by lead: the score, and until when."""
-    leads = Lead.objects.filter(pk__in=lead_ids, score_override_until__gt=now)
+    leads = Lead.objects.filter(Among("pk", lead_ids), score_override_until__gt=now)
     columns = ("pk", "score_override", "score_override_until")
     return {pk: (score, until) for pk, score, until in leads.values_list(*columns)}
 
 
 def _planned(lead_ids, now) -> dict[UUID, datetime]:
     """When the next activity that is only planned yet will count, by lead."""
-    activities = Activity.objects.live().filter(lead__in=lead_ids, occurred_at__gt=now)
+    planned = Activity.objects.live().filter(occurred_at__gt=now)
+    activities = planned.filter(Among("lead", lead_ids))
     found = activities.order_by().values("lead").annotate(at=Min("occurred_at"))
     return dict(found.values_list("lead", "at"))

@@ -1,5 +1,7 @@
 """Why a lead has its score, as far as the reader sees what it comes from."""
 
+from django.utils import timezone
+
 from core import access
 from core.access import Scope, Verb
 from core.history import summary_of
@@ -30,7 +32,7 @@ def explained(lead: Lead, user) -> dict:
     model = row.scoring_model
     contributions = [Contribution.from_json(values) for values in row.contributions]
     computation = Computation(model)
-    waiting = row.due_at is not None and row.due_at <= computation.now
+    waiting = row.due_at is not None and row.due_at <= timezone.now()
     return {
         "total": row.total,
         "grade": model.grade_of(row.total),

@@ -16,11 +16,12 @@ from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import Changes, ChangeSet, Job
 from core.origin import kept_origin
 from lead_management.models import Lead, LeadScore, ScoringModel
-from lead_management.scoring.computing import compute
+from lead_management.scoring.computing import Computation, compute
 from lead_management.scoring.rescoring import CHUNK_ROWS
+from lead_management.scoring.rules import checked_rules, nobody_of
 
 KIND = "score_publication"
-BEGIN_ROWS = 5000
+BEGIN_ROWS = 20_000
 Status = ScoringModel.Status
 
 
@@ -39,6 +40,7 @@ def start(changes: Changes, model: ScoringModel, **params) -> Job:
     others = ScoringModel.objects.filter(organization=model.organization_id)
     if others.filter(status=Status.COMPUTING).exists():
         raise Conflict("Another version is being computed.", "computing")
+    checked_rules(model.rules, nobody_of(model.organization))
     changes.save(model, status=Status.COMPUTING)
     job = Job(
         organization_id=model.organization_id,
@@ -52,23 +54,23 @@ def start(changes: Changes, model: ScoringModel, **params) -> Job:
 
 @handles(KIND)
 class PublicationHandler(JobHandler):
-    def step(self, job):
+    def __init__(self, job):
         models = ScoringModel.objects.select_related("organization")
-        model = models.get(pk=job.params["scoring_model"])
+        self.computation = Computation(models.get(pk=job.params["scoring_model"]))
+
+    def step(self, job):
+        model = self.computation.model
         if job.total is None:
             leads = Lead.objects.live().filter(organization=job.organization)
             job.total = leads.count()
             # Of an attempt before, by rules that may have been others.
             LeadScore.objects.filter(scoring_model=model).delete()
-        missing = LeadScore.without(model).order_by("pk")
-        missing = list(missing.values_list("pk", flat=True)[:BEGIN_ROWS])
-        if missing:
-            LeadScore.begin(model, missing)
+        if LeadScore.begin(model, LeadScore.without(model).order_by("pk")[:BEGIN_ROWS]):
             return False
         rows = LeadScore.objects.filter(scoring_model=model, computed_at=None)
         rows = list(rows.select_for_update(of=("self",)).order_by("pk")[:CHUNK_ROWS])
         if rows:
-            compute(model, rows)
+            compute(self.computation, rows)
             job.counts["computed"] += len(rows)
             job.done = min(job.done + len(rows), job.total)
             return False

@@ -14,7 +14,7 @@ from django.utils import timezone
 from core import cache
 from core.jobs import tell
 from lead_management.models import LeadScore, ScoringModel
-from lead_management.scoring.computing import compute
+from lead_management.scoring.computing import Computation, compute
 
 CHUNK_ROWS = 1000
 SLICE_SECONDS = 20
@@ -37,34 +37,36 @@ def rescore(organization_id, seconds: float = SLICE_SECONDS) -> int:
         How many were computed.
     """
     deadline = time.monotonic() + seconds
+    models = ScoringModel.objects.select_related("organization")
+    models = models.filter(
+        organization=organization_id, status__in=ScoringModel.CURRENT
+    )
     computed = 0
-    while time.monotonic() < deadline:
-        count = rescore_chunk(organization_id)
-        if not count:
-            break
-        computed += count
+    for computation in [Computation(model) for model in models]:
+        while time.monotonic() < deadline:
+            count = rescore_chunk(computation)
+            if not count:
+                break
+            computed += count
     return computed
 
 
 @transaction.atomic
-def rescore_chunk(organization_id, limit: int = CHUNK_ROWS) -> int:
-    rows = LeadScore.objects.of_organization(organization_id).current().due()
+def rescore_chunk(computation: Computation, limit: int = CHUNK_ROWS) -> int:
+    model = computation.model
+    rows = LeadScore.objects.filter(scoring_model=model).due()
     rows = rows.select_for_update(of=("self",), skip_locked=True)
-    by_model: dict = {}
-    for row in rows.order_by("due_at")[:limit]:
-        by_model.setdefault(row.scoring_model_id, []).append(row)
-    models = ScoringModel.objects.select_related("organization").in_bulk(by_model)
-    changed = [compute(models[pk], due) for pk, due in by_model.items()]
-    if any(changed):
-        cache.mark_until_commit(organization_id, [LeadScore.record_type()])
-    return sum(map(len, by_model.values()))
+    rows = list(rows.order_by("due_at")[:limit])
+    if rows and compute(computation, rows):
+        cache.mark_until_commit(model.organization_id, [LeadScore.record_type()])
+    return len(rows)
 
 
 def rescore_now(lead) -> None:
     """Compute the scores of one lead in this transaction."""
     rows = LeadScore.objects.current().filter(lead=lead)
     for row in rows.select_related("scoring_model__organization"):
-        compute(row.scoring_model, [row])
+        compute(Computation(row.scoring_model), [row])
     cache.mark_until_commit(lead.organization_id, [LeadScore.record_type()])
 
 
@@ -89,4 +91,4 @@ def tidy(seconds: float = SLICE_SECONDS) -> None:
             break
         LeadScore.objects.filter(pk__in=ids).delete()
     for model in ScoringModel.objects.filter(status=ScoringModel.Status.PUBLISHED):
-        LeadScore.begin(model, LeadScore.without(model).values_list("pk", flat=True))
+        LeadScore.begin(model, LeadScore.without(model))

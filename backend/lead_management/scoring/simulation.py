@@ -110,6 +110,11 @@ class SimulationHandler(JobHandler):
         self.model = models.get(pk=job.params["scoring_model"])
         shown = LeadScore.published_models(job.organization_id)
         self.shown = shown.select_related("organization").first()
+        self.computations = {
+            name: Computation(model)
+            for name, model in (("before", self.shown), ("after", self.model))
+            if model
+        }
 
     def step(self, job):
         leads = Lead.objects.live().filter(organization=job.organization)
@@ -140,34 +145,28 @@ class SimulationHandler(JobHandler):
         now = timezone.now()
         ended = {*WON, *LOST}
         moments = {pk: since if st in ended else now for pk, st, since in chunk}
-        after = self._totals(self.model, now, moments)
-        before = self._totals(self.shown, now, moments) if self.shown else {}
-        sides = [("after", self.model, after)]
-        if self.shown:
-            sides.append(("before", self.shown, before))
-        for name, model, totals in sides:
+        totals = {
+            name: {pk: score.total for pk, score in computation.of(moments).items()}
+            for name, computation in self.computations.items()
+        }
+        for name, computation in self.computations.items():
             grades = job.state["grades"].setdefault(name, {})
             outcomes = Outcomes(job.state["outcomes"].get(name))
             for pk, status, _ in chunk:
-                grade = model.grade_of(totals[pk])
+                grade = computation.model.grade_of(totals[name][pk])
                 grades[grade] = grades.get(grade, 0) + 1
                 if status in ended:
-                    outcomes.add(totals[pk], status in WON)
+                    outcomes.add(totals[name][pk], status in WON)
             job.state["outcomes"][name] = outcomes.counts
         moved = job.state["moved"]
         movers = [(n, UUID(pk), b, a) for n, pk, b, a in job.state["movers"]]
-        for pk, old in before.items():
-            by = after[pk] - old
-            moved["up" if by > 0 else "down" if by else "same"] += 1
-            if by:
-                movers.append((abs(by), pk, old, after[pk]))
+        for pk, old in totals.get("before", {}).items():
+            new = totals["after"][pk]
+            moved["up" if new > old else "down" if new < old else "same"] += 1
+            if new != old:
+                movers.append((abs(new - old), pk, old, new))
         movers = heapq.nlargest(MOVERS, movers)
         job.state["movers"] = [[n, str(pk), b, a] for n, pk, b, a in movers]
-
-    @staticmethod
-    def _totals(model, now, moments) -> dict:
-        scores = Computation(model, now).of(moments)
-        return {pk: score.total for pk, score in scores.items()}
 
     def _report(self, job: Job) -> None:
         state = job.state
@@ -182,9 +181,11 @@ class SimulationHandler(JobHandler):
             "compared_to": self.shown.number if self.shown else None,
             "leads": job.counts["leads"],
             "grades": {
-                name: {grade: counts.get(grade, 0) for grade in model.grades}
-                for name, model in (("before", self.shown), ("after", self.model))
-                if model and (counts := state["grades"].get(name, {})) is not None
+                name: {
+                    grade: state["grades"].get(name, {}).get(grade, 0)
+                    for grade in computation.model.grades
+                }
+                for name, computation in self.computations.items()
             },
             "moved": state["moved"] if self.shown else None,
             "movers": [

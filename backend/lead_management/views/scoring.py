@@ -1,6 +1,7 @@
 """Scores of leads in lists and one by one, and the models that they are made by."""
 
 import django_filters as filters
+from django.db.models import F
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -67,17 +68,18 @@ class ScoresMixin:
         return super().get_everything().with_scores(self.request.user.organization_id)
 
     def ordered(self, queryset, ordering):
-        """By score, the index of scores gives the order: so all listed have one."""
+        """By score, from the index of the scores: so each has to have one."""
         queryset, ordering = super().ordered(queryset, ordering)
         organization = self.request.user.organization_id
         if (
-            SCORE in dict(ordering)
-            and LeadScore.published_models(organization).exists()
+            SCORE not in dict(ordering)
+            or not LeadScore.published_models(organization).exists()
         ):
-            queryset = queryset.with_scores(organization).filter(
-                **{f"{SCORE}__isnull": False}
-            )
-        return queryset, ordering
+            return queryset, ordering
+        queryset = queryset.with_scores(organization).filter(lead_score__gte=0)
+        queryset = queryset.annotate(scored_id=F("published_score__lead"))
+        names = {"id": "scored_id"}
+        return queryset, [(names.get(name, name), down) for name, down in ordering]
 
     def _made_from(self):
         types, keys = super()._made_from()
@@ -128,7 +130,8 @@ class ScoresMixin:
         with self.change_set() as changes:
             changes.save(lead, **dict(zip(Lead.OVERRIDE, values, strict=True)))
             rescore_now(lead)
-        return Response(ScoreSerializer(self._explained(lead)).data)
+            answer = self._explained(lead)
+        return Response(ScoreSerializer(answer).data)
 
     def _explained(self, lead: Lead) -> dict:
         return explained(lead, self.request.user)
