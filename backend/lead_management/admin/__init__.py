@@ -2,6 +2,7 @@ from .activities import ActivityAdmin
 from .deals import DealAdmin, DealContactAdmin
 from .leads import LeadAdmin, LeadProcessAdmin
 from .pipelines import PipelineAdmin
+from .scoring import ScoringModelAdmin
 
 __all__ = [
     "ActivityAdmin",
@@ -10,4 +11,5 @@ __all__ = [
     "LeadAdmin",
     "LeadProcessAdmin",
     "PipelineAdmin",
+    "ScoringModelAdmin",
 ]

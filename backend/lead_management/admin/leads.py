@@ -10,6 +10,7 @@ from core.exceptions import Conflict
 from core.timeline_admin import TimelineAdmin
 from lead_management import stays
 from lead_management.models import Lead, LeadProcess
+from lead_management.scoring.explanation import explained
 
 
 class LeadForm(JournaledForm):
@@ -97,6 +98,13 @@ class LeadAdmin(TimelineAdmin, RecordAdmin):
         ),
     )
 
+    def get_queryset(self, request):
+        return super().get_queryset(request).with_scores(request.user.organization_id)
+
+    @admin.display(description="score", ordering="lead_score")
+    def lead_score(self, lead):
+        return lead.lead_score
+
     def has_change_permission(self, request, obj=None):
         is_converted = obj is not None and obj.status == Lead.Status.CONVERTED
         return not is_converted and super().has_change_permission(request, obj)
@@ -112,6 +120,7 @@ class LeadAdmin(TimelineAdmin, RecordAdmin):
         return {
             **super().told_of(request, record),
             "stays": stays.told(record, hidden),
+            "score": "lead_score" not in hidden and explained(record, request.user),
         }
 
 

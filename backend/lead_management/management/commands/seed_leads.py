@@ -10,7 +10,8 @@ from tqdm import tqdm
 from core.access import Scope, Verb
 from core.models import ChangeSet, Organization
 from core.models.values import validate
-from lead_management.models import Activity, Lead
+from lead_management.models import Activity, Lead, ScoringModel
+from lead_management.scoring import publication
 from lead_management.services import move
 
 CHUNK = 500
@@ -21,6 +22,32 @@ NEXT = (None, None, Lead.Status.QUALIFIED, Lead.Status.UNQUALIFIED, Lead.Status.
 REASONS = ("Too expensive", "No budget this year", "Chose a competitor")
 OUTCOMES = ("Reached", "Left a message", "Asked for a proposal")
 Kind = Activity.Kind
+
+
+def fit(name: str, points: int, **filter) -> dict:
+    return {"name": name, "group": "fit", "points": points, "filter": filter}
+
+
+def engagement(name: str, points: int, at_most: int, **filter) -> dict:
+    rule = {"name": name, "group": "engagement", "points": points, "filter": filter}
+    return {**rule, "at_most": at_most}
+
+
+RULES = [
+    fit("Was recommended", 20, lead_source="referral"),
+    fit("Met at a trade show", 15, lead_source="trade_show"),
+    fit("Cold call", -5, lead_source="cold_call"),
+    fit("Decides", 15, job_title__icontains="manager"),
+    fit("Worth 10,000 or more", 15, estimated_value__gte=10_000),
+    fit("Worth 30,000 or more", 10, estimated_value__gte=30_000),
+    fit("Urgent", 10, priority__in=["high", "urgent"]),
+    fit("Not qualified", -30, status__in=["unqualified", "lost"]),
+    engagement("Met", 20, 2, kind="meeting"),
+    engagement("Called", 10, 3, kind="call"),
+    engagement("Wrote", 5, 3, kind="email"),
+    engagement("Wants a proposal", 15, 1, outcome="Asked for a proposal"),
+    engagement("Not reached", -5, 3, outcome="Left a message"),
+]
 
 
 class Command(BaseCommand):
@@ -61,6 +88,7 @@ class Command(BaseCommand):
                 changes.bulk_create(Lead, chunk)
                 self.work_on(changes, chunk)
                 bar.update(len(chunk))
+            self.score(changes, organization)
 
     def lead(self, organization, owners, number) -> Lead:
         fake = self.fake
@@ -101,6 +129,14 @@ class Command(BaseCommand):
                 ended = status in (Lead.Status.UNQUALIFIED, Lead.Status.LOST)
                 reason = self.fake.random_element(REASONS) if ended else ""
                 move(changes, lead, status, reason)
+
+    def score(self, changes, organization):
+        """Those who have no scoring model get one, which a worker publishes."""
+        if ScoringModel.objects.filter(organization=organization).exists():
+            return
+        model = ScoringModel()
+        changes.save(model, name="First rules", rules=RULES)
+        publication.start(changes, model)
 
     def contact(self, lead) -> Activity:
         kind = self.fake.random_element(Activity.CONTACTS)
