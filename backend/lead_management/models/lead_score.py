@@ -9,6 +9,7 @@ from .lead import Lead
 from .scoring_model import MAX_SCORE, ScoringModel
 
 BATCH_ROWS = 1000
+Status = ScoringModel.Status
 
 
 class LeadScoreQuerySet(models.QuerySet):
@@ -20,7 +21,11 @@ class LeadScoreQuerySet(models.QuerySet):
         return self.filter(scoring_model__status__in=ScoringModel.CURRENT)
 
     def due(self) -> "LeadScoreQuerySet":
-        return self.filter(due_at__lte=timezone.now())
+        """Those that wait, but for the first scores by a version that is not shown yet:
+        whoever publishes it makes them.
+        """
+        first = {"scoring_model__status": Status.COMPUTING, "computed_at": None}
+        return self.filter(due_at__lte=timezone.now()).exclude(**first)
 
 
 class LeadScore(models.Model):
@@ -86,7 +91,7 @@ class LeadScore(models.Model):
     def published_models(organization_id) -> models.QuerySet:
         """The one model that the organization's leads are shown by, or none."""
         return ScoringModel.objects.filter(
-            organization=organization_id, status=ScoringModel.Status.PUBLISHED
+            organization=organization_id, status=Status.PUBLISHED
         )
 
     @classmethod
