@@ -251,7 +251,7 @@ _HEADERS_BY_FIELD: dict[str, tuple[str, ...]] = {
 }
 
 
-def _with_unspaced_forms(
+def with_unspaced_forms(
     headers_by_field: dict[str, tuple[str, ...]],
 ) -> dict[str, str]:
     """Turn the table round and add "mailingstreet" and "MAILINGSTREET" to its entries.
@@ -267,9 +267,9 @@ def _with_unspaced_forms(
 
 
 # Normalised header to field of Contact, preferred headers first.
-CONTACT_HEADERS: dict[str, str] = _with_unspaced_forms(_HEADERS_BY_FIELD)
+CONTACT_HEADERS: dict[str, str] = with_unspaced_forms(_HEADERS_BY_FIELD)
 
-COMPANY_HEADERS: dict[str, str] = _with_unspaced_forms(
+COMPANY_HEADERS: dict[str, str] = with_unspaced_forms(
     {
         "name": ("company name", "company", "account name", "organization name"),
         "domain": ("company domain name", "company domain"),

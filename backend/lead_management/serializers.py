@@ -37,7 +37,7 @@ class LeadInput(LocalSerializer):
 
     def get_fields(self):
         fields = super().get_fields()
-        if "current" in self.context and "status" in fields:
+        if "status" in fields and (self.partial or "current" in self.context):
             fields["status"].read_only = True
         return fields
 
@@ -57,15 +57,18 @@ class TransitionSerializer(StrictSerializer):
     )
 
 
-class LeadStaySerializer(serializers.Serializer):
-    """A stay of a lead in a status; the last is the present one, and has no end."""
+class StaySerializer(serializers.Serializer):
+    """A stay somewhere; the last is the present one, and has no end."""
 
-    status = serializers.ChoiceField(Lead.Status.choices)
-    reason = serializers.CharField(help_text="Why it came to this status.")
+    reason = serializers.CharField(help_text="Why it came there.")
     entered_at = serializers.DateTimeField()
     left_at = serializers.DateTimeField(allow_null=True)
     seconds = serializers.FloatField(help_text="How long it was, or has been so far.")
     ended_by = ActorSerializer(allow_null=True)
+
+
+class LeadStaySerializer(StaySerializer):
+    status = serializers.ChoiceField(Lead.Status.choices)
 
 
 class ParticipantSerializer(StrictSerializer):
@@ -154,13 +157,8 @@ class StageSummary(StrictSerializer):
     probability = serializers.IntegerField()
 
 
-class DealStaySerializer(serializers.Serializer):
-    """A stay of a deal in a stage; the last is the present one, and has no end."""
-
+class DealStaySerializer(StaySerializer):
     stage = StageSummary()
-    entered_at = serializers.DateTimeField()
-    left_at = serializers.DateTimeField(allow_null=True)
-    seconds = serializers.FloatField(help_text="How long it was, or has been so far.")
 
 
 class SumSerializer(StrictSerializer):

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
@@ -10,6 +11,7 @@ from django.db import models
 
 from core import access
 from core.fields import ExternalIdsField, LabelledField, TagsField
+from core.importing.cells import value_of
 from core.importing.mapping import NAME_FIELDS, ColumnMap, split_tags
 from core.importing.options import EXTERNAL_IDS, Blank, Options
 from core.importing.table import Row
@@ -123,9 +125,12 @@ class DraftReader:
         self.tags_field = tags_field(model)
         self.choices = {
             name: {
-                str(text).casefold(): value
-                for value, label in f.choices
-                for text in (value, label)
+                **model.import_choices.get(name, {}),
+                **{
+                    str(text).casefold(): value
+                    for value, label in f.choices
+                    for text in (value, label)
+                },
             }
             for name, f in self.fields.items()
             if f.choices
@@ -158,6 +163,11 @@ class DraftReader:
             raise access.RightMissing(
                 user, self.model.record_type(), access.Verb.ASSIGN
             )
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Of moments that tell none."""
+        return ZoneInfo(self.user.timezone)
 
     def read(self, row: Row) -> Draft | None:
         """The draft of a row; None for one that says nothing.
@@ -194,6 +204,8 @@ class DraftReader:
         if self.options.blank == Blank.CLEAR:
             self._clear(draft, values.keys())
         self._add_what_all_get(draft)
+        if draft.extras:
+            self._take_extras(draft)
         record = draft.record
         try:
             clean_fields(record, [name for name in draft.given if name != "owner"])
@@ -230,12 +242,23 @@ class DraftReader:
             setattr(record, name, split_tags(text))
         elif isinstance(self.fields[name], LabelledField):
             setattr(record, name, self.fields[name].from_text(text))
+        elif choices := self.choices.get(name):
+            setattr(record, name, choices.get(text.casefold(), text))
         else:
-            choices = self.choices.get(name)
-            setattr(
-                record, name, choices.get(text.casefold(), text) if choices else text
-            )
+            try:
+                value = value_of(self.fields[name], text, self.zone)
+            except ValidationError as error:
+                fault = ValidationError({name: error})
+                raise UnfitRow(fault, {name: column}) from None
+            setattr(record, name, value)
         draft.given[name] = column
+
+    def _take_extras(self, draft: Draft) -> None:
+        try:
+            draft.record.take_extras(draft, self.zone)
+        except ValidationError as error:
+            columns = {**draft.given, **draft.extra_columns}
+            raise UnfitRow(error, columns) from None
 
     def _clear(self, draft: Draft, filled) -> None:
         """Empty the fields whose columns are all blank in this row."""

@@ -268,11 +268,16 @@ class RowImport:
             result.refuse(draft.row, draft.given, error)
             return
         before = snapshot(record)
-        kept = {name: getattr(record, name) for name in draft.given}
-        for name in draft.given:
-            setattr(record, name, self._merged(name, kept[name], draft))
+        given = {
+            name: self._merged(name, getattr(record, name), draft)
+            for name in draft.given
+        }
+        given = record.with_consequences(given)
+        kept = {name: getattr(record, name) for name in given}
+        for name, value in given.items():
+            setattr(record, name, value)
         try:
-            validate(record, exclude=record.journaled_fields().keys() - draft.given)
+            validate(record, exclude=before.keys() - given.keys())
             self._guard(record, before)
             if error := self._refused(changes, before, record):
                 raise error

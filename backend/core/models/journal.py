@@ -209,6 +209,7 @@ class Changes:
             PermissionDenied: the actor's role does not cover this.
             StaleRecord: somebody changed the record since it was read.
         """
+        values = record.with_consequences(values)
         if record._state.adding:
             return self._create(record, values)
         self.require(access.Verb.EDIT, record)

@@ -55,6 +55,13 @@ class Journaled(models.Model):
         """Set what is worked out from other fields and not journalled; its names."""
         return ()
 
+    def with_consequences(self, values: dict) -> dict:
+        """New values that are asked for, with those that they bring along.
+
+        However they are asked for; but an undo gives each value back by itself.
+        """
+        return values
+
     def uncreated(self) -> dict | None:
         """The values that undo gives a row instead of deleting it; None: it cannot."""
         return None
@@ -214,9 +221,11 @@ class Record(Journaled):
     # fields that the row fills decides, among live records that leave the groups
     # before it blank.
     import_match = ()
+    # By field, what other programs call its choices, in lower case.
+    import_choices: dict[str, dict[str, str]] = {}
     # What rows can say beside the fields: names that columns can go to, for
-    # `prepare_import` to make something of, and the field that it fills. To one that
-    # ends in a dot columns go with the name of a system.
+    # `take_extras` or `prepare_import` to make something of, and the field that it
+    # fills. To one that ends in a dot columns go with the name of a system.
     import_extras: dict[str, str] = {}
     is_importable = True
     # Whether a record says only that others belong together: it stays when one of them
@@ -289,6 +298,20 @@ class Record(Journaled):
 
         Returns:
             The field that it went to; None where there is no place for it.
+        """
+
+    def take_extras(self, draft, zone) -> None:
+        """Take what an imported row says beside the fields, before it is validated.
+
+        What needs other records to be written is for `prepare_import`. A field that is
+        set here is named in the draft's `given`, unless it is for a new record alone.
+
+        Args:
+            draft: core.importing.drafts.Draft, with what `import_extras` named.
+            zone: of moments that tell none.
+
+        Raises:
+            ValidationError: by the names of `import_extras`.
         """
 
     @classmethod

@@ -2,6 +2,9 @@ import json
 import unittest
 from dataclasses import asdict
 
+from django.test import SimpleTestCase
+
+from core.importing.drafts import allowed_targets
 from core.importing.mapping import (
     BadMapping,
     ColumnMap,
@@ -9,6 +12,7 @@ from core.importing.mapping import (
     split_full_name,
     split_tags,
 )
+from core.registry import importable_types
 
 HEADERS = {
     "salutation": "salutation",
@@ -377,3 +381,14 @@ class SplitTests(unittest.TestCase):
 
     def test_a_tag_is_kept_once_as_it_was_written_first(self) -> None:
         self.assertEqual(split_tags("VIP, vip; * Vip, other"), ["VIP", "other"])
+
+
+class DeclaredHeaderTests(SimpleTestCase):
+    def test_every_known_header_leads_to_where_a_column_can_go(self):
+        for name, model in importable_types().items():
+            allowed = {*allowed_targets(model), "full_name"}
+            for header, target in model.import_headers.items():
+                with self.subTest(f"{name}: {header}"):
+                    beginning, dot, _ = target.partition(".")
+                    self.assertIn(f"{beginning}{dot}", allowed | {"external_ids."})
+                    self.assertEqual(normalise(header), header)

@@ -27,11 +27,11 @@ from core.models import CustomField
 from core.renderers import dumps
 from core.representation import Representation
 from core.serializers import RecordSerializer, narrowed_serializer, record_serializer
-from core.timeline import Timeline, TimelineEntrySerializer, kinds
 from core.views.base import ViewSet, boolean
 from core.views.batch import BatchMixin
 from core.views.bulk import BulkMixin
 from core.views.external_ids import ExternalIdMixin
+from core.views.timeline import TimelineMixin
 
 
 class VerbAccessSerializer(serializers.Serializer):
@@ -430,7 +430,9 @@ class JournaledViewSet(ViewSet):
         return self.conditional(page)
 
 
-class RecordViewSet(BatchMixin, BulkMixin, ExternalIdMixin, JournaledViewSet):
+class RecordViewSet(
+    BatchMixin, BulkMixin, ExternalIdMixin, TimelineMixin, JournaledViewSet
+):
     """What a record type adds: owner, custom fields, deletion and restoration."""
 
     query_parameters = (*JournaledViewSet.query_parameters, "deleted")
@@ -483,24 +485,6 @@ class RecordViewSet(BatchMixin, BulkMixin, ExternalIdMixin, JournaledViewSet):
     def get_everything(self):
         """Deleted records too."""
         return self.model.objects.within(self.request.user, access.Verb.VIEW)
-
-    @extend_schema(
-        parameters=[
-            OpenApiParameter(
-                "kind", description="Of the entries: `change`, or a record's type."
-            )
-        ],
-        responses=TimelineEntrySerializer(many=True),
-    )
-    @action(detail=True, filter_backends=())
-    def timeline(self, request, pk):
-        """Its changes, and what happened with it, the newest first."""
-        self.refuse_parameters("page", "page_size", "cursor", "kind")
-        record = self.get_object(self.get_everything())
-        kind = request.query_params.get("kind")
-        if kind is not None and kind not in (known := kinds(self.model)):
-            raise bad_parameter("kind", f"Give one of: {', '.join(known)}.")
-        return self.conditional(Timeline(record, request.user, kind).page(request))
 
     @extend_schema(
         responses={

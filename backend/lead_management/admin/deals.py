@@ -1,8 +1,9 @@
 from django.contrib import admin
 
 from core.admin import RecordAdmin
-from core.timeline_admin import TimelineAdmin
 from lead_management.models import Deal, DealContact, Kind, Pipeline, Stage
+
+from .stays import StaysAdmin
 
 
 class PipelineFilter(admin.SimpleListFilter):
@@ -47,7 +48,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 @admin.register(Deal)
-class DealAdmin(TimelineAdmin, RecordAdmin):
+class DealAdmin(StaysAdmin, RecordAdmin):
     list_display = (
         *("name", "stage", "amount", "currency", "company"),
         *("expected_close_on", "owner", "created_at"),
@@ -59,7 +60,7 @@ class DealAdmin(TimelineAdmin, RecordAdmin):
     list_select_related = ("stage", "company", "owner")
     search_fields = ("name", "company__name")
     autocomplete_fields = ("company",)
-    readonly_fields = ("pipeline", "version", "updated_at")
+    readonly_fields = ("pipeline", "stage_since", "version", "updated_at")
     fieldsets = (
         (
             None,
@@ -67,9 +68,10 @@ class DealAdmin(TimelineAdmin, RecordAdmin):
                 "fields": (
                     ("name",),
                     ("amount", "currency"),
-                    ("stage", "pipeline", "probability"),
+                    ("stage", "pipeline", "stage_since"),
                     ("reason", "closed_at"),
-                    ("expected_close_on", "company"),
+                    ("probability", "expected_close_on"),
+                    ("company", "company_name"),
                     ("owner",),
                     ("tags",),
                     ("notes",),

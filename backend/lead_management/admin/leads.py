@@ -7,10 +7,10 @@ from contact_management.admin import ADDRESS
 from core.access import hidden_fields
 from core.admin import JournaledAdmin, JournaledForm, RecordAdmin
 from core.exceptions import Conflict
-from core.timeline_admin import TimelineAdmin
-from lead_management import stays
 from lead_management.models import Lead, LeadProcess
 from lead_management.scoring.explanation import explained
+
+from .stays import StaysAdmin
 
 
 class LeadForm(JournaledForm):
@@ -46,7 +46,7 @@ class LeadForm(JournaledForm):
 
 
 @admin.register(Lead)
-class LeadAdmin(TimelineAdmin, RecordAdmin):
+class LeadAdmin(StaysAdmin, RecordAdmin):
     form = LeadForm
     change_form_after_template = "lead_management/admin/lead.html"
     list_display = (
@@ -117,11 +117,9 @@ class LeadAdmin(TimelineAdmin, RecordAdmin):
 
     def told_of(self, request, record):
         hidden = hidden_fields(request.user, Lead.record_type())
-        return {
-            **super().told_of(request, record),
-            "stays": stays.told(record, hidden),
-            "score": "lead_score" not in hidden and explained(record, request.user),
-        }
+        is_shown = "lead_score" not in hidden
+        score = explained(record, request.user) if is_shown else None
+        return {**super().told_of(request, record), "score": score}
 
 
 @admin.register(LeadProcess)

@@ -1,5 +1,3 @@
-import datetime
-
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
 from django.db import models
@@ -9,9 +7,12 @@ from django.utils import timezone
 from contact_management.models import Reachable
 from core.exceptions import Conflict
 from core.fields import CurrencyField, MoneyField, computed
+from core.importing.cells import is_yes, moment_of
 from core.indexes import CollectionsIndex
 from core.models import Record, RecordQuerySet, unique_among_live
-from lead_management.headers import LEAD_HEADERS
+from lead_management.headers import LEAD_CHOICES, LEAD_HEADERS
+
+from .stay import Staying
 
 
 class LeadQuerySet(RecordQuerySet):
@@ -31,7 +32,7 @@ class LeadQuerySet(RecordQuerySet):
         )
 
 
-class Lead(Reachable):
+class Lead(Staying, Reachable):
     """Somebody who may become a customer, and how far that has come."""
 
     class Source(models.TextChoices):
@@ -123,7 +124,10 @@ class Lead(Reachable):
         **dict.fromkeys(OVERRIDE, "lead_score"),
     }
     undone_fields = (*Reachable.undone_fields, "status_since", *OVERRIDE)
+    place = "status"
     import_headers = LEAD_HEADERS
+    import_choices = LEAD_CHOICES
+    import_extras = dict.fromkeys(("is_converted", "status_since"), "status")
     import_match = (
         ("email",),
         ("last_name", "first_name", "company_name", "phone_e164", "phone"),
@@ -160,31 +164,31 @@ class Lead(Reachable):
         return name or self.company_name or self.email
 
     @classmethod
-    def from_db(cls, db, field_names, values):
-        lead = super().from_db(db, field_names, values)
-        lead._note_stay()
-        return lead
-
-    def _note_stay(self):
-        """Remember the stored status, which rules and stays compare the new one to."""
-        self._stay = tuple(
-            self.__dict__.get(name)
-            for name in ("status", "status_since", "status_reason")
-        )
-
-    def before_write(self):
-        if self._state.adding:
-            self._note_stay()
-        return super().before_write()
-
-    def after_write(self, changed, changes):
-        if "status" in changed:
-            self.stays.model.follow(self, self._stay, changes.actor)
-            self._note_stay()
-
-    @classmethod
     def after_writes(cls, updates, changes):
+        cls.stays.rel.related_model.follow(updates, changes)
         cls.scores.rel.related_model.follow(updates, changes)
+
+    def take_extras(self, draft, zone):
+        """What another program tells of the status of a lead that was worked there.
+
+        Its moment is for a new lead alone: one that is there has its own.
+        """
+        extras = draft.extras
+        try:
+            if "is_converted" in extras and is_yes(extras["is_converted"]):
+                self.status = self.Status.CONVERTED
+                draft.given["status"] = draft.extra_columns["is_converted"]
+        except ValidationError as error:
+            raise ValidationError({"is_converted": error}) from None
+        if "status_since" not in extras:
+            return
+        try:
+            self.status_since = moment_of(extras["status_since"], zone)
+        except ValidationError as error:
+            raise ValidationError({"status_since": error}) from None
+        if self.status_since > timezone.now():
+            detail = "This is yet to come."
+            raise ValidationError({"status_since": ValidationError(detail, "future")})
 
     @property
     def is_overridden(self) -> bool:
@@ -193,15 +197,8 @@ class Lead(Reachable):
         return until is not None and until > timezone.now()
 
     def arrival(self, reason: str) -> dict:
-        """What comes with a new status: its moment, and why.
-
-        The moment is now, but after that of the old status, whatever the clock says.
-        """
-        after = self.status_since + datetime.timedelta.resolution
-        return {
-            "status_since": max(timezone.now(), after),
-            "status_reason": reason,
-        }
+        """What comes with a new status: its moment, and why."""
+        return {"status_since": self.next_moment(), "status_reason": reason}
 
     def guard(self, actor, changed):
         if self._state.adding:
@@ -210,24 +207,12 @@ class Lead(Reachable):
         if self.status == self.Status.CONVERTED and is_edit:
             raise Conflict("A converted lead is not changed any more.", "converted")
 
-    def _require_moved(self):
-        """A status comes with its moment, which only a move and undo give it."""
-        status, since, _ = self._stay
-        if self.status == status:
-            self.status_since = since
-        elif self.status_since == since:
-            raise ValidationError(
-                {
-                    "status": ValidationError(
-                        "The status is changed by a transition.", code="read_only"
-                    )
-                }
-            )
-
     def clean(self):
         super().clean()
-        if not self._state.adding:
-            self._require_moved()
+        if self.lacks_moment():
+            # Only a move, and undo, give the moment with the status.
+            detail = "The status is changed by a transition."
+            raise ValidationError({"status": ValidationError(detail, "read_only")})
         self.email = self.email.lower()
         if self.estimated_value is not None and not self.currency:
             self.currency = self.organization.currency

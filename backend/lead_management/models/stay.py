@@ -1,108 +1,142 @@
-from collections import defaultdict
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import models
+from django.db.models import F
 from django.utils import timezone
 
-from core.models import Changes, Journaled
+from core.models import Changes
 from core.models.values import to_json
 
 
-class Stay(models.Model):
-    """How long a record was where it was: in a stage, in a status.
+class Staying(models.Model):
+    """A record that is in one place after the other, and says since when.
 
-    Rows of their own, for reports ask for thousands of them, and the journal tells them
-    only to who reads all of it. They are written where records are (`follow`), and
-    nowhere else. To undo what moved a record takes the stay away that began with it,
-    and the one before it goes on as if it had never ended.
+    It remembers where it is stored to be, to compare a new place to.
     """
 
-    entered_at = models.DateTimeField()
-    left_at = models.DateTimeField(null=True)
-    # No foreign key: what the change set held may be erased before the stay is.
-    opened_by = models.UUIDField(help_text="The change set that it began with.")
-
-    # The names of the fields that hold the record, and its place: the record has that
-    # field too.
-    subject: str
+    # The field with the place; since when it is there is in one with "_since" behind.
     place: str
 
     class Meta:
         abstract = True
 
-    @property
-    def seconds(self) -> float:
-        """How long it was, or has been so far."""
-        return ((self.left_at or timezone.now()) - self.entered_at).total_seconds()
+    @classmethod
+    def from_db(cls, db, field_names, values):
+        record = super().from_db(db, field_names, values)
+        record.note_stay()
+        return record
+
+    def refresh_from_db(self, using=None, fields=None, **kwargs):
+        super().refresh_from_db(using, fields, **kwargs)
+        self.note_stay()
+
+    def note_stay(self) -> None:
+        """Remember where the record is stored to be, once it is."""
+        known = vars(self)
+        column = self._meta.get_field(self.place).attname
+        self._stay = known.get(column), known.get(f"{self.place}_since")
+
+    def lacks_moment(self) -> bool:
+        """Whether it is elsewhere than it was, and nothing says since when.
+
+        While it is where it was, it is there since it came.
+        """
+        if self._state.adding:
+            return False
+        place, since = self._stay
+        if getattr(self, self._meta.get_field(self.place).attname) == place:
+            setattr(self, f"{self.place}_since", since)
+            return False
+        return getattr(self, f"{self.place}_since") == since
+
+    def next_moment(self) -> datetime:
+        """Now, but after it came to where it is, whatever the clock says."""
+        since = getattr(self, f"{self.place}_since")
+        return max(timezone.now(), since + timedelta.resolution)
+
+
+class Stay(models.Model):
+    """A stay of a record where it was, in a status or in a stage, once it has ended.
+
+    The present one is the record's own, so an import of records writes no row here.
+    Rows of their own, for reports ask for thousands of them, and the journal tells them
+    only to who reads all of it. They follow from the record's place and the moment
+    since when it is there, and are taken back with these: where a record is again in a
+    place since an earlier moment, nothing is known that came after that moment.
+    """
+
+    organization = models.ForeignKey(
+        "core.Organization", models.PROTECT, related_name="+"
+    )
+    reason = models.CharField(max_length=500, blank=True)
+    entered_at = models.DateTimeField()
+    left_at = models.DateTimeField()
+    duration = models.DurationField()
+    ended_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", null=True
+    )
+
+    # The fields with the record and with its place, as it calls that too, and the
+    # record's field that says why it is there.
+    subject: str
+    place: str
+    why: str
+
+    class Meta:
+        abstract = True
+        ordering = ["entered_at"]
+
+    def __str__(self):
+        return f"{getattr(self, self.place)} for {self.duration}"
 
     @classmethod
-    def arrivals(cls, updates) -> tuple[list, list]:
-        """The records that are new, and those that are in another place than before.
+    def moved(cls, updates) -> list[tuple]:
+        """Those of `updates` in which a record came to be elsewhere.
 
         Args:
             updates: as `Journaled.after_writes` has them.
         """
-        new = [record for record, before in updates if before is None]
-        moved = [
-            record
+        since = f"{cls.place}_since"
+        return [
+            (record, before)
             for record, before in updates
-            if before and cls.place in before and before[cls.place] != cls._here(record)
+            if before
+            and since in before
+            and before[since] != to_json(getattr(record, since))
         ]
-        return new, moved
 
     @classmethod
-    def follow(cls, new, moved, changes: Changes) -> None:
-        """Keep the stays of records that were just written: `arrivals` tells which."""
-        cls._begin(new, changes, {record.pk: record.created_at for record in new})
-        if moved and changes.change_set.undoes_id:
-            moved = cls._not_taken_back(moved, changes.change_set.undoes_id)
-        if moved:
-            # What is written together is written at one moment.
-            moment = moved[0].updated_at
-            cls._of(moved).filter(left_at=None).update(left_at=moment)
-            cls._begin(moved, changes, dict.fromkeys((r.pk for r in moved), moment))
+    def follow(cls, updates, changes: Changes) -> None:
+        """Keep what these ended or took back, once they are written.
 
-    @classmethod
-    def _begin(cls, records, changes: Changes, moments: dict[object, datetime]) -> None:
-        column = cls._meta.get_field(cls.place).attname
-        stays = [
-            cls(
-                **{cls.subject: record, column: getattr(record, column)},
-                entered_at=moments[record.pk],
-                opened_by=changes.change_set.pk,
-            )
-            for record in records
-        ]
-        cls.objects.bulk_create(stays, batch_size=1000)
-
-    @classmethod
-    def _not_taken_back(cls, moved: list[Journaled], change_set_id) -> list:
-        """Take the stays back that began with a change set that is undone.
-
-        Returns:
-            The records that are not where they were before it, as far as stays tell.
+        Args:
+            updates: as of `moved`.
         """
-        of_record = defaultdict(list)
-        for stay in cls._of(moved).order_by("entered_at", "pk"):
-            of_record[getattr(stay, f"{cls.subject}_id")].append(stay)
-        ended, reopened, left = [], [], []
-        for record in moved:
-            stays = of_record[record.pk]
-            while stays and stays[-1].opened_by == change_set_id:
-                ended.append(stays.pop().pk)
-            if stays and cls._here(stays[-1]) == cls._here(record):
-                reopened.append(stays[-1].pk)
-            else:
-                left.append(record)
-        cls.objects.filter(pk__in=ended).delete()
-        cls.objects.filter(pk__in=reopened).update(left_at=None)
-        return left
-
-    @classmethod
-    def _of(cls, records) -> models.QuerySet:
-        return cls.objects.filter(**{f"{cls.subject}__in": [r.pk for r in records]})
-
-    @classmethod
-    def _here(cls, row):
-        """The place of a record, or of a stay, as the journal writes it."""
-        return to_json(getattr(row, cls._meta.get_field(cls.place).attname))
+        for record, _ in updates:
+            record.note_stay()
+        since, column = f"{cls.place}_since", cls._meta.get_field(cls.place).attname
+        back, ended = [], []
+        for record, before in cls.moved(updates):
+            entered_at = datetime.fromisoformat(before[since])
+            left_at = getattr(record, since)
+            if left_at < entered_at:
+                back.append(record)
+                continue
+            stay = cls(
+                organization_id=record.organization_id,
+                reason=before[cls.why],
+                entered_at=entered_at,
+                left_at=left_at,
+                duration=left_at - entered_at,
+                ended_by=changes.actor,
+                **{cls.subject: record, column: before[cls.place]},
+            )
+            ended.append(stay)
+        if back:
+            later = {
+                f"{cls.subject}__in": back,
+                "left_at__gt": F(f"{cls.subject}__{since}"),
+            }
+            cls.objects.filter(**later).delete()
+        cls.objects.bulk_create(ended, batch_size=1000)

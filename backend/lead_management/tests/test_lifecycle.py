@@ -1,9 +1,12 @@
 import datetime
 import itertools
 
+from django.db import connection
 from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
 
-from core.models import Change, ChangeSet
+from core import jobs
+from core.models import Change, ChangeSet, Job
 from core.testing import ALL, Cast, client_of, make_role, make_user, system_changes
 from lead_management.models import Lead, LeadProcess, LeadStay
 from lead_management.models.process import default_statuses
@@ -166,6 +169,68 @@ class TransitionTests(LifecycleTestCase):
         self.assertEqual(answer.json()["status"], "contacted")
         self.assertEqual(Lead.objects.get().status, "new")
         self.assertFalse(LeadStay.objects.exists())
+
+
+class BulkTransitionTests(LifecycleTestCase):
+    def bulk(self, client=None, **change):
+        body = {"filter": {}, "change": change}
+        return (client or self.alice).post("/api/leads/bulk/", body)
+
+    def test_many_are_moved_as_the_process_allows_it_each(self):
+        for status in ("new", "contacted", "lost", "unqualified", "converted"):
+            self.lead(status=status)
+        wish = {"status": "lost", "reason": "No budget"}
+        job = self.bulk(transition=wish).json()
+        jobs.run(job["id"])
+        job = Job.objects.get(pk=job["id"])
+        self.assertEqual(
+            {name: count for name, count in job.counts.items() if count},
+            {
+                **{"matched": 5, "changed": 2, "unchanged": 1, "refused": 2},
+                **{"illegal_transition": 1, "converted": 1},
+            },
+        )
+        moved = Lead.objects.filter(status_reason="No budget").order_by("pk")
+        self.assertEqual([lead.status for lead in moved], ["lost", "lost"])
+        self.assertEqual(
+            [stay.status for stay in LeadStay.objects.order_by("lead")],
+            ["new", "contacted"],
+        )
+        undo = self.manager.post(f"/api/change-sets/{job.change_set_id}/undo/")
+        self.assertEqual(undo.status_code, 200, undo.content)
+        self.assertFalse(LeadStay.objects.exists())
+        self.assertEqual(Lead.objects.filter(status="lost").count(), 1)
+
+    def test_moving_many_takes_as_many_queries_as_moving_few(self):
+        counts = []
+        for total in (2, 12):
+            for _ in range(total):
+                self.lead()
+            job = self.bulk(transition={"status": "contacted"}).json()
+            with CaptureQueriesContext(connection) as queries:
+                jobs.run(job["id"])
+            counts.append(len(queries))
+        self.assertEqual(counts[0], counts[1])
+        self.assertEqual(LeadStay.objects.count(), 14)
+
+    def test_a_wish_that_is_none_is_refused(self):
+        self.lead()
+        for wish, field, code in (
+            ({}, "change.transition.status", "required"),
+            ({"status": "sold"}, "change.transition.status", "invalid_choice"),
+            ({"status": "lost", "x": 1}, "change.transition.x", "unknown_field"),
+        ):
+            with self.subTest(wish):
+                self.assertProblem(self.bulk(transition=wish), 400, code, field)
+        answer = self.bulk(set={"status": "contacted"})
+        self.assertProblem(answer, 400, "read_only", "change.set.status")
+        role = make_role(
+            self.cast.organization, "limited", ALL, {"lead": {"hidden": ["status"]}}
+        )
+        client = client_of(make_user(self.cast.organization, "limited", role))
+        answer = self.bulk(client, transition={"status": "lost"})
+        self.assertProblem(answer, 400, "unknown_field", "change.transition")
+        self.assertEqual(Lead.objects.get().version, 1)
 
 
 class StatusIsWrittenByNothingElseTests(LifecycleTestCase):

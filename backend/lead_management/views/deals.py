@@ -9,6 +9,7 @@ from core.filters import ordering_of
 from core.pagination import page_size
 from core.serializers import StrictSerializer
 from core.views import RecordViewSet
+from lead_management import stays
 from lead_management.board import Board
 from lead_management.models import Deal, DealContact, Pipeline
 from lead_management.serializers import (
@@ -22,17 +23,15 @@ from lead_management.serializers import (
 class DealViewSet(RecordViewSet):
     model = Deal
     fields = (
-        *("name", "amount", "currency", "pipeline", "stage", "probability"),
-        *("expected_close_on", "company", "notes", "tags", "external_ids"),
-        *("reason", "closed_at"),
+        *("name", "amount", "currency", "pipeline", "stage", "stage_since"),
+        *("probability", "expected_close_on", "company", "company_name"),
+        *("notes", "tags", "external_ids", "reason", "closed_at"),
     )
 
     def write(self, changes, record, values):
-        """A deal that moves is won or lost anew; one that is open is neither."""
+        """A deal that is open has no end, and what is over has its probability."""
         stage = values.get("stage")
-        if stage and stage.pk != record.stage_id:
-            values = {"reason": "", "closed_at": None, **values}
-        elif "stage" not in values and record.stage_id:
+        if "stage" not in values and record.stage_id:
             stage = record.stage
         is_over = stage is not None and stage.is_over
         for name in ("probability",) if is_over else ("reason", "closed_at"):
@@ -48,8 +47,7 @@ class DealViewSet(RecordViewSet):
         self.refuse_parameters()
         self._require_stages_shown()
         deal = self.get_object()
-        stays = deal.stays.select_related("stage").order_by("entered_at", "pk")
-        return self.conditional(DealStaySerializer(stays, many=True).data)
+        return self.conditional(stays.told(deal, self.field_rights.hidden))
 
     @extend_schema(
         parameters=[

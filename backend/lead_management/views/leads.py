@@ -12,7 +12,7 @@ from lead_management.serializers import (
     LeadStaySerializer,
     TransitionSerializer,
 )
-from lead_management.services import move
+from lead_management.services import Transition, move
 from lead_management.views.scoring import SCORE_FILTERS, ScoresMixin
 
 
@@ -29,6 +29,7 @@ class LeadViewSet(ScoresMixin, RecordViewSet):
         *("notes", "tags", "external_ids"),
     )
     more_filters = {"any_phone": AnyPhoneFilter(), **SCORE_FILTERS}
+    bulk_changes = {"transition": Transition}
     serializer_base = LeadInput
 
     @extend_schema(request=TransitionSerializer)

@@ -1,15 +1,9 @@
 from datetime import timedelta
 
-from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
 from django.utils import timezone
-from faker import Faker
-from tqdm import tqdm
 
 from contact_management.models import Company, Contact
-from core.access import Scope, Verb
-from core.models import ChangeSet, Organization
+from core.demo import DemoCommand
 from core.models.values import snapshot, validate
 from lead_management.models import Deal, DealContact, Kind, Stage
 
@@ -19,53 +13,26 @@ REASONS = {
     Kind.LOST: ("Price", "No budget", "Competitor", "No decision"),
 }
 ROLES = ("decision maker", "champion", "user", "purchasing")
-CHUNK = 500
 COMPANIES = 1000
 
 
-class Command(BaseCommand):
+class Command(DemoCommand):
     help = "Make deals to try MyCRM with, for companies and contacts that are there."
+    model = Deal
+    default = 300
 
-    def add_arguments(self, parser):
-        parser.add_argument("organization")
-        parser.add_argument("--deals", type=int, default=300)
-
-    @transaction.atomic
-    def handle(self, organization, deals, **options):
-        try:
-            organization = Organization.objects.get(name=organization)
-        except (Organization.DoesNotExist, Organization.MultipleObjectsReturned):
-            raise CommandError(
-                f"There is no one organization {organization}."
-            ) from None
-        here = {"organization": organization}
-        people = get_user_model().objects.select_related("role")
-        self.owners = [
-            user
-            for user in people.filter(is_active=True, **here)
-            if user.scope(Deal.record_type(), Verb.CREATE) != Scope.NONE
-        ]
+    def prepare(self, changes, count):
+        here = {"organization": self.organization}
         self.stages = list(Stage.objects.filter(is_removed=False, **here))
         self.companies = list(Company.objects.filter(**here).live()[:COMPANIES])
         contacts = Contact.objects.filter(company__in=self.companies, **here).live()
         self.contacts = {contact.company_id: contact for contact in contacts}
-        self.organization = organization
-        self.fake = Faker("en_US")
-        self.fake.seed_instance(2026)
-        with (
-            tqdm(total=deals, desc="Deals", unit="") as bar,
-            ChangeSet.open(
-                organization=organization,
-                source=ChangeSet.Source.COMMAND,
-                reason="Demo data",
-            ) as changes,
-        ):
-            for start in range(0, deals, CHUNK):
-                chunk = [self.deal() for _ in range(start, min(start + CHUNK, deals))]
-                changes.bulk_create(Deal, chunk)
-                changes.bulk_create(DealContact, list(self.parts(chunk)))
-                changes.bulk_update(Deal, list(self.moves(chunk)))
-                bar.update(len(chunk))
+
+    def make(self, changes, numbers):
+        chunk = [self.deal() for _ in numbers]
+        changes.bulk_create(Deal, chunk)
+        changes.bulk_create(DealContact, list(self.parts(chunk)))
+        changes.bulk_update(Deal, list(self.moves(chunk)))
 
     def deal(self):
         """Every deal begins in the first stage; `moves` takes it further."""

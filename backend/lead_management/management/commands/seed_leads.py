@@ -1,20 +1,13 @@
 from datetime import timedelta
 
-from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
 from django.utils import timezone
-from faker import Faker
-from tqdm import tqdm
 
-from core.access import Scope, Verb
-from core.models import ChangeSet, Organization
+from core.demo import DemoCommand
 from core.models.values import validate
 from lead_management.models import Activity, Lead, ScoringModel
 from lead_management.scoring import publication
 from lead_management.services import move
 
-CHUNK = 500
 OLDEST_DAYS = 90
 TAGS = ("hot", "newsletter", "event-2026", "follow-up")
 # Where leads go after their first activity, each as likely as the others.
@@ -50,53 +43,27 @@ RULES = [
 ]
 
 
-class Command(BaseCommand):
+class Command(DemoCommand):
     help = "Make leads with activities, owned by those who may create leads."
+    model = Lead
+    default = 500
 
-    def add_arguments(self, parser):
-        parser.add_argument("organization")
-        parser.add_argument("--leads", type=int, default=500)
-
-    @transaction.atomic
-    def handle(self, organization, leads, **options):
-        try:
-            organization = Organization.objects.get(name=organization)
-        except (Organization.DoesNotExist, Organization.MultipleObjectsReturned):
-            raise CommandError(
-                f"There is no one organization {organization}."
-            ) from None
-        people = get_user_model().objects.select_related("role")
-        owners = [
-            user
-            for user in people.filter(organization=organization, is_active=True)
-            if user.scope(Lead.record_type(), Verb.CREATE) != Scope.NONE
-        ]
-        self.fake = Faker("en_US")
-        self.fake.seed_instance(2026)
+    def prepare(self, changes, count):
         self.now = timezone.now()
-        with (
-            tqdm(total=leads, desc="Leads", unit="") as bar,
-            ChangeSet.open(
-                organization=organization,
-                source=ChangeSet.Source.COMMAND,
-                reason="Demo data",
-            ) as changes,
-        ):
-            for start in range(0, leads, CHUNK):
-                numbers = range(start, min(start + CHUNK, leads))
-                chunk = [self.lead(organization, owners, n) for n in numbers]
-                changes.bulk_create(Lead, chunk)
-                self.work_on(changes, chunk)
-                bar.update(len(chunk))
-            self.score(changes, organization)
+        self.score(changes)
 
-    def lead(self, organization, owners, number) -> Lead:
+    def make(self, changes, numbers):
+        chunk = [self.lead(number) for number in numbers]
+        changes.bulk_create(Lead, chunk)
+        self.work_on(changes, chunk)
+
+    def lead(self, number) -> Lead:
         fake = self.fake
         first, last = fake.first_name(), fake.last_name()
         age = timedelta(minutes=fake.random_int(1, OLDEST_DAYS * 24 * 60))
         lead = Lead(
-            organization=organization,
-            owner=fake.random_element(owners),
+            organization=self.organization,
+            owner=fake.random_element(self.owners),
             first_name=first,
             last_name=last,
             email=f"{first}.{last}.{number}@example.net",
@@ -130,9 +97,9 @@ class Command(BaseCommand):
                 reason = self.fake.random_element(REASONS) if ended else ""
                 move(changes, lead, status, reason)
 
-    def score(self, changes, organization):
+    def score(self, changes):
         """Those who have no scoring model get one, which a worker publishes."""
-        if ScoringModel.objects.filter(organization=organization).exists():
+        if ScoringModel.objects.filter(organization=self.organization).exists():
             return
         model = ScoringModel()
         changes.save(model, name="First rules", rules=RULES)

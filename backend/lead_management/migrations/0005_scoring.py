@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('core', '0009_imports'),
-        ('lead_management', '0003_deals'),
+        ('lead_management', '0004_stays_since'),
     ]
 
     operations = [
