@@ -241,6 +241,15 @@ CELERY_BEAT_SCHEDULE = {
         "task": "lead_management.tasks.remind_of_silence",
         "schedule": timedelta(hours=1),
     },
+    "rescore_due": {
+        "task": "lead_management.tasks.rescore_due",
+        "schedule": timedelta(seconds=10),
+        "options": {"expires": 30},
+    },
+    "tidy_scores": {
+        "task": "lead_management.tasks.tidy_scores",
+        "schedule": timedelta(minutes=10),
+    },
     "forget_attempts": {
         "task": "user_management.tasks.forget_attempts",
         "schedule": timedelta(hours=1),

@@ -21,8 +21,10 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from django.conf import settings
+from django.db import transaction
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
@@ -134,6 +136,11 @@ def mark(organization_id, record_types: Iterable[str]) -> Mark:
     mark = Mark(_version_keys(organization_id, record_types), secrets.token_urlsafe(9))
     _call(MARK, mark.keys, mark.name, MARK_SECONDS)
     return mark
+
+
+def mark_until_commit(organization_id, record_types: Iterable[str]) -> None:
+    """Announce the commit of this transaction, and let it lift the mark."""
+    transaction.on_commit(partial(lift, mark(organization_id, record_types)))
 
 
 def lift(mark: Mark) -> None:

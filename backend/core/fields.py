@@ -22,6 +22,13 @@ MAX_LABEL_LENGTH = 30
 CENT = Decimal("0.01")
 
 
+def computed(name: str, field: models.Field) -> models.Field:
+    """A field that is no column: what it is called, and what kind of value it has."""
+    field.editable = False
+    field.set_attributes_from_name(name)
+    return field
+
+
 class LinkField(models.URLField):
     """A web address; `https://` is put before one that has no scheme."""
 

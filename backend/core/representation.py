@@ -2,10 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 
-from django.db.models import ForeignKey, Model, QuerySet
+from django.db.models import Field, ForeignKey, Model, QuerySet
 
 from core import access
 from core.field_rights import CUSTOM, without_keys
+
+
+def field_of(model: type[Model], name: str) -> Field:
+    """The field of a name, which need not be a column."""
+    computed = getattr(model, "computed_fields", {})
+    return computed.get(name) or model._meta.get_field(name)
 
 
 class Representation:
@@ -22,7 +28,7 @@ class Representation:
     ):
         """`hidden_keys`: entries of the custom fields that are left out."""
         self.hidden_keys = hidden_keys
-        self.fields = {name: model._meta.get_field(name) for name in names}
+        self.fields = {name: field_of(model, name) for name in names}
         self.relations = {
             name: field.related_model
             for name, field in self.fields.items()

@@ -145,6 +145,11 @@ class RecordSerializer(StrictSerializer, serializers.ModelSerializer):
             }
         return field_class, kwargs
 
+    def build_property_field(self, field_name, model_class):
+        """What is computed shows as what its field says, and is only read."""
+        field = model_class.computed_fields[field_name]
+        return self.build_standard_field(field_name, field)
+
     def get_validators(self):
         return []
 

@@ -10,6 +10,7 @@ from lead_management.views import (
     LeadProcessViewSet,
     LeadViewSet,
     PipelineViewSet,
+    ScoringModelViewSet,
     report_urls,
 )
 
@@ -23,6 +24,7 @@ router.register("assignment-rules", AssignmentRuleViewSet)
 router.register("assignment-decisions", AssignmentDecisionViewSet)
 router.register("availability", AvailabilityViewSet)
 router.register("absences", AbsenceViewSet)
+router.register("scoring-models", ScoringModelViewSet)
 
 urlpatterns = [
     *LeadProcessViewSet.urls("lead-process"),

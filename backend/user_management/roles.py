@@ -22,7 +22,8 @@ def rights(
 # What rights can name besides record types.
 SYSTEM_TYPES = (
     *("apikey", "assignmentrule", "auditlog", "availability", "changeset"),
-    *("customfield", "job", "organization", "pipeline", "role", "team", "user"),
+    *("customfield", "job", "organization", "pipeline", "role", "scoringmodel"),
+    *("team", "user"),
 )
 
 NONE, OWN, TEAM, ALL = Scope
@@ -37,6 +38,7 @@ EVERYBODY = {
     "assignmentrule": rights(view=ALL),
     "availability": rights(view=ALL, create=OWN, edit=OWN),
     "pipeline": rights(view=ALL),
+    "scoringmodel": rights(view=ALL),
     "changeset": rights(view=OWN),
     "job": rights(view=OWN, edit=OWN),
     "apikey": rights(view=OWN, create=OWN, edit=OWN),
@@ -52,6 +54,7 @@ BUILT_IN = {
         "assignmentrule": rights(view=ALL, create=ALL, edit=ALL),
         "availability": rights(view=ALL, create=ALL, edit=ALL),
         "pipeline": rights(view=ALL, create=ALL, edit=ALL),
+        "scoringmodel": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
         "auditlog": rights(view=ALL, export=ALL),
         "customfield": rights(view=ALL, create=ALL, edit=ALL),
@@ -64,6 +67,7 @@ BUILT_IN = {
         "assignmentrule": rights(view=ALL, create=ALL, edit=ALL),
         "availability": rights(view=ALL, create=ALL, edit=ALL),
         "pipeline": rights(view=ALL, create=ALL, edit=ALL),
+        "scoringmodel": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
     },
     "sales_rep": {

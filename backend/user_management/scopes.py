@@ -28,6 +28,7 @@ BESIDES = {
     "assignmentrule": ("assignment-rules", ["read"]),
     "availability": ("availability", ["read", "write"]),
     "pipeline": ("pipelines", ["read"]),
+    "scoringmodel": ("scoring-models", ["read"]),
     "changeset": ("change-sets", ["read"]),
     "job": ("jobs", ["read", "write"]),
     "notification": ("notifications", ["read", "write"]),

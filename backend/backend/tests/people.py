@@ -8,6 +8,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import timedelta
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -37,6 +38,14 @@ from user_management.roles import BUILT_IN
 from user_management.services import make_api_key
 
 PARAMETER = re.compile(r"<[^>]+>|\{[^}]+\}")
+
+
+# Of a lead's score.
+OVERRIDE = {
+    "score": 90,
+    "reason": "They called us",
+    "until": (timezone.now() + timedelta(days=1)).isoformat(),
+}
 
 
 class People(Cast):

@@ -11,9 +11,11 @@ from django.test import TestCase
 from core.models import ChangeSet
 from core.testing import client_of
 from lead_management.models import Pipeline
+from lead_management.tests.scoring import make_model
 from user_management.models import User
 
 from .people import (
+    OVERRIDE,
     People,
     contract_for,
     contracts,
@@ -56,6 +58,10 @@ RULE = {
     *("name", "position", "is_active", "filter", "method", "user", "team"),
     *("fallback", "fallback_user", "fallback_team"),
 }
+SCORING_MODEL = {
+    *("name", "description", "rules", "fit_cap", "engagement_cap"),
+    *("half_life_days", "grades"),
+}
 GRANTED = {"email", "role", "team", "manager", "is_active", "is_staff"}
 
 # What the endpoints beside the record types let an administrator set.
@@ -90,6 +96,11 @@ WRITABLE = {
     "leads/{lead}/convert": {"contact", "company", "deal", "owner", "reason"},
     "leads/{lead}/transition": {"status", "reason"},
     "notifications/read": {"ids"},
+    "leads/{lead}/score/override": {"score", "reason", "until"},
+    "scoring-models": SCORING_MODEL,
+    "scoring-models/{draft}": SCORING_MODEL,
+    "scoring-models/{draft}/simulate": set(),
+    "scoring-models/{draft}/publish": set(),
     "organization": {
         *("name", "country", "currency", "timezone"),
         *("audit_retention_days", "purge_after_days"),
@@ -114,6 +125,8 @@ ACTIONS = {
 }
 # What these need besides, for the field in question to be all that is wrong.
 BODIES = {
+    "leads/{lead}/score/override": OVERRIDE,
+    "scoring-models": {"name": "new"},
     "leads/{lead}/transition": {"status": "contacted"},
     "api-keys": {"name": "new", "scopes": ["tags:read"]},
     "assignment-rules": {"name": "new", "method": "round_robin"},
@@ -178,6 +191,7 @@ class MassAssignmentTests(TestCase):
             "import": make_import(people.alice).pk,
             "guest": people.guest.pk,
             "key": people.administrator.api_keys.get().pk,
+            "draft": make_model(people.organization).pk,
             "pipeline": Pipeline.objects.default_of(people.organization).pk,
             "lead": cls.records["leads"]["id"],
             "role": people.alice.role_id,
@@ -218,7 +232,7 @@ class MassAssignmentTests(TestCase):
         if rest not in ("", "{}"):
             return method, f"{where}/", {}, ACTIONS.get(rest.split("/")[-1], set())
         body = {"post": contract.body(n=901), "put": contract.body(n=900), "patch": {}}
-        fields = [view.model._meta.get_field(name) for name in view.fields]
+        fields = [view.representation.fields[name] for name in view.fields]
         writable = {field.name for field in fields if field.editable}
         where = f"{where}/" if rest else where
         return method, where, body[method], writable | {"owner", "custom_fields"}

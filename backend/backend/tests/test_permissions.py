@@ -17,8 +17,10 @@ from rest_framework.test import APIClient
 from core.models import ChangeSet
 from core.testing import client_of
 from lead_management.models import Pipeline
+from lead_management.tests.scoring import make_model, publish_rules
 
 from .people import (
+    OVERRIDE,
     People,
     contract_for,
     contracts,
@@ -157,6 +159,9 @@ POST   leads/{lead}/transition    404 404 403 404 403 403 200 200 200 404
 GET    notifications              200 200 200 200 200 200 200 200 200 200
 GET    notifications/{note}       404 404 404 404 404 404 200 404 404 404
 POST   notifications/read         200 200 200 200 200 200 200 200 200 403
+GET    leads/{lead}/score         404 404 200 404 200 200 200 200 200 404
+PUT    leads/{lead}/score/override 404 404 403 404 403 403 200 200 200 404
+DELETE leads/{lead}/score/override 404 404 403 404 403 403 409 409 409 404
 GET    organization               200 200 200 200 200 200 200 200 200 200
 PATCH  organization               200 403 403 403 403 403 403 403 200 403
 GET    organization/history       200 200 200 200 200 200 200 200 200 200
@@ -181,6 +186,17 @@ PUT    roles/{role}               404 403 403 403 403 403 403 403 200 404
 PATCH  roles/{role}               404 403 403 403 403 403 403 403 200 404
 GET    roles/{role}/access        404 200 200 200 200 200 200 200 200 404
 GET    roles/{role}/history       404 200 200 200 200 200 200 200 200 404
+GET    scoring-models             200 200 200 200 200 200 200 200 200 200
+POST   scoring-models             201 403 403 403 403 403 403 403 201 403
+GET    scoring-models/{draft}     404 200 200 200 200 200 200 200 200 404
+PUT    scoring-models/{draft}     404 403 403 403 403 403 403 403 200 404
+PATCH  scoring-models/{draft}     404 403 403 403 403 403 403 403 200 404
+DELETE scoring-models/{draft}     404 403 403 403 403 403 403 403 204 404
+GET    scoring-models/{draft}/access     404 200 200 200 200 200 200 200 200 404
+GET    scoring-models/{draft}/history    404 200 200 200 200 200 200 200 200 404
+GET    scoring-models/{draft}/simulation 404 404 404 404 404 404 404 404 404 404
+POST   scoring-models/{draft}/simulate   404 403 403 403 403 403 403 403 202 404
+POST   scoring-models/{draft}/publish    404 403 403 403 403 403 403 403 202 404
 GET    search?q=ada               200 200 200 200 200 200 200 200 200 200
 GET    teams                      200 200 200 200 200 200 200 200 200 200
 POST   teams                      201 403 403 403 403 403 403 403 201 403
@@ -226,6 +242,9 @@ BODIES = {
     "PATCH organization": {"country": "DE"},
     "POST pipelines": {"name": "new"},
     "PATCH pipelines/{pipeline}": {"name": "new"},
+    "PUT leads/{lead}/score/override": OVERRIDE,
+    "POST scoring-models": {"name": "new"},
+    "PATCH scoring-models/{draft}": {"name": "new"},
     "POST roles": {"name": "new"},
     "PATCH roles/{role}": {"name": "new"},
     "POST teams": {"name": "new"},
@@ -319,6 +338,7 @@ class PermissionTableTests(TestCase):
         tag = cls.contracts["tags"].make(n=900)
         group = cls.contracts["contact-groups"].make(n=900)
         lead = cls.contracts["leads"].make(n=900)
+        publish_rules(people.organization)
         cls.targets = {
             **make_assignment(people, lead["id"]),
             "alice": people.alice.pk,
@@ -331,6 +351,7 @@ class PermissionTableTests(TestCase):
             "key": people.administrator.api_keys.get().pk,
             "group": group["id"],
             "deal": cls.contracts["deals"].make(n=900)["id"],
+            "draft": make_model(people.organization).pk,
             "pipeline": Pipeline.objects.default_of(people.organization).pk,
             "lead": lead["id"],
             "note": make_notification(people.alice, lead["id"]).pk,

@@ -10,7 +10,6 @@ of the touched record types out of date.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -130,8 +129,7 @@ class ChangeSet(AppendOnly):
             if trial:
                 transaction.set_rollback(True)
             elif changes.touched:
-                mark = cache.mark(self.organization_id, changes.touched)
-                transaction.on_commit(partial(cache.lift, mark))
+                cache.mark_until_commit(self.organization_id, changes.touched)
 
     def is_undone(self) -> bool:
         """Whether an undo of this set stands, that is, was not undone itself."""

@@ -42,6 +42,9 @@ class Journaled(models.Model):
     undone_fields = ("deleted_at",)
     # The way from a row to its organization, in look-ups.
     organization_path = "organization"
+    # What is shown of a row and is no column of its table: fields that say by name what
+    # kind of value it is. The rows that views read have it.
+    computed_fields = {}
 
     class Meta:
         abstract = True

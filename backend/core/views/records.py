@@ -137,7 +137,9 @@ class JournaledViewSet(ViewSet):
             cls.model, cls.all_fields, cls.serializer_base
         )
         fields = cls.representation.fields
-        cls.filterset_class = filter_set(cls.model, fields, cls.more_filters)
+        # What is computed has filters of its own, among `more_filters`.
+        columns = {n: fields[n] for n in fields if n not in cls.model.computed_fields}
+        cls.filterset_class = filter_set(cls.model, columns, cls.more_filters)
         cls.search_fields = cls.search_fields or tuple(
             name
             for name in cls.fields

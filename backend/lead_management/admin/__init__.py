@@ -9,6 +9,7 @@ from .dashboard import front_page
 from .deals import DealAdmin, DealContactAdmin
 from .leads import LeadAdmin, LeadProcessAdmin
 from .pipelines import PipelineAdmin
+from .scoring import ScoringModelAdmin
 
 __all__ = [
     "AbsenceAdmin",
@@ -21,5 +22,6 @@ __all__ = [
     "LeadAdmin",
     "LeadProcessAdmin",
     "PipelineAdmin",
+    "ScoringModelAdmin",
     "front_page",
 ]

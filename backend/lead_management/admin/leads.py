@@ -4,10 +4,12 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 
 from contact_management.admin import ADDRESS
+from core.access import hidden_fields
 from core.admin import JournaledAdmin, JournaledForm, RecordAdmin
 from core.concealment import conceal
 from core.exceptions import Conflict
 from lead_management.models import Lead, LeadProcess
+from lead_management.scoring.explanation import explained
 
 from .conversion import ConversionPage
 from .stays import StaysAdmin
@@ -48,6 +50,7 @@ class LeadForm(JournaledForm):
 @admin.register(Lead)
 class LeadAdmin(ConversionPage, StaysAdmin, RecordAdmin):
     form = LeadForm
+    change_form_after_template = "lead_management/admin/lead.html"
     list_display = (
         *("__str__", "email", "company_name", "status", "priority", "lead_score"),
         *("owner", "next_follow_up_at", "created_at"),
@@ -97,6 +100,13 @@ class LeadAdmin(ConversionPage, StaysAdmin, RecordAdmin):
         ),
     )
 
+    def get_queryset(self, request):
+        return super().get_queryset(request).with_scores(request.user.organization_id)
+
+    @admin.display(description="score", ordering="lead_score")
+    def lead_score(self, lead):
+        return lead.lead_score
+
     def has_change_permission(self, request, obj=None):
         is_converted = obj is not None and obj.status == Lead.Status.CONVERTED
         return not is_converted and super().has_change_permission(request, obj)
@@ -126,8 +136,13 @@ class LeadAdmin(ConversionPage, StaysAdmin, RecordAdmin):
         return values
 
     def told_of(self, request, record):
-        became = self.became(request, record)
-        return {**super().told_of(request, record), "became": became}
+        hidden = hidden_fields(request.user, Lead.record_type())
+        is_shown = "lead_score" not in hidden
+        return {
+            **super().told_of(request, record),
+            "became": self.became(request, record),
+            "score": explained(record, request.user) if is_shown else None,
+        }
 
 
 @admin.register(LeadProcess)

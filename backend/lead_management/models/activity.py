@@ -181,6 +181,10 @@ class Activity(Record):
 
     @classmethod
     def after_writes(cls, updates, changes):
+        ids = {a.lead_id for a, _ in updates}
+        ids |= {UUID(b["lead"]) for _, b in updates if b and b.get("lead")}
+        if ids := ids - {None}:
+            Lead.scores.rel.related_model.make_due(ids, changes)
         if changes.change_set.undoes_id is None:
             touch_leads(changes, [a for a, before in updates if a._tells_news(before)])
 

@@ -1,13 +1,13 @@
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, FilteredRelation, Q, Subquery
 from django.utils import timezone
 
 from contact_management.models import Company, Contact, Reachable
 from core import access
 from core.exceptions import Conflict
-from core.fields import CurrencyField, MoneyField
+from core.fields import CurrencyField, MoneyField, computed
 from core.importing.cells import is_yes, moment_of
 from core.indexes import CollectionsIndex
 from core.models import Record, RecordQuerySet, unique_among_live
@@ -23,6 +23,21 @@ class LeadQuerySet(RecordQuerySet):
     def open(self) -> "LeadQuerySet":
         """Live leads that somebody has to work on."""
         return self.live().filter(status__in=OPEN)
+
+    def with_scores(self, organization_id) -> "LeadQuerySet":
+        """With `lead_score`: what the published scoring model says of each.
+
+        Which model that is, is part of the same statement: whatever is published
+        meanwhile, its rows are scored by one.
+        """
+        if "lead_score" in self.query.annotations:
+            return self
+        models = self.model.scores.rel.related_model.published_models(organization_id)
+        published = Q(scores__scoring_model=Subquery(models.values("pk")))
+        return self.annotate(
+            published_score=FilteredRelation("scores", condition=published),
+            lead_score=F("published_score__total"),
+        )
 
 
 # What a conversion makes of a lead, and the field that keeps it.
@@ -94,9 +109,6 @@ class Lead(Staying, Reachable):
     priority = models.CharField(
         max_length=10, choices=Priority, default=Priority.MEDIUM
     )
-    lead_score = models.PositiveSmallIntegerField(
-        default=0, editable=False, help_text="From 0 to 100."
-    )
     estimated_value = MoneyField(null=True, blank=True)
     currency = CurrencyField(
         blank=True, help_text="ISO 4217 code; the organization's if not given."
@@ -107,6 +119,14 @@ class Lead(Staying, Reachable):
         validators=[MaxValueValidator(100)],
         help_text="That it becomes a customer, in percent.",
     )
+    score_override = models.PositiveSmallIntegerField(
+        null=True,
+        editable=False,
+        validators=[MaxValueValidator(100)],
+        help_text="What somebody set in the place of the score.",
+    )
+    score_override_reason = models.CharField(max_length=500, default="", editable=False)
+    score_override_until = models.DateTimeField(null=True, editable=False)
     last_contacted_at = models.DateTimeField(null=True, blank=True)
     next_follow_up_at = models.DateTimeField(null=True, blank=True)
     notes = models.TextField(max_length=50_000, blank=True)
@@ -121,11 +141,27 @@ class Lead(Staying, Reachable):
         *("first_name", "last_name", "email", "company_name"),
         *("phone", "phone_e164", "other_phones", "city"),
     )
+    computed_fields = {
+        "lead_score": computed(
+            "lead_score",
+            models.PositiveSmallIntegerField(
+                null=True,
+                help_text="From 0 to 100, by the scoring model that is published.",
+            ),
+        )
+    }
+    # Of rows that `with_scores` did not read.
+    lead_score = None
+    OVERRIDE = ("score_override", "score_override_reason", "score_override_until")
     derived_from = {
         "phone_e164": "phone",
         **dict.fromkeys(("status_since", *CONVERTED_INTO.values()), "status"),
+        **dict.fromkeys(OVERRIDE, "lead_score"),
     }
-    undone_fields = (*Reachable.undone_fields, "status_since", *CONVERTED_INTO.values())
+    undone_fields = (
+        *(*Reachable.undone_fields, "status_since"),
+        *(*CONVERTED_INTO.values(), *OVERRIDE),
+    )
     is_assigned_by_rules = True
     # In the timelines of what it became.
     happens_at = "status_since"
@@ -144,9 +180,6 @@ class Lead(Staying, Reachable):
             models.CheckConstraint(
                 condition=~Q(last_name="", company_name="", email=""),
                 name="lead_has_a_name",
-            ),
-            models.CheckConstraint(
-                condition=Q(lead_score__lte=100), name="lead_score_at_most_100"
             ),
         ]
         indexes = [
@@ -216,6 +249,7 @@ class Lead(Staying, Reachable):
         new = [lead for lead, before in updates if before is None and lead.auto_assign]
         if new:
             assign_new(new, changes)
+        cls.scores.rel.related_model.follow(updates, changes)
 
     def take_extras(self, draft, zone):
         """What another program tells of the status of a lead that was worked there.
@@ -238,6 +272,12 @@ class Lead(Staying, Reachable):
         if self.status_since > timezone.now():
             detail = "This is yet to come."
             raise ValidationError({"status_since": ValidationError(detail, "future")})
+
+    @property
+    def is_overridden(self) -> bool:
+        """Whether what somebody set in the place of the score still holds."""
+        until = self.score_override_until
+        return until is not None and until > timezone.now()
 
     def arrival(self, reason: str) -> dict:
         """What comes with a new status: its moment, and why."""

@@ -9,6 +9,7 @@ from .deals import DealContactViewSet, DealViewSet
 from .leads import LeadProcessViewSet, LeadViewSet
 from .pipelines import PipelineViewSet
 from .reports import report_urls
+from .scoring import ScoringModelViewSet
 
 __all__ = [
     "AbsenceViewSet",
@@ -21,5 +22,6 @@ __all__ = [
     "LeadProcessViewSet",
     "LeadViewSet",
     "PipelineViewSet",
+    "ScoringModelViewSet",
     "report_urls",
 ]

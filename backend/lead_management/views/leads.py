@@ -21,9 +21,10 @@ from lead_management.serializers import (
     TransitionSerializer,
 )
 from lead_management.services import AssignByRules, Transition, move
+from lead_management.views.scoring import SCORE_FILTERS, ScoresMixin
 
 
-class LeadViewSet(RecordViewSet):
+class LeadViewSet(ScoresMixin, RecordViewSet):
     model = Lead
     fields = (
         *("first_name", "last_name", "email"),
@@ -36,7 +37,7 @@ class LeadViewSet(RecordViewSet):
         *("notes", "tags", "external_ids"),
         *CONVERTED_INTO.values(),
     )
-    more_filters = {"any_phone": AnyPhoneFilter()}
+    more_filters = {"any_phone": AnyPhoneFilter(), **SCORE_FILTERS}
     bulk_changes = {"assign": AssignByRules, "transition": Transition}
     serializer_base = LeadInput
 

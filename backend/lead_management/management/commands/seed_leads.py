@@ -4,7 +4,8 @@ from django.utils import timezone
 
 from core.demo import DemoCommand
 from core.models.values import validate
-from lead_management.models import Activity, Lead
+from lead_management.models import Activity, Lead, ScoringModel
+from lead_management.scoring import publication
 from lead_management.services import move
 
 OLDEST_DAYS = 90
@@ -16,6 +17,32 @@ OUTCOMES = ("Reached", "Left a message", "Asked for a proposal")
 Kind = Activity.Kind
 
 
+def fit(name: str, points: int, **filter) -> dict:
+    return {"name": name, "group": "fit", "points": points, "filter": filter}
+
+
+def engagement(name: str, points: int, at_most: int, **filter) -> dict:
+    rule = {"name": name, "group": "engagement", "points": points, "filter": filter}
+    return {**rule, "at_most": at_most}
+
+
+RULES = [
+    fit("Was recommended", 20, lead_source="referral"),
+    fit("Met at a trade show", 15, lead_source="trade_show"),
+    fit("Cold call", -5, lead_source="cold_call"),
+    fit("Decides", 15, job_title__icontains="manager"),
+    fit("Worth 10,000 or more", 15, estimated_value__gte=10_000),
+    fit("Worth 30,000 or more", 10, estimated_value__gte=30_000),
+    fit("Urgent", 10, priority__in=["high", "urgent"]),
+    fit("Not qualified", -30, status__in=["unqualified", "lost"]),
+    engagement("Met", 20, 2, kind="meeting"),
+    engagement("Called", 10, 3, kind="call"),
+    engagement("Wrote", 5, 3, kind="email"),
+    engagement("Wants a proposal", 15, 1, outcome="Asked for a proposal"),
+    engagement("Not reached", -5, 3, outcome="Left a message"),
+]
+
+
 class Command(DemoCommand):
     help = "Make leads with activities, owned by those who may create leads."
     model = Lead
@@ -23,6 +50,7 @@ class Command(DemoCommand):
 
     def prepare(self, changes, count):
         self.now = timezone.now()
+        self.score(changes)
 
     def make(self, changes, numbers):
         chunk = [self.lead(number) for number in numbers]
@@ -68,6 +96,14 @@ class Command(DemoCommand):
                 ended = status in (Lead.Status.UNQUALIFIED, Lead.Status.LOST)
                 reason = self.fake.random_element(REASONS) if ended else ""
                 move(changes, lead, status, reason)
+
+    def score(self, changes):
+        """Those who have no scoring model get one, which a worker publishes."""
+        if ScoringModel.objects.filter(organization=self.organization).exists():
+            return
+        model = ScoringModel()
+        changes.save(model, name="First rules", rules=RULES)
+        publication.start(changes, model)
 
     def contact(self, lead) -> Activity:
         kind = self.fake.random_element(Activity.CONTACTS)
