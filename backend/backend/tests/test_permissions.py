@@ -387,6 +387,7 @@ class PermissionTableTests(TestCase):
     # The table
 
     def test_everybody_is_answered_as_the_table_says(self):
+        self.before = database()
         self.check_open()
         self.check_by_link()
         self.check_sign_in()
@@ -432,6 +433,7 @@ class PermissionTableTests(TestCase):
         )
 
     def check_table(self, text, targets, path="", bodies=BODIES):
+        self.before = database()
         table = {}
         for method, address, statuses in lines(text):
             table.setdefault(address, {})[method] = statuses
@@ -488,7 +490,6 @@ class PermissionTableTests(TestCase):
     def check(self, method, where, body, statuses):
         """All answers to a request; what is refused leaves everything as it was."""
         writes = method not in ("GET", "HEAD", "OPTIONS")
-        before = database() if writes else None
         for name, status in statuses.items():
             refused = status >= HTTPStatus.BAD_REQUEST
             with transaction.atomic():
@@ -497,7 +498,7 @@ class PermissionTableTests(TestCase):
                 transaction.set_rollback(writes and not refused)
             self.compare(name, answer, status)
         if writes:
-            self.assertEqual(database(), before)
+            self.assertEqual(database(), self.before)
 
     def send(self, client: APIClient, method, where, body=None):
         if method in ("GET", "HEAD"):

@@ -125,13 +125,14 @@ class DealImportTests(ImportTestCase):
             "A,George,george.org,\nB,George,george.org,\nC,Mill,,001\nD,Loom,,\n"
             "E,,no domain,\nF,,,002\n"
         )
-        self.assertCounts(shown, 4, 0, 0, 2)
-        self.assertEqual(
-            self.codes(shown),
-            [(6, "Company Domain", "invalid"), (7, "Account ID", "does_not_exist")],
-        )
+        self.assertCounts(shown, 5, 0, 0, 1)
+        self.assertEqual(self.codes(shown), [(6, "Company Domain", "invalid")])
+        self.assertEqual(shown["not_found"], {"Account ID": 1})
         found = Deal.objects.order_by("pk").values_list("company__name", "company_name")
         self.assertEqual(
             list(found),
-            [*((c, c) for c in ("George", "George", "Mill")), (None, "Loom")],
+            [
+                *((name, name) for name in ("George", "George", "Mill")),
+                *((None, "Loom"), (None, "")),
+            ],
         )

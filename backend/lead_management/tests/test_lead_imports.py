@@ -54,8 +54,9 @@ class LeadImportTests(ImportTestCase):
         shown = self.run_import(
             "Last Name,Status,Converted,Converted Date\n"
             "A,sold,,\nB,,perhaps,\nC,,,soon\nD,,,2999-01-01\nE,,,0001-01-01T00:00+09:00\n"
+            "F,new,,\n"
         )
-        self.assertCounts(shown, 0, 0, 0, 5)
+        self.assertCounts(shown, 1, 0, 0, 5)
         self.assertEqual(
             self.codes(shown),
             [
