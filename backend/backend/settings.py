@@ -241,6 +241,15 @@ CELERY_BEAT_SCHEDULE = {
         "task": "lead_management.tasks.tidy_scores",
         "schedule": timedelta(minutes=10),
     },
+    "remind_of_dates": {
+        "task": "lead_management.tasks.remind_of_dates",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
+    "remind_of_silence": {
+        "task": "lead_management.tasks.remind_of_silence",
+        "schedule": timedelta(hours=1),
+    },
     "forget_attempts": {
         "task": "user_management.tasks.forget_attempts",
         "schedule": timedelta(hours=1),

@@ -62,11 +62,15 @@ class Representation:
         One query for each relation, however many rows there are.
         """
         for name in relations:
-            model = self.relations[name]
             ids = {answer[name] for answer in answers} - {None}
-            visible = model.objects.visible_to(user).filter(pk__in=ids)
-            hidden = access.hidden_fields(user, model.record_type())
-            shown = [name for name in model.summary_fields if name not in hidden]
-            summaries = {summary["id"]: summary for summary in visible.values(*shown)}
+            found = summaries(self.relations[name], ids, user)
             for answer in answers:
-                answer[name] = summaries.get(answer[name])
+                answer[name] = found.get(answer[name])
+
+
+def summaries(model: type[Model], ids: Iterable, user) -> dict:
+    """What the user sees of the summaries of these rows, by id."""
+    visible = model.objects.visible_to(user).filter(pk__in=ids)
+    hidden = access.hidden_fields(user, model.record_type())
+    shown = [name for name in model.summary_fields if name not in hidden]
+    return {summary["id"]: summary for summary in visible.values(*shown)}

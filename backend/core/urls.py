@@ -8,6 +8,7 @@ from core.views.exports import ExportViewSet
 from core.views.health import HealthView
 from core.views.imports import ImportMappingViewSet, ImportViewSet
 from core.views.jobs import JobViewSet
+from core.views.notifications import NotificationViewSet
 from core.views.organization import OrganizationViewSet
 from core.views.search import SearchViewSet
 
@@ -19,6 +20,7 @@ router.register("exports", ExportViewSet, basename="export")
 router.register("imports", ImportViewSet, basename="import")
 router.register("import-mappings", ImportMappingViewSet)
 router.register("jobs", JobViewSet)
+router.register("notifications", NotificationViewSet)
 
 urlpatterns = [
     path("health/", HealthView.as_view(), name="health"),

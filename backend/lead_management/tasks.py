@@ -1,8 +1,24 @@
-"""What Celery runs: the handlers of jobs are found in these modules."""
+"""What Celery runs for leads: what one run lost, the next one makes up for.
+
+The handlers of jobs are found in the modules that are imported here.
+"""
 
 from celery import shared_task
 
+from lead_management import reminders
 from lead_management.scoring import publication, rescoring, simulation  # noqa: F401
+
+
+@shared_task
+def remind_of_dates() -> None:
+    """Every minute: follow-ups and tasks that came due."""
+    reminders.remind_of_dates()
+
+
+@shared_task
+def remind_of_silence() -> None:
+    """Every hour: leads that nobody touched for long."""
+    reminders.remind_of_silence()
 
 
 @shared_task

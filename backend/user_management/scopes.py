@@ -29,6 +29,7 @@ BESIDES = {
     "scoringmodel": ("scoring-models", ["read"]),
     "changeset": ("change-sets", ["read"]),
     "job": ("jobs", ["read", "write"]),
+    "notification": ("notifications", ["read", "write"]),
     "auditlog": ("audit-log", ["read", "export"]),
 }
 

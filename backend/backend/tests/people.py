@@ -21,7 +21,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from core.exporting.wish import Wish
-from core.models import CustomField, Job
+from core.models import CustomField, Job, Notification
 from core.testing import (
     ALL,
     Cast,
@@ -118,6 +118,19 @@ def make_export(owner) -> Job:
         kind="export",
         params=asdict(Wish("tag", "csv", {})),
         counts={"exported": 0},
+    )
+
+
+def make_notification(user, record_id) -> Notification:
+    """A notification that a lead's follow-up is due."""
+    return Notification.objects.create(
+        organization=user.organization,
+        user=user,
+        event=Notification.Event.REMINDER,
+        code="follow_up_due",
+        subject_type="lead",
+        subject_id=record_id,
+        at=timezone.now(),
     )
 
 

@@ -30,6 +30,7 @@ from .people import (
     make_custom_field,
     make_export,
     make_import,
+    make_notification,
     record_views,
 )
 
@@ -137,6 +138,9 @@ POST   leads/{lead}/transition    404 404 403 404 403 403 200 200 200 404
 GET    leads/{lead}/score         404 404 200 404 200 200 200 200 200 404
 PUT    leads/{lead}/score/override 404 404 403 404 403 403 200 200 200 404
 DELETE leads/{lead}/score/override 404 404 403 404 403 403 409 409 409 404
+GET    notifications              200 200 200 200 200 200 200 200 200 200
+GET    notifications/{note}       404 404 404 404 404 404 200 404 404 404
+POST   notifications/read         200 200 200 200 200 200 200 200 200 403
 GET    organization               200 200 200 200 200 200 200 200 200 200
 PATCH  organization               200 403 403 403 403 403 403 403 200 403
 GET    organization/history       200 200 200 200 200 200 200 200 200 200
@@ -317,6 +321,7 @@ class PermissionTableTests(TestCase):
             "draft": make_model(people.organization).pk,
             "pipeline": Pipeline.objects.default_of(people.organization).pk,
             "lead": lead["id"],
+            "note": make_notification(people.alice, lead["id"]).pk,
             "role": people.alice.role_id,
             "tag": tag["id"],
             "team": people.team.pk,

@@ -3,6 +3,7 @@ from .idempotency import IdempotencyKey
 from .importing import ImportMapping, Upload
 from .job import Heartbeat, Job, JobError, JobSkip
 from .journal import Change, Changes, ChangeSet
+from .notification import Notification
 from .organization import Organization, OrganizationSettings
 from .record import (
     Journaled,
@@ -29,6 +30,7 @@ __all__ = [
     "JobSkip",
     "Journaled",
     "JournaledQuerySet",
+    "Notification",
     "Organization",
     "OrganizationSettings",
     "Record",

@@ -163,13 +163,15 @@ class ReadOnlyViewSet(ViewSet):
     """List and detail of rows that the program itself writes, the newest first."""
 
     filter_fields: tuple[str, ...] = ()
+    # Filters that no field has by itself, by the name of their parameter.
+    more_filters: dict = {}
     ordering = [("created_at", True), ("id", True)]
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         cls.queryset = cls.model.objects.all()
         fields = {name: cls.model._meta.get_field(name) for name in cls.filter_fields}
-        cls.filterset_class = filter_set(cls.model, fields)
+        cls.filterset_class = filter_set(cls.model, fields, cls.more_filters)
 
     def list(self, request):
         queryset = self.filter_queryset(self.get_queryset())

@@ -1,6 +1,7 @@
 """How leads go through their statuses: one table for each organization."""
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from core.exceptions import Conflict
@@ -15,6 +16,7 @@ KEYS = {"to", "initial", "required_fields", "reason_required"}
 # What the program keeps, or the process itself decides.
 NEVER_REQUIRED = {"status", "status_reason", "deleted_at", "owner", CUSTOM}
 MAX_REQUIRED = 20
+MAX_DAYS = 365
 
 
 def row(*to: str, initial=False, required_fields=(), reason_required=False) -> dict:
@@ -51,6 +53,15 @@ class LeadProcess(OrganizationSettings):
         help_text="By status: `to`, the statuses that follow it; `initial`, whether"
         " leads may begin in it; `required_fields` and `reason_required` to come into"
         " it.",
+    )
+
+    untouched_after_days = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        default=14,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_DAYS)],
+        help_text="After so many days without a touch an open lead's owner is told;"
+        " empty: never.",
     )
 
     class Meta:

@@ -67,4 +67,4 @@ class LeadProcessViewSet(SettingsViewSet):
     """
 
     model = LeadProcess
-    fields = ("statuses",)
+    fields = ("statuses", "untouched_after_days")

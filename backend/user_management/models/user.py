@@ -230,6 +230,10 @@ class User(AbstractBaseUser, Journaled):
             return Scope.NONE
         return self.role.scope(record_type, verb)
 
+    def wants(self, event: str, channel: str) -> bool:
+        """Whether they chose to be told of such events in this way."""
+        return self.notifications.get(event, {}).get(channel, True)
+
     def field_rights(self, record_type: str) -> FieldRights:
         return self.role.fields(record_type)
 

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('core', '0009_imports'),
-        ('lead_management', '0004_stays_since'),
+        ('lead_management', '0005_untouched_leads'),
     ]
 
     operations = [
