@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 from django.db import connection, models
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
@@ -24,8 +26,10 @@ class LeadScoreQuerySet(models.QuerySet):
         """Those that wait, but for the first scores by a version that is not shown yet:
         whoever publishes it makes them.
         """
+        now = timezone.now()
+        free = Q(claimed_until=None) | Q(claimed_until__lte=now)
         first = {"scoring_model__status": Status.COMPUTING, "computed_at": None}
-        return self.filter(due_at__lte=timezone.now()).exclude(**first)
+        return self.filter(free, due_at__lte=now).exclude(**first)
 
 
 class LeadScore(models.Model):
@@ -54,6 +58,10 @@ class LeadScore(models.Model):
     computed_at = models.DateTimeField(null=True)
     due_at = models.DateTimeField(
         null=True, help_text="When it changes by itself; in the past: it is waiting."
+    )
+
+    claimed_until = models.DateTimeField(
+        null=True, help_text="A worker computes it; if it dies, another one then does."
     )
 
     objects = LeadScoreQuerySet.as_manager()
@@ -153,17 +161,32 @@ class LeadScore(models.Model):
     def make_due(cls, lead_ids, changes: Changes) -> None:
         """Let the scores of leads be computed again, once the changes are there."""
         rows = cls.objects.current().filter(Among("lead", lead_ids))
-        if rows.update(due_at=timezone.now()) and cls.record_type() not in (
-            changes.touched
-        ):
+        if rows.update(
+            due_at=timezone.now(), claimed_until=None
+        ) and cls.record_type() not in (changes.touched):
             changes.touched.add(cls.record_type())
             from lead_management.scoring.rescoring import tell_workers
 
             tell_workers(changes.change_set.organization_id)
 
     @classmethod
-    def store(cls, rows) -> None:
-        """Write what was computed on rows that are locked."""
+    def store(cls, rows: "Sequence[LeadScore]", since: dict) -> "list[LeadScore]":
+        """Write what was computed, but where something changed since it was begun.
+
+        What changed is due again, or will be once whoever has it locked has committed:
+        so nobody who edits a lead waits while scores are computed, and no change is
+        lost.
+
+        Args:
+            since: when each row was due as it was read, by its id.
+
+        Returns:
+            The rows that were written.
+        """
+        locked = cls.objects.filter(pk__in=since).order_by("pk")
+        locked = locked.select_for_update(of=("self",), skip_locked=True)
+        now = dict(locked.values_list("pk", "due_at"))
+        rows = [row for row in rows if row.pk in now and now[row.pk] == since[row.pk]]
         cls.objects.bulk_create(
             rows,
             BATCH_ROWS,
@@ -171,6 +194,7 @@ class LeadScore(models.Model):
             unique_fields=["id"],
             update_fields=[
                 *("total", "computed_total", "contributions"),
-                *("computed_at", "due_at"),
+                *("computed_at", "due_at", "claimed_until"),
             ],
         )
+        return rows

@@ -13,10 +13,12 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import Min
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
+from core import cache
 from core.among import Among
 from lead_management.models import Activity, Lead, LeadScore, ScoringModel
 from lead_management.models.scoring_model import MAX_SCORE
@@ -147,21 +149,23 @@ class Computation:
         return self.half_life is not None and any(one.at for one in contributions)
 
 
-def compute(computation: Computation, rows: list[LeadScore]) -> int:
-    """Compute these rows of its version, which are locked, and store them.
+def compute(computation: Computation, rows: list[LeadScore]) -> bool:
+    """Compute these rows of its version, and store them.
+
+    Nothing is locked meanwhile; `LeadScore.store` sees to what changed.
 
     Returns:
-        How many of them show another score than before.
+        Whether one of them shows another score than before.
     """
+    since = {row.pk: row.due_at for row in rows}
+    shown_before = {row.pk: row.computed_at and row.total for row in rows}
     now = timezone.now()
     scores = computation.of({row.lead_id: now for row in rows})
     overrides = _overrides(scores, now)
     planned = _planned(scores, now)
-    changed = 0
     for row in rows:
         score = scores[row.lead_id]
         shown, until = overrides.get(row.lead_id, (score.total, None))
-        changed += row.total != shown or row.computed_at is None
         row.total, row.computed_total = shown, score.total
         row.contributions = [one.to_json() for one in score.contributions]
         row.computed_at = now
@@ -169,7 +173,13 @@ def compute(computation: Computation, rows: list[LeadScore]) -> int:
         if computation.decays(score.contributions):
             changes_at.append(now + timedelta(seconds=DECAY_SECONDS))
         row.due_at = min(filter(None, changes_at), default=None)
-    LeadScore.store(rows)
+        row.claimed_until = None
+    with transaction.atomic():
+        stored = LeadScore.store(rows, since)
+        changed = any(row.total != shown_before[row.pk] for row in stored)
+        if changed:
+            organization = computation.model.organization_id
+            cache.mark_until_commit(organization, [LeadScore.record_type()])
     return changed
 
 

@@ -68,7 +68,7 @@ class PublicationHandler(JobHandler):
         if LeadScore.begin(model, LeadScore.without(model).order_by("pk")[:BEGIN_ROWS]):
             return False
         rows = LeadScore.objects.filter(scoring_model=model, computed_at=None)
-        rows = list(rows.select_for_update(of=("self",)).order_by("pk")[:CHUNK_ROWS])
+        rows = list(rows.order_by("pk")[:CHUNK_ROWS])
         if rows:
             compute(self.computation, rows)
             job.counts["computed"] += len(rows)

@@ -1,7 +1,7 @@
 """Keeping scores up to date: whatever is due is computed, by whichever worker comes.
 
 The rows themselves say what is due, so nothing is lost with a broker or a worker: a
-message only says "look". Rows that one worker has locked are left to it.
+message only says "look". Rows that one worker has claimed are left to it.
 """
 
 import time
@@ -11,13 +11,13 @@ from functools import partial
 from django.db import transaction
 from django.utils import timezone
 
-from core import cache
 from core.jobs import tell
 from lead_management.models import LeadScore, ScoringModel
 from lead_management.scoring.computing import Computation, compute
 
 CHUNK_ROWS = 1000
 SLICE_SECONDS = 20
+CLAIM_SECONDS = 60
 # Rows of a version that was replaced are kept a while: a reader may be at them.
 KEPT_MINUTES = 10
 REMOVED_ROWS = 5000
@@ -51,15 +51,23 @@ def rescore(organization_id, seconds: float = SLICE_SECONDS) -> int:
     return computed
 
 
-@transaction.atomic
 def rescore_chunk(computation: Computation, limit: int = CHUNK_ROWS) -> int:
-    model = computation.model
+    rows = claimed(computation.model, limit)
+    if rows:
+        compute(computation, rows)
+    return len(rows)
+
+
+@transaction.atomic
+def claimed(model: ScoringModel, limit: int) -> list[LeadScore]:
+    """The next rows that are due, which no other worker takes meanwhile."""
     rows = LeadScore.objects.filter(scoring_model=model).due()
     rows = rows.select_for_update(of=("self",), skip_locked=True)
     rows = list(rows.order_by("due_at")[:limit])
-    if rows and compute(computation, rows):
-        cache.mark_until_commit(model.organization_id, [LeadScore.record_type()])
-    return len(rows)
+    until = timezone.now() + timedelta(seconds=CLAIM_SECONDS)
+    taken = LeadScore.objects.filter(pk__in=[row.pk for row in rows])
+    taken.update(claimed_until=until)
+    return rows
 
 
 def rescore_now(lead) -> None:
@@ -67,7 +75,6 @@ def rescore_now(lead) -> None:
     rows = LeadScore.objects.current().filter(lead=lead)
     for row in rows.select_related("scoring_model__organization"):
         compute(Computation(row.scoring_model), [row])
-    cache.mark_until_commit(lead.organization_id, [LeadScore.record_type()])
 
 
 def organizations_due() -> list:

@@ -1,6 +1,7 @@
 import threading
 from unittest import skipUnless
 
+from django.conf import settings
 from django.db import connection, connections
 from django.test import TransactionTestCase
 
@@ -80,3 +81,35 @@ class ScoringRaceTests(TransactionTestCase):
         rescore(self.here.pk)
         self.assertEqual(set(LeadScore.objects.values_list("total", flat=True)), {1})
         self.assertFalse(LeadScore.objects.due().exists())
+
+
+@skipUnless(settings.REDIS_URL, "needs Redis")
+class CachedScoreTests(TransactionTestCase):
+    def test_a_cached_list_ends_with_a_new_score_and_with_a_new_version(self):
+        cast = Cast()
+        alice = client_of(cast.alice)
+        lead = Lead(last_name="Lovelace")
+        with system_changes(cast.organization) as changes:
+            changes.save(lead, owner=cast.alice)
+
+        def shown():
+            addresses = ("/api/leads/", f"/api/leads/{lead.pk}/")
+            for _ in range(2):  # the second time from the cache
+                listed, one = (alice.get(address).json() for address in addresses)
+            with self.assertNumQueries(0):
+                alice.get(addresses[0])
+            [row] = listed["results"]
+            self.assertEqual(row["lead_score"], one["lead_score"])
+            return one["lead_score"]
+
+        self.assertEqual(shown(), None)
+        rules = (fit("All", 20), fit("Germany", 30, country="DE"))
+        publish_rules(cast.organization, *rules)
+        self.assertEqual(shown(), 20)
+        with system_changes(cast.organization) as changes:
+            changes.save(lead, country="DE")
+        self.assertEqual(shown(), 20)
+        rescore(cast.organization.pk)
+        self.assertEqual(shown(), 50)
+        publish_rules(cast.organization, fit("All", 5))
+        self.assertEqual(shown(), 5)
