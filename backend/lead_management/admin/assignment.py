@@ -10,7 +10,7 @@ from lead_management.models import (
     AssignmentRule,
     Availability,
 )
-from lead_management.models.availability import fault_of
+from lead_management.models.availability import DAYS, fault_of
 
 
 class HoursField(forms.CharField):
@@ -34,8 +34,9 @@ class HoursField(forms.CharField):
         if not isinstance(value, dict):
             return value
         return "\n".join(
-            " ".join([day, *("-".join(span) for span in spans)])
-            for day, spans in value.items()
+            " ".join([day, *("-".join(span) for span in value[day])])
+            for day in DAYS
+            if day in value
         )
 
     def has_changed(self, initial, data):
@@ -81,7 +82,8 @@ class AvailabilityAdmin(JournaledAdmin):
 
     @admin.display(description="working hours")
     def hours(self, availability):
-        return ", ".join(availability.working_hours) or "at any time"
+        days = [day for day in DAYS if day in availability.working_hours]
+        return ", ".join(days) or "at any time"
 
     def formfield_for_dbfield(self, db_field, request, **kwargs):
         if db_field.name != "working_hours":

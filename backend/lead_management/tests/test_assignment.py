@@ -227,6 +227,12 @@ class RuleTests(AssignmentTestCase):
             reasons, {(str(self.ann.pk), "full"), (str(self.ben.pk), "full")}
         )
 
+    def test_a_lead_that_is_given_away_counts_for_nobody(self):
+        self.rule()
+        self.available(self.ann, max_open_leads=1)
+        self.assertEqual(self.owner(client_of(self.ann)), "ann")
+        self.assertEqual(self.owner(client_of(self.ann)), "ben")
+
     def test_the_absent_and_those_who_left_or_may_not_are_passed_over(self):
         reader = self.cast.reader
         with system_changes(self.cast.organization) as changes:
