@@ -344,7 +344,6 @@ class _Converter:
 
     def _filled(self, name: str, record: Record, values: dict) -> Outcome:
         """A record that was there before, with what it lacked."""
-        self.changes.require(access.Verb.EDIT, record)
         record.organization = self.organization
         before = snapshot(record)
         overwrite = self.wishes[name].overwrite
