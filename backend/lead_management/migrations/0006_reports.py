@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('contact_management', '0005_groups'),
         ('core', '0009_imports'),
-        ('lead_management', '0004_stays_since'),
+        ('lead_management', '0005_untouched_leads'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -20,6 +20,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='lead',
-            index=models.Index(condition=models.Q(('deleted_at', None)), fields=['organization', 'created_at', 'id', 'owner', 'status', 'lead_source', 'last_contacted_at'], name='lead_reports'),
+            index=models.Index(condition=models.Q(('deleted_at', None)), fields=['organization', 'created_at', 'id', 'owner', 'status', 'lead_source', 'last_contacted_at', 'status_since'], name='lead_reports'),
         ),
     ]
