@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db.models import F, QuerySet
-from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from core.models import Notification, Organization
 from core.notifications import notify
 from lead_management.models import Activity, Lead, LeadProcess
+from lead_management.touches import waiting
 
 # What came due before is no news: it may have been imported.
 LATELY = timedelta(days=7)
@@ -38,15 +38,9 @@ def remind_of_dates() -> int:
 
 
 def remind_of_silence() -> int:
-    """Tell owners of open leads that nobody touched for long; how many are new.
-
-    To touch a lead is to speak to it, to move it, or to make it.
-    """
+    """Tell owners of open leads that nobody touched for long; how many are new."""
     now = timezone.now()
-    touched = Greatest(
-        Coalesce("last_contacted_at", "created_at"), "status_since", "created_at"
-    )
-    leads = Lead.objects.open().annotate(touched=touched)
+    leads = waiting(Lead.objects.all())
     count = 0
     for organization in Organization.objects.all():
         days = LeadProcess.of(organization).untouched_after_days

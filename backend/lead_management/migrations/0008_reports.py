@@ -20,6 +20,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='lead',
-            index=models.Index(condition=models.Q(('deleted_at', None)), fields=['organization', 'created_at', 'id', 'owner', 'status', 'lead_source', 'last_contacted_at'], name='lead_reports'),
+            index=models.Index(condition=models.Q(('deleted_at', None)), fields=['organization', 'created_at', 'id', 'owner', 'status', 'lead_source', 'last_contacted_at', 'status_since'], name='lead_reports'),
         ),
     ]

@@ -12,11 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('core', '0009_imports'),
-<<<<<<<< HEAD:backend/lead_management/migrations/0009_scoring.py
         ('lead_management', '0008_reports'),
-========
-        ('lead_management', '0005_untouched_leads'),
->>>>>>>> scoring:backend/lead_management/migrations/0006_scoring.py
     ]
 
     operations = [

@@ -203,7 +203,7 @@ class Lead(Staying, Reachable):
             models.Index(
                 fields=[
                     *("organization", "created_at", "id", "owner"),
-                    *("status", "lead_source", "last_contacted_at"),
+                    *("status", "lead_source", "last_contacted_at", "status_since"),
                 ],
                 name="lead_reports",
                 condition=Q(deleted_at=None),

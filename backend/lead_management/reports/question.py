@@ -72,7 +72,8 @@ class UntouchedParameters(PeriodParameters):
         min_value=1,
         max_value=MOST_DAYS,
         required=False,
-        help_text=f"For how long; {DAYS_UNTOUCHED} if not given.",
+        help_text="For how long; without it, after how many days the organization's"
+        f" lead process has owners told, or {DAYS_UNTOUCHED}.",
     )
 
 
@@ -85,7 +86,7 @@ class Question:
             an answer holds as long as the records do, or the day.
         owner: of whose records; None: of everybody's.
         team: the ids of the teams whose people's records it is about; None: of all.
-        days: how long a lead may wait.
+        days: how long a lead may wait; None: as the organization's process has it.
     """
 
     user: object
@@ -93,7 +94,7 @@ class Question:
     period: Period
     owner: UUID | None = None
     team: frozenset[UUID] | None = None
-    days: int = DAYS_UNTOUCHED
+    days: int | None = None
 
     @classmethod
     def of(cls, user, values: dict) -> "Question":
@@ -115,7 +116,7 @@ class Question:
             period,
             user.pk if owner == "me" else owner,
             team_of(user, values["team"]) if "team" in values else None,
-            values.get("days", DAYS_UNTOUCHED),
+            values.get("days"),
         )
 
     @property

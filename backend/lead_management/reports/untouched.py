@@ -1,16 +1,13 @@
 from django.db.models import Count, Min, Q
-from django.db.models.functions import Coalesce
 from rest_framework import serializers
 
 from core.serializers import StrictSerializer
-from lead_management.models import Lead
+from lead_management.models import Lead, LeadProcess
+from lead_management.touches import waiting
 
 from .period import DAY, start_of_day
-from .question import UntouchedParameters
+from .question import DAYS_UNTOUCHED, UntouchedParameters
 from .report import PersonSerializer, Report, ReportSerializer
-
-Status = Lead.Status
-OPEN = (Status.NEW, Status.CONTACTED, Status.QUALIFIED)
 
 
 class WaitingSerializer(StrictSerializer):
@@ -33,10 +30,9 @@ class UntouchedReportSerializer(ReportSerializer, WaitingSerializer):
 
 
 class Untouched(Report):
-    """Open leads created in a period that nobody has spoken to for some days.
+    """Open leads created in a period that nobody spoke to or moved for some days.
 
-    Whole days: those of the last touch and of today do not count. A lead that was never
-    spoken to waits since it was created.
+    Whole days: those of the last touch and of today do not count.
     """
 
     name = "untouched"
@@ -44,21 +40,21 @@ class Untouched(Report):
     model = Lead
     moment = "created_at"
     needs = {Lead: ("status", "last_contacted_at")}
+    tells_of = (LeadProcess,)
     parameters = UntouchedParameters
     serializer = UntouchedReportSerializer
 
     def figures(self):
         today = start_of_day(self.asked.today, self.asked.period.zone)
-        since = today - self.asked.days * DAY
-        waits = Coalesce("last_contacted_at", "created_at")
-        leads = self.records().annotate(waits=waits)
-        leads = leads.filter(status__in=OPEN, waits__lt=since)
+        days = self._days()
+        since = today - days * DAY
+        leads = waiting(self.records()).filter(touched__lt=since)
         figures = {
             "leads": Count("pk"),
             "never": Count("pk", Q(last_contacted_at=None)),
-            "longest_since": Min("waits"),
+            "longest_since": Min("touched"),
         }
-        told = {"days": self.asked.days}
+        told = {"days": days}
         if "owner" in self.hidden:
             return told | leads.aggregate(**figures)
         rows = list(
@@ -72,3 +68,10 @@ class Untouched(Report):
             {"person": people.get(row.pop("owner")), **row} for row in rows
         ]
         return told
+
+    def _days(self) -> int:
+        """As asked, or those after which owners are told."""
+        if self.asked.days is not None:
+            return self.asked.days
+        process = LeadProcess.of(self.asked.user.organization)
+        return process.untouched_after_days or DAYS_UNTOUCHED

@@ -16,7 +16,7 @@ from core.testing import (
     make_user,
     system_changes,
 )
-from lead_management.models import Activity, Lead, LeadStay, Pipeline
+from lead_management.models import Activity, Lead, LeadProcess, LeadStay, Pipeline
 from lead_management.reports import REPORTS
 from lead_management.reports.period import Period, Preset, start_of
 
@@ -346,6 +346,15 @@ class ActivityTests(ReportTestCase):
 
 
 class UntouchedTests(ReportTestCase):
+    def test_to_move_a_lead_is_to_touch_it(self):
+        self.lead(("contacted", 3 * 24))
+        self.lead()
+        self.clock.shift(datetime.timedelta(days=4))
+        for days, leads in ((1, 1), (3, 1)):
+            self.assertEqual(self.report("untouched", days=days)["leads"], leads)
+        self.clock.shift(datetime.timedelta(days=1))
+        self.assertEqual(self.report("untouched", days=1)["leads"], 2)
+
     def test_it_counts_open_leads_that_wait_for_whole_days(self):
         waits = datetime.timedelta(days=4)
         self.lead()
@@ -369,9 +378,13 @@ class UntouchedTests(ReportTestCase):
                 {
                     "person": {"id": str(user.pk), "name": user.first_name},
                     **{"leads": 1, "never": never},
-                    "longest_since": "2026-03-02T09:00:00Z",
+                    "longest_since": since,
                 }
-                for user, never in ((self.cast.alice, 1), (self.cast.manager, 0))
+                for user, never, since in (
+                    (self.cast.alice, 1, "2026-03-02T09:00:00Z"),
+                    # The call moved it, a moment after it was made.
+                    (self.cast.manager, 0, "2026-03-02T09:00:00.000001Z"),
+                )
             ],
         )
         self.assertEqual(self.report("untouched", days=4)["leads"], 0)
@@ -380,6 +393,11 @@ class UntouchedTests(ReportTestCase):
         self.clock.shift(datetime.timedelta(days=1))
         self.assertEqual(self.report("untouched", days=4)["leads"], 1)
         self.assertEqual(self.report("untouched")["days"], 14)
+        for days, told in ((3, 3), (None, 14)):
+            process = LeadProcess.of(self.cast.organization)
+            with system_changes(self.cast.organization) as changes:
+                changes.save(process, untouched_after_days=days)
+            self.assertEqual(self.report("untouched")["days"], told)
         self.assertIsNone(self.report("untouched")["longest_since"])
         self.assertTrue(Lead.objects.filter(pk=recent).exists())
 
@@ -473,8 +491,8 @@ class WhoseTests(ReportTestCase):
             self.deal("Negotiation", user, amount="9", currency="EUR")
         self.assertEqual([queries(path) for path in paths], few)
         # All; statuses and stays; sources; deals, their stays and stages; months;
-        # activities and people; leads and people.
-        self.assertEqual(few, [11, 2, 1, 3, 1, 2, 2])
+        # activities and people; days, leads and people.
+        self.assertEqual(few, [12, 2, 1, 3, 1, 2, 3])
 
 
 class AskingTests(ReportTestCase):
