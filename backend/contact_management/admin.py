@@ -39,7 +39,8 @@ class CompanyAdmin(RecordAdmin):
                 "fields": (
                     ("name", "domain"),
                     ("industry", "size"),
-                    ("phone", "phone_label", "phone_e164"),
+                    ("phone", "phone_label"),
+                    ("phone_e164",),
                     ("other_phones",),
                     ("website", "parent"),
                     ("owner",),
@@ -97,11 +98,13 @@ class ContactAdmin(RecordAdmin):
             {
                 "fields": (
                     ("first_name", "last_name"),
-                    ("salutation", "contact_type", "status"),
+                    ("salutation",),
+                    ("contact_type", "status"),
                     ("email", "email_label"),
                     ("other_emails",),
-                    ("phone", "phone_label", "phone_e164"),
-                    ("mobile", "mobile_e164"),
+                    ("phone", "phone_label"),
+                    ("mobile",),
+                    ("phone_e164", "mobile_e164"),
                     ("other_phones",),
                     ("company", "company_name"),
                     ("job_title", "department"),

@@ -1,8 +1,11 @@
 """The column headers under which contacts are exported by other programs.
 
 Known are Google Contacts (old and current), Outlook, Thunderbird, HubSpot, Pipedrive,
-Salesforce (reports and Data Loader), Zoho and SuiteCRM, besides our own field names.
+Salesforce (reports and Data Loader), Zoho and SuiteCRM, besides our own field names;
+and those of `headers_abroad`.
 """
+
+from contact_management.headers_abroad import HEADERS_ABROAD
 
 # Written as `normalise` of core.importing.mapping returns them. Within a field the
 # preferred header comes first: business before home before other. Left out on purpose:
@@ -36,8 +39,8 @@ _HEADERS_BY_FIELD: dict[str, tuple[str, ...]] = {
         "alternate email",
         "other email",
         "person email other",
-        "email 1",
-        "email 2",
+        "additional email addresses",
+        "non primary e mails",
     ),
     "phone": (
         "phone",
@@ -267,7 +270,11 @@ def _with_unspaced_forms(
 
 
 # Normalised header to field of Contact, preferred headers first.
-CONTACT_HEADERS: dict[str, str] = _with_unspaced_forms(_HEADERS_BY_FIELD)
+_ENGLISH = _with_unspaced_forms(_HEADERS_BY_FIELD)
+CONTACT_HEADERS: dict[str, str] = {
+    **_ENGLISH,
+    **{name: HEADERS_ABROAD[name] for name in HEADERS_ABROAD if name not in _ENGLISH},
+}
 
 COMPANY_HEADERS: dict[str, str] = _with_unspaced_forms(
     {

@@ -19,6 +19,7 @@ from core.fields import (
 )
 from core.indexes import CollectionsIndex
 from core.models import Record, RecordQuerySet, unique_among_live
+from core.models.record import DELETED_INDEX
 from core.phones import e164
 from core.problems import flatten
 from core.registry import record_types
@@ -128,7 +129,8 @@ class Company(Reachable):
             *Record.Meta.indexes,
             models.Index(fields=["organization", "name"], name="company_name"),
             CollectionsIndex(
-                fields=["external_ids", "other_phones"], name="company_collections"
+                fields=["external_ids", "other_phones", "tags"],
+                name="company_collections",
             ),
         ]
 
@@ -255,10 +257,16 @@ class Contact(Reachable):
                 fields=["company", "-created_at", "-id"], name="contact_company"
             ),
             CollectionsIndex(
-                fields=["external_ids", "other_emails", "other_phones"],
+                fields=["external_ids", "other_emails", "other_phones", "tags"],
                 name="contact_collections",
             ),
         ]
+
+    def settle_import(self, given):
+        """Somebody who goes by a single name has it as the last one."""
+        if not (self.last_name or self.company_name or self.email) and self.first_name:
+            self.last_name, self.first_name = self.first_name, ""
+            given.setdefault("last_name", given["first_name"])
 
     @classmethod
     def prepare_import(cls, changes, drafts):
@@ -401,7 +409,7 @@ class GroupMembership(Record):
 
     class Meta(Record.Meta):
         # Nobody lists or searches memberships: they are looked up by their constraint.
-        indexes = []
+        indexes = [DELETED_INDEX]
         constraints = [
             models.UniqueConstraint(
                 fields=["group", "contact"],

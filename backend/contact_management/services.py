@@ -99,7 +99,9 @@ def find_or_make_companies(
 def set_companies(changes: Changes, drafts: list) -> None:
     """Give drafts of imported contacts the company that their rows tell.
 
-    A row that tells a company which is not to be had has a fault.
+    A row that tells a company which is not to be had has a fault. But other systems
+    give the ids of companies without their names: where such a company is not here, the
+    contact is taken without it, and that is counted.
     """
     references = {}
     for place, draft in enumerate(drafts):
@@ -119,11 +121,18 @@ def set_companies(changes: Changes, drafts: list) -> None:
     found = find_or_make_companies(changes, references.values())
     for place, reference in references.items():
         draft, company = drafts[place], found.get(reference)
-        if isinstance(company, ValidationError):
+        if isinstance(company, ValidationError) and _is_missing(company):
+            draft.not_found.add(next(iter(draft.extra_columns.values())))
+        elif isinstance(company, ValidationError):
             draft.fault = company
         elif company:
             draft.record.company = company
             draft.given["company_id"] = next(iter(draft.extra_columns.values()))
+
+
+def _is_missing(error: ValidationError) -> bool:
+    errors = [one for some in error.error_dict.values() for one in some]
+    return any(one.code == "does_not_exist" for one in errors)
 
 
 def _found(
@@ -177,6 +186,10 @@ def _made(
     by_key: dict = {}
     made: dict[CompanyReference, Outcome] = {}
     for reference in references:
+        if not (reference.name or reference.domain):
+            detail = "There is no such company, and no name or domain to make one by."
+            made[reference] = reference.refused(detail, "does_not_exist")
+            continue
         keys = [
             *reference.external_ids,
             *([reference.domain] if reference.domain else []),
@@ -190,7 +203,8 @@ def _made(
         by_key.update(dict.fromkeys(keys, company))
         made[reference] = company
     errors = {}
-    companies = list({id(company): company for company in made.values()}.values())
+    companies = [c for c in made.values() if isinstance(c, Company)]
+    companies = list({id(company): company for company in companies}.values())
     for company in companies:
         company.name = company.name or company.domain
         try:

@@ -28,6 +28,7 @@ from core.importing.job import KIND, require_rights, start
 from core.importing.mapping import split_tags
 from core.importing.options import Blank, Mode
 from core.importing.preview import preview
+from core.importing.rows import Skip
 from core.importing.uploads import receive
 from core.models import Job, Upload
 from core.origin import origin
@@ -54,7 +55,14 @@ class FileForm(forms.Form):
 class ChoicesForm(forms.Form):
     """Where the columns of a previewed file go, and how it is imported."""
 
-    mode = forms.ChoiceField(choices=Mode.choices, widget=UnfoldAdminSelectWidget)
+    mode = forms.ChoiceField(
+        choices=[
+            (Mode.CREATE, "make new records only"),
+            (Mode.UPDATE, "change records that are there only"),
+            (Mode.UPSERT, "make new records, and change those that are there"),
+        ],
+        widget=UnfoldAdminSelectWidget,
+    )
     blank = forms.ChoiceField(
         label="Blank cells",
         choices=[
@@ -246,7 +254,19 @@ class ImportPages:
                 {"line": e.line, "code": e.code, **job_errors.shown(e, request.user)}
                 for e in job.errors.all()[:SHOWN]
             ],
-            skips=job.skips.all()[:SHOWN],
+            skips=[
+                {
+                    "line": s.line,
+                    "why": Skip(s.reason).label,
+                    "first_line": s.first_line,
+                }
+                for s in job.skips.all()[:SHOWN]
+            ],
+            skipped=[
+                (Skip(reason).label, count)
+                for reason, count in job.state.get("skipped_because", {}).items()
+            ],
+            shown=job_errors.missing(job, request.user),
             back=back and self._address("choices", back.pk),
             error_file=self._address("errors", job.pk),
             undo=self._address("undo", job.pk),

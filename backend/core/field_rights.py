@@ -70,6 +70,11 @@ class FieldRights:
 
     # Reading
 
+    def hides(self, name: str) -> bool:
+        return name in self.hidden or (
+            name.startswith(PREFIX) and CUSTOM in self.hidden
+        )
+
     def hides_path(self, path: str) -> bool:
         """Whether a look-up such as `notes__icontains` asks a hidden field."""
         return path.lstrip("^=@$-").partition("__")[0] in self.hidden
@@ -98,7 +103,7 @@ class FieldRights:
         """A model's error without the names of hidden fields."""
         if not self.hidden or not hasattr(error, "error_dict"):
             return error
-        errors = {n: e for n, e in error.error_dict.items() if n not in self.hidden}
+        errors = {n: e for n, e in error.error_dict.items() if not self.hides(n)}
         if len(errors) < len(error.error_dict):
             refusal = ValidationError(
                 "A field that your role may not see does not allow this.",

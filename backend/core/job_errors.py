@@ -24,10 +24,26 @@ def hidden_columns(job: Job, user) -> dict[str, int]:
     }
 
 
+def missing(job: Job, user) -> dict[str, dict[str, int]]:
+    """What the rows of an import named that is not there, and how often.
+
+    `not_found` has the columns of it, `unknown_owners` the e-mail addresses.
+    """
+    hidden = hidden_columns(job, user)
+    columns = job.state.get("not_found", {})
+    owners = job.state.get("unknown_owners", {})
+    if "owner" in access.hidden_fields(user, job.params["record_type"]):
+        owners = {}
+    return {
+        "not_found": {name: n for name, n in columns.items() if name not in hidden},
+        "unknown_owners": owners,
+    }
+
+
 def leads_to_hidden(model: type[Record], target: str, rights: FieldRights) -> bool:
     if target == "full_name":
         return not rights.hidden.isdisjoint(("first_name", "last_name"))
-    return field_of(model, target) in rights.hidden
+    return target in rights.hidden or field_of(model, target) in rights.hidden
 
 
 def shown(error: JobError, user) -> dict:

@@ -249,7 +249,7 @@ class CompanyOfContactTests(ContactTestCase):
             ({domain: "engines.example"}, domain, "unique"),
             ({domain: "no domain"}, domain, "invalid"),
             ({external_id: {"hubspot": "1"}}, external_id, "ambiguous"),
-            ({external_id: {"hubspot": "9"}}, external_id, "invalid"),
+            ({external_id: {"hubspot": "9"}}, external_id, "does_not_exist"),
             ({external_id: {}}, external_id, "empty"),
             ({domain: "x.example", "company": twins[0]["id"]}, domain, "both_given"),
         ):

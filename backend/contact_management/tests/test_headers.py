@@ -1,6 +1,7 @@
 import unittest
 
 from contact_management.headers import CONTACT_HEADERS
+from contact_management.normalisation import country_code
 from core.importing.mapping import ColumnMap, normalise
 
 FIELDS = {
@@ -321,3 +322,76 @@ class ContactHeadersTests(unittest.TestCase):
                 "city": ("Rome", "City"),
             },
         )
+
+
+class NumberedTests(unittest.TestCase):
+    def test_of_numbered_addresses_the_first_is_preferred(self) -> None:
+        columns = ("Email 1", "Email 2", "Email 3")
+        column_map = ColumnMap.suggest(columns, CONTACT_HEADERS)
+        cells = ["a@b.example", "b@b.example", "c@b.example"]
+        self.assertEqual(column_map.values(cells)["email"], ("a@b.example", "Email 1"))
+        further = [value for _, value, _ in column_map.further(cells)]
+        self.assertEqual(further, ["b@b.example", "c@b.example"])
+
+
+class AbroadTests(unittest.TestCase):
+    def read(self, row: dict[str, str]) -> dict[str, str]:
+        column_map = ColumnMap.suggest(tuple(row), CONTACT_HEADERS)
+        values = column_map.values(list(row.values()))
+        return {target: value for target, (value, _) in values.items()}
+
+    def test_outlook_in_german_keeps_its_two_addresses_apart(self) -> None:
+        row = {
+            "Anrede": "Herr",
+            "Vorname": "Jörg",
+            "Nachname": "Groß",
+            "Position": "Leiter",
+            "Straße geschäftlich": "Ring 2",
+            "Ort geschäftlich": "",
+            "Straße privat": "Weg 1",
+            "Ort privat": "Bonn",
+            "Telefon (privat)": "0228 2",
+            "Telefon geschäftlich": "0228 1",
+            "E-Mail 2: Adresse": "g@example.de",
+            "E-Mail-Adresse": "j@example.de",
+        }
+        self.assertEqual(
+            self.read(row),
+            {
+                "salutation": "Herr",
+                "first_name": "Jörg",
+                "last_name": "Groß",
+                "job_title": "Leiter",
+                "address_line_1": "Ring 2",
+                "phone": "0228 1",
+                "email": "g@example.de",
+            },
+        )
+
+    def test_outlook_in_french(self) -> None:
+        row = {
+            "Titre": "M.",
+            "Prénom": "Zoé",
+            "Nom": "Roux",
+            "Fonction": "Chef",
+            "Ville (bureau)": "Lyon",
+            "Ville (domicile)": "Nice",
+            "Tél. mobile": "06 1",
+            "Adresse de messagerie": "z@example.fr",
+        }
+        self.assertEqual(
+            self.read(row),
+            {
+                "salutation": "M.",
+                "first_name": "Zoé",
+                "last_name": "Roux",
+                "job_title": "Chef",
+                "city": "Lyon",
+                "mobile": "06 1",
+                "email": "z@example.fr",
+            },
+        )
+
+    def test_countries_are_known_by_their_names_in_other_languages(self) -> None:
+        for name in ("Deutschland", "Allemagne", "Alemania", "Германия", "ドイツ"):
+            self.assertEqual(country_code(name), "DE")

@@ -60,6 +60,22 @@ class CompanyTests(ImportTestCase):
                 ],
             )
 
+    def test_an_id_without_a_name_makes_no_company_and_keeps_the_contact(self):
+        text = "LASTNAME,ACCOUNTID\nKing,001A\nHopper,001B\nTuring,\n"
+        client_of(self.cast.alice).put(
+            "/api/companies/by/salesforce/001A/", {"name": "Engines"}, format="json"
+        )
+        for dry_run in (True, False):
+            job = self.run_import(text, dry_run=dry_run)
+            self.assertEqual((job.counts["created"], job.counts["failed"]), (3, 0))
+            shown = client_of(self.cast.alice).get(f"{IMPORTS}{job.pk}/").json()
+            self.assertEqual(shown["not_found"], {"ACCOUNTID": 1})
+        self.assertEqual(
+            set(Contact.objects.values_list("last_name", "company__name")),
+            {("King", "Engines"), ("Hopper", None), ("Turing", None)},
+        )
+        self.assertEqual(Company.objects.count(), 1)
+
     def test_a_contact_that_is_there_gets_the_company(self):
         self.run_import("Email,Last Name\nada@example.com,King\n")
         text = "Email,Company Domain\nada@example.com,engines.example\n"
@@ -75,6 +91,28 @@ class CompanyTests(ImportTestCase):
         )
         self.assertEqual(self.errors(job), [(2, "Company Domain", "invalid")])
         self.assertEqual(Contact.objects.get().company.domain, "engines.example")
+
+    def test_no_company_is_made_for_a_row_that_is_left_out(self):
+        self.run_import("Email\nada@example.com\n")
+        stranger = self.cast.stranger
+        self.run_import("Email\nbob@example.com\n", stranger)
+        for text, mode, reasons in (
+            ("ada@example.com,Cork,there.example", "create", {"exists": 1}),
+            ("mary@example.com,Cork,there.example", "update", {"not_found": 1}),
+            # Whose it is nobody is told, and it is not the importer's to change.
+            ("bob@example.com,Cork,there.example", "upsert", {}),
+            (",Cork,there.example", "create", {}),
+        ):
+            with self.subTest(text):
+                job = self.run_import(f"Email,City,Company Domain\n{text}\n", mode=mode)
+                self.assertEqual(job.state["skipped_because"], reasons)
+                self.assertEqual(job.counts["failed"], 0 if reasons else 1)
+                self.assertFalse(Company.objects.exists())
+        self.run_import(
+            "Email,Company Domain\nm@example.com,one.example\n"
+            "m@example.com,two.example\n"
+        )
+        self.assertEqual(Company.objects.get().domain, "one.example")
 
     def test_a_dry_run_makes_no_company(self):
         text = "Email,Company Domain\nada@example.com,engines.example\n"

@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from core.bulk.changes import BulkChange, Deletion, Edit
 from core.exceptions import bad_parameter
+from core.field_rights import CUSTOM
 from core.fields import tags_field_of
 from core.problems import from_django
 from core.routers import view_for
@@ -42,6 +43,9 @@ class ChangeSerializer(StrictSerializer):
             data=values, partial=True, context=self.context
         )
         serializer.is_valid(raise_exception=True)
+        # It is merged into what each record has, before the record is validated.
+        if not isinstance(serializer.validated_data.get(CUSTOM, {}), dict):
+            raise bad_parameter(CUSTOM, "Give an object.", "not_an_object")
         return dict(serializer.validated_data)
 
     def validate_delete(self, wish):

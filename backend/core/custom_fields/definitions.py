@@ -5,7 +5,6 @@ first one on, only defined keys are written. What stands in a record already may
 whatever became of its definition.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +13,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 
 from core import access
-from core.custom_fields.kinds import KINDS, wrong
+from core.custom_fields.kinds import KINDS, People, wrong
 from core.field_rights import CUSTOM, PREFIX, without_keys
 
 MISSING = object()
@@ -51,10 +50,11 @@ class Definitions:
         return frozenset(self.fields.keys() - self.current.keys())
 
     @cached_property
-    def people(self) -> Mapping[str, str]:
-        """The ids of the organization's users, by e-mail."""
+    def people(self) -> People:
+        """The organization's users."""
         users = get_user_model().objects.filter(organization=self.organization)
-        return {email: str(pk) for email, pk in users.values_list("email", "pk")}
+        ids = users.values_list("email", "pk")
+        return People((email, str(pk)) for email, pk in ids)
 
     def checked(self, values: dict, known: dict, is_new: bool) -> dict:
         """The custom fields of a record as they are stored.

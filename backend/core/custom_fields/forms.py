@@ -22,7 +22,8 @@ from core.custom_fields.definitions import (
     is_same,
     merged,
 )
-from core.custom_fields.kinds import KINDS, number_of
+from core.custom_fields.kinds import KINDS, People, number_of
+from core.custom_fields.list_filters import list_filters
 from core.field_rights import CUSTOM, PREFIX, without_keys
 
 BLANK_CHOICE = ("", "---------")
@@ -108,9 +109,9 @@ def form_field(field, definitions: Definitions, value) -> forms.Field:
                 **kwargs,
             )
         case "user":
-            people = {user: email for email, user in definitions.people.items()}
+            emails = definitions.people.emails
             return forms.ChoiceField(
-                choices=[BLANK_CHOICE, *offered(people, [value])],
+                choices=[BLANK_CHOICE, *offered(emails, [value])],
                 widget=UnfoldAdminSelectWidget,
                 **kwargs,
             )
@@ -118,7 +119,7 @@ def form_field(field, definitions: Definitions, value) -> forms.Field:
         kwargs["help_text"] = "An amount and a currency, such as 12.50 EUR."
     return CellField(
         field=field,
-        people={},
+        people=People(),
         widget=UnfoldAdminTextInputWidget,
         **kwargs,
     )
@@ -176,7 +177,14 @@ class CustomFieldsForm:
 
 
 class CustomFieldsAdmin:
-    """The pages of records: a form field for each custom field that is defined."""
+    """The pages of records: a form field for each custom field that is defined.
+
+    Their lists can be filtered by those whose values can be listed.
+    """
+
+    def get_list_filter(self, request):
+        custom = list_filters(self.model, request.user)
+        return (*super().get_list_filter(request), *custom)
 
     def _custom_fields(self, request, obj) -> dict[str, forms.Field]:
         may = self.has_change_permission if obj else self.has_add_permission

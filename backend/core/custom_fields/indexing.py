@@ -7,6 +7,7 @@ by, then what they are ordered by if nothing else is said.
 from django.db import DatabaseError, connection, transaction
 
 from core.custom_fields.columns import column_sql
+from core.custom_fields.kinds import KINDS
 from core.jobs import JobHandler, handles, submit
 from core.models import ChangeSet, CustomField, Job
 from core.registry import record_types
@@ -43,6 +44,7 @@ def index_name(field: CustomField) -> str:
 def drop_sql(field: CustomField) -> list[str]:
     statements = [f"DROP INDEX IF EXISTS {index_name(field)}"]
     if connection.vendor == "postgresql":
+        statements.append(f"DROP INDEX IF EXISTS {index_name(field)}_down")
         statements.append(f"DROP STATISTICS IF EXISTS {index_name(field)}_values")
     return statements
 
@@ -58,14 +60,21 @@ def create_sql(field: CustomField) -> list[str]:
     organization = field.organization_id
     if connection.vendor != "postgresql":
         organization = organization.hex
-    if field.kind == CustomField.Kind.MULTI_CHOICE:
-        method, columns = "USING gin", f"({expression}) jsonb_path_ops"
-    else:
-        method, columns = "", f"({expression}), created_at, id"
+    is_list = field.kind == CustomField.Kind.MULTI_CHOICE
+    indexes = {
+        index_name(field): f"USING gin (({expression}) jsonb_path_ops)"
+        if is_list
+        else f"(({expression}), created_at, id)"
+    }
+    if connection.vendor == "postgresql" and KINDS[field.kind].is_sortable:
+        # Records without a value come last in either order, and so an index that is
+        # read backwards is in neither.
+        down = f"(({expression}) DESC NULLS LAST, created_at DESC, id DESC)"
+        indexes[f"{index_name(field)}_down"] = down
     statements = [
-        f"CREATE INDEX IF NOT EXISTS {index_name(field)}"
-        f" ON {table} {method} ({columns})"
-        f" WHERE organization_id = '{organization}' AND deleted_at IS NULL",
+        f"CREATE INDEX IF NOT EXISTS {name} ON {table} {columns}"
+        f" WHERE organization_id = '{organization}' AND deleted_at IS NULL"
+        for name, columns in indexes.items()
     ]
     if connection.vendor == "postgresql":
         # PostgreSQL does not learn from a partial index how many rows a range has.

@@ -6,8 +6,8 @@ A kind reads two forms. `checked` takes what a client sent and gives what is sto
 
 import datetime
 import re
-from collections.abc import Mapping
 from decimal import Decimal
+from functools import cached_property
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -23,10 +23,20 @@ MAX_LINK = 500
 AMOUNT = re.compile(r"-?\d{1,15}(\.\d{1,4})?")
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 PARTED_DATE = re.compile(r"(\d{1,4})[./-](\d{1,2})[./-](\d{1,4})")
+# As programs write what is very large or small.
+SCIENTIFIC = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?[eE][+-]?[0-9]{1,3}")
 DIGITS = re.compile(r"\d{0,30}")
 SEPARATORS = re.compile(r"[;,]")
 YES = frozenset(("yes", "true", "1", "y", "x", "on"))
 NO = frozenset(("no", "false", "0", "n", "off"))
+
+
+class People(dict[str, str]):
+    """The ids of users by their e-mail."""
+
+    @cached_property
+    def emails(self) -> dict[str, str]:
+        return {user: email for email, user in self.items()}
 
 
 def wrong(detail: str, code: str) -> ValidationError:
@@ -54,11 +64,11 @@ class Kind:
         """
         raise NotImplementedError
 
-    def read(self, text: str, field, people: Mapping[str, str]):
+    def read(self, text: str, field, people: People):
         """What the text of a cell means, for `checked` to look at."""
         return text
 
-    def shown(self, value, field, people: Mapping[str, str]) -> str:
+    def shown(self, value, field, people: People) -> str:
         """The value as the text of a cell, which `read` understands."""
         return str(value)
 
@@ -81,7 +91,8 @@ class Number(Kind):
         return value
 
     def read(self, text, field, people):
-        number = decimal_of(text)
+        is_scientific = SCIENTIFIC.fullmatch(text)
+        number = Decimal(text) if is_scientific else decimal_of(text)
         if number is None:
             raise wrong("This is no number.", "not_a_number")
         return number_of(number)
@@ -179,7 +190,7 @@ class User(Kind):
             user = str(UUID(value)) if isinstance(value, str) else ""
         except ValueError:
             user = ""
-        if user not in people.values():
+        if user not in people.emails:
             raise wrong("There is no such user.", "does_not_exist")
         return user
 
@@ -187,8 +198,7 @@ class User(Kind):
         return people.get(text.lower(), text)
 
     def shown(self, value, field, people):
-        emails = {user: email for email, user in people.items()}
-        return emails.get(value, str(value))
+        return people.emails.get(value, str(value))
 
 
 class Choice(Kind):
@@ -206,7 +216,13 @@ class Choice(Kind):
         return means.get(text.casefold(), text)
 
     def shown(self, value, field, people):
-        return field.labels().get(value, str(value))
+        return self.word(value, field, people)
+
+    def word(self, value, field, people) -> str:
+        """Its label where `read` takes that for the value; else the value itself."""
+        label = field.labels().get(value, "")
+        means = self.read(label, field, people) if label else None
+        return label if means in (value, [value]) else str(value)
 
 
 class MultiChoice(Choice):
@@ -230,9 +246,7 @@ class MultiChoice(Choice):
     def shown(self, value, field, people):
         if not isinstance(value, list):
             return str(value)
-        return "; ".join(
-            super(MultiChoice, self).shown(v, field, people) for v in value
-        )
+        return "; ".join(self.word(one, field, people) for one in value)
 
 
 KINDS: dict[str, Kind] = {
@@ -279,4 +293,5 @@ def decimal_of(text: str) -> Decimal | None:
         re.fullmatch(rf"\d{{1,30}}|{groups}", whole) and DIGITS.fullmatch(fraction)
     ):
         return None
-    return Decimal(f"{sign}{whole.replace(grouping, '')}.{fraction or 0}")
+    fraction = f".{fraction}" if fraction else ""
+    return Decimal(f"{sign}{whole.replace(grouping, '')}{fraction}")

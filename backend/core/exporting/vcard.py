@@ -111,10 +111,14 @@ def _text(answer: dict, name: str) -> str:
 
 
 def escaped(text: str) -> str:
-    return _SPECIAL.sub(r"\\\g<0>", text).replace("\r\n", "\n").translate(_ENDS)
+    return _SPECIAL.sub(r"\\\g<0>", text).replace("\r\n", "\n").translate(_PLAIN)
 
 
-_ENDS = {ord("\n"): r"\n", ord("\r"): r"\n"}
+# A card has no control characters but tabs.
+_PLAIN = {
+    **dict.fromkeys({*range(32), 127} - {ord("\t")}, " "),
+    **dict.fromkeys(map(ord, "\r\n"), r"\n"),
+}
 
 
 def _one_line(text: str) -> str:

@@ -1,14 +1,22 @@
 """What is chosen for an import: by the file itself, by a saved mapping, by its user."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from django.core.exceptions import ValidationError as ModelError
 from django.db import IntegrityError
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from core import access
-from core.importing.drafts import allowed_targets, field_of, known_headers, tags_field
+from core.csvfile import without_guard
+from core.importing.drafts import (
+    allowed_targets,
+    choices_of,
+    field_of,
+    known_headers,
+    tags_field,
+)
 from core.importing.mapping import (
     BadMapping,
     ColumnMap,
@@ -19,7 +27,7 @@ from core.importing.mapping import (
 )
 from core.importing.options import EXTERNAL_IDS, Mode, Options
 from core.importing.reading import detect
-from core.importing.table import Layout, UnreadableFile
+from core.importing.table import Layout, Row, UnreadableFile
 from core.job_errors import leads_to_hidden
 from core.models import ChangeSet, ImportMapping, Record
 
@@ -34,11 +42,13 @@ class Choices:
 
     Attributes:
         saved: the saved mapping that says so, if one does.
+        unfit: columns that were left out for their values.
     """
 
     model: type[Record]
     column_map: ColumnMap
     saved: ImportMapping | None = None
+    unfit: tuple[str, ...] = ()
 
     def save_as(self, name: str, user, **origin) -> ImportMapping:
         """Keep them under a name; one's own mapping of that name is replaced.
@@ -72,13 +82,13 @@ class Choices:
         return mapping
 
 
-def layout_of(path, model: type[Record], encoding="", sheet="") -> Layout:
+def layout_of(path, user, model: type[Record], encoding="", sheet="") -> Layout:
     """How a file is written.
 
     Raises:
         ValidationError: of `file`, `encoding` or `sheet`.
     """
-    headers = known_headers(model)
+    headers = known_headers(model, user.organization)
     try:
         return detect(path, lambda name: normalise(name) in headers, encoding, sheet)
     except UnreadableFile as fault:
@@ -88,16 +98,28 @@ def layout_of(path, model: type[Record], encoding="", sheet="") -> Layout:
 
 
 def choose(
-    user, layout: Layout, model: type[Record], mapping: dict | None, match: str = ""
+    user,
+    layout: Layout,
+    model: type[Record],
+    mapping: dict | None,
+    match: str = "",
+    rows: Sequence[Row] = (),
 ) -> Choices:
     """Where the columns go: as given, as saved for this header line, or as suggested.
+
+    Args:
+        rows: some of the file: a column whose values are mostly none of a choice is not
+            suggested for it.
 
     Raises:
         ValidationError: of `mapping`.
     """
-    headers = known_headers(model, user)
+    organization = user.organization
+    headers = known_headers(model, organization, user)
     rights = access.field_rights(user, model.record_type())
-    allowed = [*allowed_targets(model, user), *(["id"] if match == "id" else [])]
+    allowed = allowed_targets(model, organization, user)
+    if match == "id":
+        allowed.append("id")
     if mapping is not None:
         column_map = _given(layout, mapping, allowed, headers)
         for column, target in column_map.as_dict().items():
@@ -140,11 +162,35 @@ def choose(
             raise _invalid(
                 "mapping", unknown_target(column, target).detail, "unknown_target"
             )
-    return Choices(model, column_map)
+    unfit = _unfit(column_map, model, rows)
+    targets = zip(column_map.columns, column_map.targets, strict=True)
+    kept = tuple(None if column in unfit else target for column, target in targets)
+    return Choices(model, replace(column_map, targets=kept), unfit=unfit)
+
+
+def _unfit(
+    column_map: ColumnMap, model: type[Record], rows: Sequence[Row]
+) -> tuple[str, ...]:
+    """The columns for a choice of which most values are none."""
+    choices = choices_of(model)
+    unfit = []
+    for place, column in enumerate(column_map.columns):
+        known = choices.get(column_map.targets[place])
+        if known:
+            cells = [row.cells[place].strip() for row in rows if place < len(row.cells)]
+            values = [without_guard(cell).casefold() for cell in cells if cell]
+            if 2 * sum(value in known for value in values) < len(values):
+                unfit.append(column)
+    return tuple(unfit)
 
 
 def read_choices(
-    user, layout: Layout, model: type[Record], mapping, options: Options
+    user,
+    layout: Layout,
+    model: type[Record],
+    mapping,
+    options: Options,
+    rows: Sequence[Row] = (),
 ) -> Choices:
     """As `choose`, for an import that begins: something must come of it.
 
@@ -152,7 +198,7 @@ def read_choices(
         ValidationError: of `mapping`, or of the options.
     """
     check_options(user, model, options)
-    choices = choose(user, layout, model, mapping, options.match)
+    choices = choose(user, layout, model, mapping, options.match, rows)
     mapped = choices.column_map.targets
     if not any(mapped):
         names = ", ".join(layout.columns[:20])

@@ -12,11 +12,11 @@ from itertools import islice
 from typing import TextIO
 
 from core.importing.encodings import (
-    UNFIT,
     checked_encoding,
     encoding_of,
     open_text,
     unfit_fault,
+    unfit_in,
 )
 from core.importing.table import (
     MAX_COLUMNS,
@@ -110,7 +110,7 @@ def _records(
     # The limit is global to the process; somebody else may have moved it.
     csv.field_size_limit(MAX_FIELD)
     with open_text(path, encoding, newline="") as stream:
-        lines = _Lines(stream)
+        lines = _Lines(stream, unfit_in(encoding))
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         try:
             for cells in reader:
@@ -139,8 +139,9 @@ class _Lines:
         length: characters of the current row so far; set back by the reader of rows.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, unfit: re.Pattern[str]) -> None:
         self.stream = stream
+        self.unfit = unfit
         self.number = 0
         self.text = ""
         self.start = 1
@@ -151,7 +152,7 @@ class _Lines:
         for text in iter(partial(self.stream.readline, MAX_ROW + 1), ""):
             self.check_length()
             self.number += 1
-            unfit = UNFIT.search(text)
+            unfit = self.unfit.search(text)
             if unfit:
                 raise unfit_fault(unfit[0], self.number)
             if self.number == 1 and _SEPARATOR_LINE.fullmatch(text):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -9,8 +10,16 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from core import access
+from core.custom_fields.definitions import Column, columns, forget, merged
+from core.field_rights import CUSTOM, PREFIX
 from core.fields import ExternalIdsField, LabelledField, TagsField
-from core.importing.mapping import NAME_FIELDS, ColumnMap, split_tags
+from core.importing.mapping import (
+    FULL_NAME_HEADERS,
+    NAME_FIELDS,
+    ColumnMap,
+    normalise,
+    split_tags,
+)
 from core.importing.options import EXTERNAL_IDS, Blank, Options
 from core.importing.table import Row
 from core.models import Record
@@ -29,23 +38,43 @@ def importable_fields(model: type[Record]) -> dict[str, models.Field]:
     }
 
 
-def targets(model: type[Record], user=None) -> list[str]:
+def choices_of(model: type[Record]) -> dict[str, dict[str, str]]:
+    """Of each field that is a choice, what may be written for its values."""
+    return {
+        name: {
+            str(text).casefold(): value
+            for value, label in f.choices
+            for text in (value, label)
+        }
+        for name, f in importable_fields(model).items()
+        if f.choices
+    }
+
+
+def targets(model: type[Record], organization, user=None) -> list[str]:
     """Where a column can go by a field's name; an external id names its system too.
 
     If the `user` is given, only what they see.
     """
-    fields = importable_fields(model)
     hidden = access.hidden_fields(user, model.record_type())
-    names = [n for n, f in fields.items() if not isinstance(f, ExternalIdsField)]
-    extras = [n for n, f in _extras(model, hidden) if not n.endswith(".")]
-    return [*(name for name in names if name not in hidden), *extras]
+    extras = [n for n, _ in _extras(model, hidden) if not n.endswith(".")]
+    custom = columns(organization, model.record_type(), user)
+    return [*_own_targets(model, hidden), *extras, *custom]
 
 
-def allowed_targets(model: type[Record], user=None) -> list[str]:
+def _own_targets(model: type[Record], hidden) -> list[str]:
+    return [
+        name
+        for name, f in importable_fields(model).items()
+        if not isinstance(f, ExternalIdsField) and name not in hidden
+    ]
+
+
+def allowed_targets(model: type[Record], organization, user=None) -> list[str]:
     """`targets`, and the beginnings of those that name a system."""
     hidden = access.hidden_fields(user, model.record_type())
     with_system = [n for n, _ in _extras(model, hidden) if n.endswith(".")]
-    return [*targets(model, user), *with_system]
+    return [*targets(model, organization, user), *with_system]
 
 
 def _extras(model: type[Record], hidden) -> list[tuple[str, str]]:
@@ -68,16 +97,31 @@ def tags_field(model: type[Record]) -> str | None:
     return next((name for name, f in fields if isinstance(f, TagsField)), None)
 
 
-def known_headers(model: type[Record], user=None) -> dict[str, str]:
-    """Normalised headers that mean a field: the type's own list, and field names."""
-    names = {name.replace("_", " "): name for name in targets(model, user)}
+def known_headers(model: type[Record], organization, user=None) -> dict[str, str]:
+    """Normalised headers that mean a field: the type's own list, and field names.
+
+    What none of them is may be the name, key or label of a custom field.
+    """
     hidden = access.hidden_fields(user, model.record_type())
-    headers = {
-        header: target
+    extras = [name for name, _ in _extras(model, hidden) if not name.endswith(".")]
+    names = [*_own_targets(model, hidden), *extras]
+    headers = {name.replace("_", " "): name for name in names}
+    headers.update(
+        (header, target)
         for header, target in model.import_headers.items()
         if field_of(model, target) not in hidden
-    }
-    return {**names, **headers}
+    )
+    custom = columns(organization, model.record_type(), user).values()
+    for texts in (
+        [(column.name, column) for column in custom],
+        [(column.field.key, column) for column in custom],
+        [(column.label, column) for column in custom],
+    ):
+        for text, column in texts:
+            header = normalise(text)
+            if header and header not in FULL_NAME_HEADERS:
+                headers.setdefault(header, column.name)
+    return headers
 
 
 @dataclass
@@ -89,9 +133,12 @@ class Draft:
         cleared: fields, and external ids by their target, that blank cells empty.
         extras: what the row says beside the fields: `Record.import_extras`.
         extra_columns: the column that each of them came from, by its name.
+        cells: the texts of custom fields, by `custom_fields.<key>`.
+        cell_columns: the column that each of them came from.
         wanted: the id of the record that the row names, where rows are matched by it.
         broken_rule: why the record could not be a new one.
         fault: why the row cannot be taken, whatever record it means.
+        not_found: columns that name a record which is not there.
     """
 
     row: Row
@@ -100,9 +147,17 @@ class Draft:
     cleared: set[str] = field(default_factory=set)
     extras: dict[str, str] = field(default_factory=dict)
     extra_columns: dict[str, str] = field(default_factory=dict)
+    cells: dict[str, str] = field(default_factory=dict)
+    cell_columns: dict[str, str] = field(default_factory=dict)
     wanted: UUID | None = None
     broken_rule: ValidationError | None = None
     fault: ValidationError | None = None
+    not_found: set[str] = field(default_factory=set)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The column of whatever an error can be about, by its name."""
+        return {**self.given, **self.extra_columns, **self.cell_columns}
 
 
 class DraftReader:
@@ -121,15 +176,7 @@ class DraftReader:
         self.options = options
         self.fields = importable_fields(model)
         self.tags_field = tags_field(model)
-        self.choices = {
-            name: {
-                str(text).casefold(): value
-                for value, label in f.choices
-                for text in (value, label)
-            }
-            for name, f in self.fields.items()
-            if f.choices
-        }
+        self.choices = choices_of(model)
         # Those that take a text as it is; for all others there is `_take`.
         self.texts = {
             name
@@ -141,9 +188,7 @@ class DraftReader:
         if options.owner:
             self.owner_of_all = get_user_model().objects.get(pk=options.owner)
         self.unknown_owners: Counter = Counter()
-        self.user = user
-        self.owner = self.owner_of_all or user
-        self._colleagues = {}
+        self._begin(user)
 
     def of(self, user) -> None:
         """Go on with the rights of this user, as they are now.
@@ -151,13 +196,21 @@ class DraftReader:
         Raises:
             PermissionDenied: the owner of all rows may not be chosen by them any more.
         """
-        self.user = user
-        self.owner = self.owner_of_all or user
-        self._colleagues = {}
+        self._begin(user)
         if not may_own(self.owner, user, self.model):
             raise access.RightMissing(
                 user, self.model.record_type(), access.Verb.ASSIGN
             )
+
+    def _begin(self, user) -> None:
+        self.user = user
+        self.owner = self.owner_of_all or user
+        self._colleagues = {}
+        self.rights = access.field_rights(user, self.model.record_type())
+        forget(self.organization)
+        self.custom: dict[str, Column] = columns(
+            self.organization, self.model.record_type(), user
+        )
 
     def read(self, row: Row) -> Draft | None:
         """The draft of a row; None for one that says nothing.
@@ -195,15 +248,55 @@ class DraftReader:
             self._clear(draft, values.keys())
         self._add_what_all_get(draft)
         record = draft.record
+        if not self.options.match:
+            record.settle_import(draft.given)
         try:
-            clean_fields(record, [name for name in draft.given if name != "owner"])
+            clean_fields(record, [n for n in draft.given if n not in ("owner", CUSTOM)])
         except ValidationError as error:
-            raise UnfitRow(error, draft.given) from None
-        try:
-            record.clean()
-        except ValidationError as error:
-            draft.broken_rule = error
+            raise UnfitRow(error, draft.columns) from None
+        errors = {}
+        for rule in (record.clean, partial(self._set_custom_fields, draft)):
+            try:
+                rule()
+            except ValidationError as error:
+                errors = error.update_error_dict(errors)
+        if errors:
+            draft.broken_rule = self.rights.told(ValidationError(errors))
         return draft
+
+    def _set_custom_fields(self, draft: Draft) -> None:
+        draft.record.custom_fields = self.custom_fields(draft, {})
+        draft.record.clean_custom_fields()
+
+    def custom_fields(self, draft: Draft, current: dict) -> dict:
+        """The custom fields of a record after what the row says of them.
+
+        A cell that tells what stands there lets it stand, whatever is defined by now.
+
+        Args:
+            current: those that the record has.
+
+        Raises:
+            ValidationError: by `custom_fields.<key>`.
+        """
+        said: dict[str, object] = {
+            name.removeprefix(PREFIX): None
+            for name in draft.cleared
+            if name.startswith(PREFIX)
+        }
+        errors = {}
+        for name, text in draft.cells.items():
+            column = self.custom.get(name)
+            if column is None:
+                errors[name] = ValidationError("Unknown field.", "unknown_field")
+            elif text != column.text(current).strip():
+                try:
+                    said[name.removeprefix(PREFIX)] = column.value(text)
+                except ValidationError as error:
+                    errors[name] = error
+        if errors:
+            raise ValidationError(errors)
+        return merged(current, said)
 
     def _take(self, draft: Draft, target: str, text: str, column: str) -> None:
         name, _, source = target.partition(".")
@@ -211,6 +304,10 @@ class DraftReader:
         if is_extra(self.model, target):
             draft.extras[target] = text
             draft.extra_columns[name] = column
+            return
+        if name == CUSTOM:
+            draft.cells[target] = text
+            draft.cell_columns[target] = draft.given[CUSTOM] = column
             return
         if target == "id":
             try:
@@ -247,6 +344,8 @@ class DraftReader:
             for name in names:
                 if name not in filled:
                     draft.cleared.add(name)
+                    if name.startswith(PREFIX):
+                        draft.cell_columns[name] = column
                     draft.given.setdefault(name.partition(".")[0], column)
 
     def _add_what_all_get(self, draft: Draft) -> None:

@@ -14,20 +14,31 @@ _SAMPLE = 16 * 1024
 # No strict decoder ever yields a lone surrogate, so one can stand for bytes that could
 # not be decoded. The faulty place is then found in the text, where lines are counted.
 _UNDECODABLE = "\udcff"
-UNFIT = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\udcff]")
+# A vertical tab is how some databases write a line break within a cell.
+_UNFIT = re.compile(r"[\x00-\x08\x0e-\x1f\udcff]")
+# Behind the mark of UTF-8 there is text, whatever its characters: so our own exports.
+_UNFIT_BEHIND_MARK = re.compile(r"[\x00\udcff]")
+_MARKED = "utf-8-sig"
 
 _BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF8, _MARKED),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _OTHER_FORMATS = (
-    (b"PK\x03\x04", "a zip archive, and not an Excel workbook"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook"),
-    (b"%PDF-", "a PDF document"),
-    (b"\x89PNG", "a picture"),
-    (b"\x1f\x8b", "a compressed (gzip) file"),
+    (rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis", "an OpenDocument file"),
+    (rb"PK\x03\x04", "a zip archive, or a damaged Excel workbook"),
+    (
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "an Excel workbook of the old kind (.xls), or one with a password",
+    ),
+    (rb"%PDF-", "a PDF document"),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture"),
+    (rb"\x1f\x8b", "a compressed (gzip) file"),
+    (rb"\s*<(?:\?xml|!doctype|html|head|body|table|meta)\b", "a page of HTML or XML"),
+    (rb"\s*(?:\[\s*[\[{\"\]]|\{\s*[\"}])", "a JSON document"),
 )
+_ANY_CASE = re.IGNORECASE | re.DOTALL
 # What a guess may be, the more common first.
 _OTHER_ENCODINGS = (
     *("cp1251", "cp1250", "shift_jis", "gb18030", "euc_kr", "big5", "euc_jp"),
@@ -46,6 +57,11 @@ _GARBLED = re.compile(
     "|[–—‰ƒŠ][À-ÿ¡-¿‘“Ž]|[A-Za-z][“‘][A-Za-z]"
     "|[¡-¿†‡‰ˆ˜ƒ„Ž‘“][¡-¿†‡‰ˆ˜•ƒ„]"
 )
+
+
+def unfit_in(encoding: str) -> re.Pattern[str]:
+    """What no text of this encoding has in it."""
+    return _UNFIT_BEHIND_MARK if encoding == _MARKED else _UNFIT
 
 
 def unfit_fault(character: str, line: int) -> UnreadableFile:
@@ -74,12 +90,12 @@ def encoding_of(path: str | os.PathLike[str]) -> tuple[str, bool]:
         head = source.read(1024)
     if not head:
         raise UnreadableFile("empty_file", "The file is empty.")
-    for magic, name in _OTHER_FORMATS:
-        if head.startswith(magic):
+    for beginning, name in _OTHER_FORMATS:
+        if re.match(beginning, head.removeprefix(codecs.BOM_UTF8), _ANY_CASE):
             raise UnreadableFile(
                 "binary_file",
-                f"This is {name}, not a text file: save the table as CSV and try "
-                "again.",
+                f"This is {name}. Save the table as CSV, or as an Excel workbook "
+                "(.xlsx), and try again.",
             )
     encoding = _encoding_by_head(head)
     fault = first_fault(path, encoding)
@@ -91,7 +107,7 @@ def encoding_of(path: str | os.PathLike[str]) -> tuple[str, bool]:
             return guess, False
         fault = first_fault(path, "cp1252")
         # Arbitrary bytes may break the encoding before they show what they are.
-        if UNFIT.search(head.decode("latin-1")):
+        if _UNFIT.search(head.decode("latin-1")):
             raise UnreadableFile(
                 "binary_file",
                 "This is not a text file. Save the table as CSV and try again.",
@@ -179,9 +195,10 @@ def _lines_that_tell(path: str | os.PathLike[str]) -> bytes:
 def first_fault(path: str | os.PathLike[str], encoding: str) -> UnreadableFile | None:
     """Decode the whole file and return the first thing wrong with its text."""
     line = 1
+    pattern = unfit_in(encoding)
     with open_text(path, encoding) as stream:
         while block := stream.read(_BLOCK):
-            unfit = UNFIT.search(block)
+            unfit = pattern.search(block)
             if unfit:
                 line += block.count("\n", 0, unfit.start())
                 return unfit_fault(unfit[0], line)

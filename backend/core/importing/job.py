@@ -15,11 +15,17 @@ from core.importing.choices import layout_of, read_choices
 from core.importing.mapping import ColumnMap
 from core.importing.memory import Memory
 from core.importing.options import Mode, Options
-from core.importing.reading import count_rows, read_rows
+from core.importing.reading import (
+    copied_rows,
+    copy_rows,
+    count_rows,
+    read_rows,
+    sampled_rows,
+)
 from core.importing.rows import Outcome, RowImport
 from core.importing.table import Layout, UnreadableFile
 from core.importing.uploads import remove_old_uploads
-from core.jobs import JobFailed, JobHandler, handles, submit
+from core.jobs import MAX_ATTEMPTS, JobFailed, JobHandler, handles, submit
 from core.models import ChangeSet, Job, JobError, JobSkip, Upload
 from core.origin import kept_origin
 from core.registry import record_types
@@ -78,8 +84,9 @@ def start(
     job = Job(organization=user.organization, owner=user, kind=KIND)
     try:
         path = _file_for(job, source)
-        layout = layout_of(path, model, encoding, sheet)
-        choices = read_choices(user, layout, model, mapping, options)
+        layout = layout_of(path, user, model, encoding, sheet)
+        rows = sampled_rows(path, layout)[0] if mapping is None else ()
+        choices = read_choices(user, layout, model, mapping, options, rows)
         if save_mapping_as:
             choices.save_as(save_mapping_as, user, **origin)
         job.counts = dict.fromkeys(Outcome.values, 0)
@@ -148,11 +155,15 @@ class ImportHandler(JobHandler):
             self.memory,
             trial=params["dry_run"],
         )
+        self.copy = folder / "rows"
+        self.copying = None
         self.rows = None
 
     def close(self):
         if self.memory:
             self.memory.close()
+        if self.copying:
+            self.copying.close()
 
     def step(self, job):
         try:
@@ -160,10 +171,10 @@ class ImportHandler(JobHandler):
             require_rights(job.owner, self.importer.model, self.importer.mode)
             self.importer.of(job.owner)
             if job.total is None:
-                job.total = count_rows(self.path, self.layout)
+                self._read_all(job)
                 return job.total == 0
             if self.rows is None:
-                self.rows = read_rows(self.path, self.layout, skip=job.done)
+                self.rows = self._rows_after(job.done)
             rows = list(islice(self.rows, CHUNK_ROWS))
         except UnreadableFile as fault:
             raise JobFailed(fault.code, fault.detail, fault.line) from fault
@@ -174,6 +185,25 @@ class ImportHandler(JobHandler):
         self._import(job, rows)
         job.done += len(rows)
         return job.done >= job.total or not rows
+
+    def _read_all(self, job: Job) -> None:
+        """Go through the whole file; of a workbook, some of the rows in each step."""
+        if self.layout.format != "xlsx":
+            job.total = count_rows(self.path, self.layout)
+            return
+        if self.copying is None:
+            job.state["starts"] = job.state.get("starts", 0) + 1
+            if job.state["starts"] > MAX_ATTEMPTS:
+                raise JobFailed("internal_error", "This failed again and again.")
+            self.copying = copy_rows(self.path, self.layout, self.copy)
+        count, self.can_pause = next(self.copying)
+        if self.can_pause:
+            job.total = count
+
+    def _rows_after(self, done: int):
+        if self.copy.exists():
+            return copied_rows(self.copy, done)
+        return read_rows(self.path, self.layout, skip=done)
 
     def _import(self, job: Job, rows):
         change_set = job.change_set or ChangeSet(
@@ -194,6 +224,9 @@ class ImportHandler(JobHandler):
             skip.job = job
             noted[skip.reason] = noted.get(skip.reason, 0) + 1
         self._note_owners(job, result.unknown_owners)
+        noted = job.state.setdefault("not_found", {})
+        for column, count in result.not_found.items():
+            noted[column] = noted.get(column, 0) + count
         for error in result.errors:
             error.job = job
         JobError.objects.bulk_create(result.errors, batch_size=CHUNK_ROWS)

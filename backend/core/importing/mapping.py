@@ -11,6 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from core.csvfile import without_guard
+from core.field_rights import PREFIX as CUSTOM_PREFIX
 
 # Headers that mean a whole name, for records that have a first and a last name.
 FULL_NAME_HEADERS = frozenset(
@@ -39,9 +40,17 @@ _COPY_NUMBER = re.compile(r" \(\d+\)$")
 _INNER_NUMBER = re.compile(r"(.+) \d+ (.+)")
 _LAST_NUMBER = re.compile(r"(.+) \d+")
 _PAIR_VALUE = re.compile(r"(.+ \d+) value")
+_PAIR_LABEL = re.compile(r"(.+ \d+) (?:label|type)")
+_EMAIL_SEPARATORS = re.compile(r"\s*:::\s*|\s*[;,]\s*|\s+(?=\S+@)")
+_SEVERAL = re.compile(r"@.*[\s;,].*@", re.DOTALL)
+_NAMED_EMAIL = re.compile(
+    r"(?:[^<>]*<)?(?:mailto:)?([^<>\s]+@[^<>\s]+?)>?", re.IGNORECASE
+)
 _WITH_SYSTEM = re.compile(r"(\w+\.)[a-z0-9_]{1,50}")
 _ADDRESS_KIND = re.compile(
-    r"address \d+|business|work|mailing|billing|primary|home|other|alternate|alt"
+    r"^(?:address \d+|business|work|mailing|billing|primary|home|other|alternate|alt)"
+    r"|^(?:werkadres|huisadres)|\b(?:geschäftlich|privat|bureau|domicile|trabajo"
+    r"|particular|residencia|uff|ab|comercial|residencial)\b"
 )
 
 
@@ -96,6 +105,8 @@ def split_tags(text: str) -> list[str]:
         return listed
     for part in _TAG_SEPARATORS.split(text):
         tag = part.strip()
+        if len(tag) > 2 and tag[0] == tag[-1] == '"':
+            tag = tag[1:-1].strip()  # as Mailchimp writes them
         if tag.casefold() in _SYSTEM_LABELS:
             continue
         tag = tag.removeprefix("* ").lstrip()
@@ -119,6 +130,17 @@ def _json_texts(text: str) -> list[str] | None:
         return None
     is_list = isinstance(texts, list) and all(isinstance(one, str) for one in texts)
     return texts if is_list else None
+
+
+def split_emails(text: str) -> list[str]:
+    """The e-mail addresses in a cell, without names and "mailto:".
+
+    A text that is not all addresses comes back as it is, to be refused for what it is.
+    """
+    parts = [_NAMED_EMAIL.fullmatch(p) for p in _EMAIL_SEPARATORS.split(text) if p]
+    if not all(parts) and (whole := _NAMED_EMAIL.fullmatch(text)):
+        parts = [whole]
+    return [part[1] for part in parts] if parts and all(parts) else [text]
 
 
 def split_full_name(name: str) -> dict[str, str]:
@@ -278,8 +300,10 @@ class ColumnMap:
                 value = without_guard(value)
             if is_pair:
                 value = value.partition(_VALUE_SEPARATOR)[0].rstrip()
-                if label_index is not None and label_index < width:
-                    target = self._target_of_phone(cells[label_index])
+            if target == "email":
+                value = split_emails(value)[0]
+            elif is_pair and label_index is not None and label_index < width:
+                target = self._target_of_phone(cells[label_index])
             if target and target not in found:
                 found[target] = (value, column)
         decided: set[str] = set()
@@ -304,19 +328,24 @@ class ColumnMap:
         Those are other e-mail addresses, other phones. Fax numbers and other addresses
         are none.
         """
-        if not self._repeated:
+        repeated = self._repeated
+        if any(n < len(cells) and _SEVERAL.search(cells[n]) for n in self._emails):
+            repeated |= {"email"}
+        if not repeated:
             return []
         taken = {value for value, _ in self.values(cells).values()}
         found: list[tuple[str, str, str]] = []
         width = len(cells)
         for index, target, column, is_pair, label_index in self._sources[0]:
             value = cells[index].strip() if index < width else ""
-            if not value or target not in self._repeated:
+            if not value or target not in repeated:
                 continue
             target_of_cell: str | None = target
             if is_pair and label_index is not None and label_index < width:
                 target_of_cell = self._target_of_phone(cells[label_index])
             parts = value.split(_VALUE_SEPARATOR) if is_pair else [value]
+            if target == "email":
+                parts = split_emails(value)
             for part in map(str.strip, parts):
                 part = without_guard(part)
                 if part and target_of_cell and part not in taken:
@@ -331,6 +360,10 @@ class ColumnMap:
         paired = {source.target for source in self._sources[0] if source.is_pair}
         repeated = {target for target in plain if plain.count(target) > 1}
         return frozenset(repeated | paired)
+
+    @cached_property
+    def _emails(self) -> list[int]:
+        return [n for n, target in enumerate(self.targets) if target == "email"]
 
     @cached_property
     def _sources(self) -> tuple[list[_Source], list[list[_Source]]]:
@@ -353,7 +386,7 @@ class ColumnMap:
                 index, target, self.columns[index], bool(pair), label_index
             )
             if target in ADDRESS_FIELDS:
-                kind = _ADDRESS_KIND.match(names[index])
+                kind = _ADDRESS_KIND.search(names[index])
                 addresses.setdefault(kind[0] if kind else "", []).append(source)
             else:
                 plain.append(source)
@@ -373,6 +406,10 @@ def _known_header(column: str, headers: Mapping[str, str]) -> str | None:
     name = normalise(column)
     if name in headers:
         return name
+    if _PAIR_LABEL.fullmatch(name):
+        return None  # it says what kind the value beside it is of
+    if column.startswith(CUSTOM_PREFIX):
+        return None  # of a field that is not there, or no more
     # The second of two columns of the same name has got a number when it was read.
     name = normalise(_COPY_NUMBER.sub("", column))
     if name in headers:
@@ -401,7 +438,10 @@ def _alike(
     guessed: dict[str, str] = {}
     for column, target in zip(columns, targets, strict=True):
         name = normalise(column)
-        if target or len(name) < SHORTEST_ALIKE or name in _ERROR_KEYS:
+        is_named = name in _ERROR_KEYS or column.startswith(CUSTOM_PREFIX)
+        if target or len(name) < SHORTEST_ALIKE or is_named:
+            continue
+        if _PAIR_LABEL.fullmatch(name):
             continue
         found = process.extractOne(
             name, list(free), scorer=fuzz.ratio, score_cutoff=ALIKE
@@ -427,9 +467,10 @@ def _is_allowed(target: object, allowed: Collection[str]) -> bool:
         return False
     if target == "full_name":
         return target in allowed or NAME_FIELDS.issubset(allowed)
-    if named := _WITH_SYSTEM.fullmatch(target):
-        return named[1] == "external_ids." or named[1] in allowed
-    return target in allowed and not target.endswith(".")
+    if target in allowed:
+        return not target.endswith(".")
+    named = _WITH_SYSTEM.fullmatch(target)
+    return bool(named) and (named[1] == "external_ids." or named[1] in allowed)
 
 
 def named_with_system(

@@ -4,15 +4,16 @@ from itertools import islice
 
 from django.db import models
 
+from core.custom_fields.definitions import Column, columns
 from core.fields import TagsField
-from core.importing.choices import choose, layout_of
+from core.importing.choices import Choices, check_options, choose, layout_of
 from core.importing.drafts import importable_fields, targets
-from core.importing.mapping import NAME_FIELDS, ColumnMap
-from core.importing.reading import read_rows
+from core.importing.mapping import NAME_FIELDS
+from core.importing.options import Mode, Options
+from core.importing.reading import sampled_rows
 from core.importing.table import Layout, Row, UnreadableFile
 from core.models import Record, Upload
 
-SAMPLED_ROWS = 200
 SAMPLES = 3
 SAMPLE_LENGTH = 100
 
@@ -32,9 +33,10 @@ def preview(
     Raises:
         ValidationError: of `file`, `mapping`, `encoding` or `sheet`.
     """
-    layout = layout_of(upload.path, model, encoding, sheet)
-    choices = choose(user, layout, model, mapping, match)
-    rows, fault = _first_rows(upload, layout)
+    check_options(user, model, Options(Mode.UPDATE, match))
+    layout = layout_of(upload.path, user, model, encoding, sheet)
+    rows, fault = sampled_rows(upload.path, layout)
+    choices = choose(user, layout, model, mapping, match, rows)
     column_map = choices.column_map
     return {
         "upload": upload.pk,
@@ -59,16 +61,20 @@ def preview(
         "targets": targets_of(model, user),
         "saved_mapping": choices.saved
         and {"id": choices.saved.pk, "name": choices.saved.name},
-        "warnings": _warnings(layout, column_map, rows, fault),
+        "warnings": _warnings(layout, choices, rows, fault),
     }
 
 
 def targets_of(model: type[Record], user) -> list[dict]:
     """Where columns can go: name, label and kind, and the values of a choice."""
     fields = importable_fields(model)
+    custom = columns(user.organization, model.record_type(), user)
     found = []
-    names = targets(model, user)
+    names = targets(model, user.organization, user)
     for name in names:
+        if name in custom:
+            found.append(_custom_target(custom[name]))
+            continue
         model_field = fields.get(name)
         label = model_field.verbose_name if model_field else name.replace("_", " ")
         choices = [
@@ -82,6 +88,17 @@ def targets_of(model: type[Record], user) -> list[dict]:
         kinds = {"label": "full name", "kind": "text", "choices": []}
         found.insert(0, {"name": "full_name", **kinds})
     return found
+
+
+def _custom_target(column: Column) -> dict:
+    field = column.field
+    choices = list(field.labels())
+    return {
+        "name": column.name,
+        "label": column.label,
+        "kind": field.kind,
+        "choices": choices,
+    }
 
 
 _KINDS = (
@@ -100,15 +117,6 @@ def _kind(model_field: models.Field | None) -> str:
     return next((k for c, k in _KINDS if isinstance(model_field, c)), "text")
 
 
-def _first_rows(upload, layout) -> tuple[list[Row], UnreadableFile | None]:
-    rows: list[Row] = []
-    try:
-        rows.extend(islice(read_rows(upload.path, layout), SAMPLED_ROWS))
-    except UnreadableFile as fault:
-        return rows, fault
-    return rows, None
-
-
 def _samples(rows: list[Row], number: int) -> list[str]:
     cells = (row.cells[number].strip() for row in rows if number < len(row.cells))
     different = dict.fromkeys(cell[:SAMPLE_LENGTH] for cell in cells if cell)
@@ -117,10 +125,11 @@ def _samples(rows: list[Row], number: int) -> list[str]:
 
 def _warnings(
     layout: Layout,
-    column_map: ColumnMap,
+    choices: Choices,
     rows: list[Row],
     fault: UnreadableFile | None,
 ) -> list[dict[str, str]]:
+    column_map = choices.column_map
     found = []
     if not layout.encoding_is_sure:
         found.append(
@@ -141,6 +150,19 @@ def _warnings(
                 "longer_rows",
                 f"Row {longer[0]} has more cells than the header, as others may.",
             )
+        )
+    if shorter := [row.line for row in rows if len(row.cells) < width]:
+        found.append(
+            (
+                "shorter_rows",
+                f"Row {shorter[0]} has fewer cells than the header, as others may; the"
+                " missing ones count as blank.",
+            )
+        )
+    if choices.unfit:
+        names = ", ".join(choices.unfit)
+        found.append(
+            ("unfit", f"Left out, as most values are no choices here: {names}.")
         )
     if column_map.guesses:
         names = ", ".join(column_map.guesses)

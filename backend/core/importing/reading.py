@@ -12,8 +12,12 @@ import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+import orjson
+
 from core.importing import delimited, vcard, workbook
 from core.importing.table import Layout, Row, UnreadableFile
+
+COPIED_ROWS = 2000  # at a time: no more than a second's work
 
 FORMATS = {"csv": delimited, "xlsx": workbook, "vcard": vcard}
 
@@ -58,6 +62,52 @@ def count_rows(path: str | os.PathLike[str], layout: Layout) -> int:
         UnreadableFile: any fault of the file, with its line.
     """
     return sum(1 for _ in FORMATS[layout.format].data_rows(path, layout))
+
+
+SAMPLED_ROWS = 200
+
+
+def sampled_rows(
+    path: str | os.PathLike[str], layout: Layout
+) -> tuple[list[Row], UnreadableFile | None]:
+    """The first data rows, and the fault that ended them if one did."""
+    rows: list[Row] = []
+    try:
+        rows.extend(islice(read_rows(path, layout), SAMPLED_ROWS))
+    except UnreadableFile as fault:
+        return rows, fault
+    return rows, None
+
+
+def copy_rows(
+    path: str | os.PathLike[str], layout: Layout, copy: str | os.PathLike[str]
+) -> Iterator[tuple[int, bool]]:
+    """Like `count_rows`, and writes the rows down for `copied_rows`.
+
+    From the middle of a workbook nobody can read on.
+
+    Yields:
+        After some rows each time, how many there are so far, and whether that is all.
+    """
+    rows = FORMATS[layout.format].data_rows(path, layout)
+    count = 0
+    with open(copy, "wb") as file:
+        while some := list(islice(rows, COPIED_ROWS)):
+            file.writelines(
+                orjson.dumps([*row], option=orjson.OPT_APPEND_NEWLINE) for row in some
+            )
+            count += len(some)
+            yield count, False
+        file.flush()
+        os.fsync(file.fileno())
+    yield count, True
+
+
+def copied_rows(copy: str | os.PathLike[str], skip: int = 0) -> Iterator[Row]:
+    """The rows that `copy_rows` wrote down, without the first `skip` of them."""
+    with open(copy, "rb") as file:
+        for line in islice(file, skip, None):
+            yield Row(*orjson.loads(line))
 
 
 def read_rows(

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
 
 from core import access
+from core.field_rights import CUSTOM, PREFIX
 from core.fields import ExternalIdsField, LabelledField, TagsField
 from core.importing.drafts import Draft, DraftReader, UnfitRow
 from core.importing.mapping import ColumnMap
@@ -73,6 +74,7 @@ class Result:
     errors: list[JobError] = field(default_factory=list)
     skips: list[JobSkip] = field(default_factory=list)
     unknown_owners: Counter = field(default_factory=Counter)
+    not_found: Counter = field(default_factory=Counter)
 
     def skip(self, row: Row, reason: Skip, first_line: int | None = None) -> None:
         self.counts[Outcome.SKIPPED] += 1
@@ -84,13 +86,18 @@ class Result:
         if not hasattr(error, "error_dict"):
             error = ValidationError({"__all__": error})
         for name, errors in error.error_dict.items():
+            column = given.get(name, "")
+            is_unnamed = name.startswith(PREFIX) and not column
             for one in errors:
+                message = " ".join(one.messages)
+                if is_unnamed:
+                    message = f"{name}: {message}"
                 self.errors.append(
                     JobError(
                         line=row.line,
-                        column=given.get(name, "")[:MAX_COLUMN],
+                        column=column[:MAX_COLUMN],
                         code=one.code or "invalid",
-                        message=" ".join(one.messages)[:MAX_MESSAGE],
+                        message=message[:MAX_MESSAGE],
                         row=row.cells,
                     )
                 )
@@ -160,7 +167,6 @@ class RowImport:
                 drafts.append(draft)
         result.unknown_owners = self.reader.unknown_owners
         self.reader.unknown_owners = Counter()
-        self.model.prepare_import(changes, drafts)
         for retry in (True, False):
             settled = deepcopy(result) if retry else result
             done = self._settle(changes, drafts, settled)
@@ -185,12 +191,16 @@ class RowImport:
         identities = [self.matcher.identity(draft) for draft in drafts]
         existing = self.matcher.existing(drafts)
         memos = self.memory.recall(filter(None, identities)) if self.memory else {}
+        if any(draft.extras for draft in drafts):
+            pairs = list(zip(drafts, identities, strict=True))
+            written = self._to_be_written(changes, pairs, existing, memos)
+            self.model.prepare_import(changes, written)
+            result.not_found = Counter(name for d in written for name in d.not_found)
         entries: dict[tuple, Entry] = {}
         done = []
         for draft, identity in zip(drafts, identities, strict=True):
             if draft.fault:
-                columns = {**draft.given, **draft.extra_columns}
-                result.refuse(draft.row, columns, draft.fault)
+                result.refuse(draft.row, draft.columns, draft.fault)
                 continue
             if len(existing.get(identity, ())) > 1:
                 error = ValidationError(
@@ -213,7 +223,7 @@ class RowImport:
             elif entry is None and self.mode != Mode.UPDATE:
                 error = draft.broken_rule or self._refused(changes, None, draft.record)
                 if error:
-                    result.refuse(draft.row, draft.given, error)
+                    result.refuse(draft.row, draft.columns, error)
                     continue
                 record = draft.record
                 entry = Entry(record, None, self._new, record.version, draft.row.line)
@@ -228,6 +238,31 @@ class RowImport:
             else:
                 self._apply(changes, draft, entry, done, result)
         return done
+
+    def _to_be_written(self, changes, pairs, existing, memos) -> list[Draft]:
+        """The drafts that make or change a record, if nothing is wrong with them.
+
+        What a row says beside its fields makes records too: not for those left out.
+        """
+        written, made = [], set()
+        for draft, identity in pairs:
+            found = existing.get(identity, ())
+            if found or identity in made or (self.trial and identity in memos):
+                is_written = self.mode != Mode.CREATE and all(
+                    access.reaches(self.user, record, access.Verb.EDIT)
+                    for record in found
+                )
+            else:
+                is_written = self.mode != Mode.UPDATE and not (
+                    draft.wanted
+                    or draft.broken_rule
+                    or self._refused(changes, None, draft.record)
+                )
+            if is_written:
+                written.append(draft)
+                if identity:
+                    made.add(identity)
+        return written
 
     def _entry(self, found: list[Record] | None, memo: Memo | None) -> Entry | None:
         """The record that is there, or would be had the trial not been taken back."""
@@ -268,9 +303,9 @@ class RowImport:
             return
         before = snapshot(record)
         kept = {name: getattr(record, name) for name in draft.given}
-        for name in draft.given:
-            setattr(record, name, self._merged(name, kept[name], draft))
         try:
+            for name in draft.given:
+                setattr(record, name, self._merged(name, kept[name], draft))
             validate(record, exclude=record.journaled_fields().keys() - draft.given)
             if error := self._refused(changes, before, record):
                 raise error
@@ -278,7 +313,8 @@ class RowImport:
             for name, value in kept.items():
                 setattr(record, name, value)
             record.clean()
-            result.refuse(draft.row, draft.given, error)
+            error = self.reader.rights.told(error)
+            result.refuse(draft.row, draft.columns, error)
             return
         if snapshot(record) == before:
             result.skip(draft.row, Skip.UNCHANGED)
@@ -307,6 +343,8 @@ class RowImport:
 
     def _merged(self, name: str, old, draft: Draft):
         """Lists and external ids add to what is there; other values replace it."""
+        if name == CUSTOM:
+            return self.reader.custom_fields(draft, old)
         new = getattr(draft.record, name)
         field_of_it = self.fields.get(name)
         if isinstance(field_of_it, TagsField | LabelledField):

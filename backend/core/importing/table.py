@@ -86,9 +86,13 @@ def header_position(
     Exports begin with a title, a date or a filter: lines of one cell or two. The header
     fills more, all with different texts that are neither numbers nor e-mail addresses,
     and most of the rows below it are as wide. Where that is not plain to see, or the
-    first row holds a known name of a column, the first row is the header.
+    first row holds a known name of a column, the first row is the header. A row of
+    three known names is one in any case, even below a word like "Notes:".
     """
     filled = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    known = [sum(map(is_known, names)) for names in filled[:MAX_PREAMBLE]]
+    if known and max(known) >= 3 and known[0] < 2:
+        return known.index(max(known))
     widest = 0
     for position, names in enumerate(filled[:MAX_PREAMBLE]):
         if len(names) > 2 or any(is_known(name) for name in names):

@@ -6,6 +6,7 @@ preferred one first. Pictures, sounds and keys are passed over line by line, so 
 use depends neither on them nor on the number of cards.
 """
 
+import codecs
 import os
 import quopri
 import re
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from core.importing.encodings import checked_encoding, encoding_of, open_text
-from core.importing.mapping import split_full_name
+from core.importing.mapping import split_full_name, tags_text
 from core.importing.table import MAX_FIELD, MAX_ROW, Layout, Row, UnreadableFile
 
 MAX_VALUES = 10  # of e-mail addresses, of phones
@@ -41,6 +42,7 @@ _PASSED_OVER = re.compile(
 _TOKEN = re.compile(r"\\.|[^\\;,]+|.", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _NOT_REACHED = frozenset(("FAX", "PAGER", "HOMEFAX", "WORKFAX", "MODEM"))
+_KINDS = ("KIND", "X-ADDRESSBOOKSERVER-KIND")
 _MOBILE = frozenset(("CELL", "MOBILE", "IPHONE"))
 
 
@@ -63,7 +65,7 @@ def detect(path: str | os.PathLike[str], encoding: str = "") -> Layout:
     if encoding:
         encoding = checked_encoding(path, encoding)
     else:
-        encoding, is_sure = encoding_of(path)
+        encoding, is_sure = _encoding_of(path)
     used: set[str] = set()
     for _, values in _cards(path, encoding):
         used.update(values)
@@ -71,6 +73,16 @@ def detect(path: str | os.PathLike[str], encoding: str = "") -> Layout:
         raise UnreadableFile("empty_file", "The vCards say nothing that is known.")
     columns = [name for name in COLUMNS if name in used]
     return Layout(encoding, "", columns, format="vcard", encoding_is_sure=is_sure)
+
+
+def _encoding_of(path: str | os.PathLike[str]) -> tuple[str, bool]:
+    """As of any text; but each line of a card may say a charset of its own."""
+    try:
+        return encoding_of(path)
+    except UnreadableFile as fault:
+        if fault.code != "wrong_encoding":
+            raise
+        return "utf-8", False
 
 
 def data_rows(path: str | os.PathLike[str], layout: Layout) -> Iterator[Row]:
@@ -156,20 +168,17 @@ def _content_lines(
 
 def _physical_lines(path: str | os.PathLike[str], encoding: str) -> Iterable[bytes]:
     """Lines without their ends; of UTF-16 as UTF-8. A picture in one line is cut."""
-    if encoding.startswith("utf-16"):
-        with open_text(path, encoding) as stream:
-            for text in iter(partial(stream.readline, MAX_FIELD), ""):
-                yield text.rstrip("\r\n").encode()
-        return
-    with open(path, "rb") as source:
+    is_utf16 = encoding.startswith("utf-16")
+    # Latin-1 stands for the bytes themselves.
+    read, written = (encoding, "utf-8") if is_utf16 else ("latin-1", "latin-1")
+    with open_text(path, read) as stream:
         cut = False
-        for line in iter(partial(source.readline, MAX_FIELD), b""):
+        for text in iter(partial(stream.readline, MAX_FIELD), ""):
             goes_on = cut
-            cut = not line.endswith(b"\n")
-            if line.startswith(b"\xef\xbb\xbf"):
-                line = line[3:]
+            cut = not text.endswith("\n")
+            line = text.rstrip("\n").encode(written).removeprefix(codecs.BOM_UTF8)
             # What goes on is folded, as if the program that wrote it had done so.
-            yield (b" " if goes_on else b"") + line.rstrip(b"\r\n")
+            yield (b" " if goes_on else b"") + line
 
 
 # From lines to values
@@ -199,13 +208,10 @@ class _Property:
         codings = {text.upper() for text in named["ENCODING"]} | self.types
         if "QUOTED-PRINTABLE" in codings:
             data = quopri.decodestring(data)
-        charset = (named["CHARSET"] or [encoding])[0]
+        charsets = [*named["CHARSET"], encoding, "utf-8", "cp1252"]
         if encoding.startswith("utf-16"):
-            charset = "utf-8"
-        try:
-            self.text = data.decode(charset, "replace")
-        except (LookupError, ValueError):
-            self.text = data.decode("utf-8", "replace")
+            charsets = ["utf-8"]
+        self.text = _decoded(data, charsets)
         self.text = self.text.replace("\0", "").replace("\r\n", "\n")
 
     def one(self) -> str:
@@ -220,6 +226,16 @@ class _Property:
             else:
                 parts[-1] += token
         return [_unescape(part).strip() for part in parts]
+
+
+def _decoded(data: bytes, charsets: Iterable[str]) -> str:
+    """The text by the first of the charsets that fits."""
+    for charset in charsets:
+        try:
+            return data.decode(charset)
+        except (LookupError, ValueError):
+            continue
+    return data.decode("utf-8", "replace")
 
 
 def _unescape(text: str) -> str:
@@ -243,6 +259,8 @@ def _values(content: list[bytes], encoding: str) -> dict[str, str]:
     def first(name: str) -> str:
         return next((text for prop in found[name] if (text := prop.one())), "")
 
+    if "GROUP" in (first(name).upper() for name in _KINDS):
+        return {}  # a list of other cards, and nobody itself
     organization, department = ("", "")
     if found["ORG"]:
         organization, department, *_ = [*found["ORG"][0].parts(), "", ""]
@@ -254,8 +272,8 @@ def _values(content: list[bytes], encoding: str) -> dict[str, str]:
         "Job Title": first("TITLE") or first("ROLE"),
         "Website": first("URL"),
         "Notes": "\n".join(text for prop in found["NOTE"] if (text := prop.one())),
-        "Tags": ";".join(
-            tag for prop in found["CATEGORIES"] for tag in prop.parts(",") if tag
+        "Tags": tags_text(
+            [tag for prop in found["CATEGORIES"] for tag in prop.parts(",") if tag]
         ),
         "Birthday": first("BDAY"),
         "UID": first("UID"),

@@ -2,8 +2,8 @@
 
 A workbook is a zip archive of XML, and a small one can unpack to gigabytes. So the
 archive's own directory is held against limits first, then each part is unpacked in
-passing, which shows whether the directory lied and how far the cells reach. Only then
-the workbook is read, one sheet of it as a whole: memory use is bounded by MAX_CELLS.
+passing, which shows whether the directory lied. Only then a sheet is read, row by row:
+of a workbook nothing is in memory but one row and the texts that cells share.
 """
 
 import datetime
@@ -12,7 +12,10 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from functools import partial
+from itertools import islice
+from xml.etree.ElementTree import ParseError
 
 from core.importing.table import (
     MAX_COLUMNS,
@@ -27,16 +30,22 @@ from core.importing.table import (
 )
 
 MAX_ENTRIES = 2_000
-MAX_UNPACKED = 256 * 1024 * 1024  # bytes, of all parts together
+MAX_UNPACKED = 1024 * 1024 * 1024  # bytes, of all parts together
 MAX_RATIO = 200  # unpacked to packed, of a part that is not small
 SMALL_PART = 1024 * 1024  # bytes
-MAX_STRINGS = 64 * 1024 * 1024  # bytes of the texts that cells share
-MAX_CELLS = 2_000_000  # the rectangle that holds all cells of a sheet
+MAX_STRINGS = 128 * 1024 * 1024  # bytes of a part that is read as a whole
 
 _BLOCK = 256 * 1024
-_TEXTS = "xl/sharedstrings.xml"
-_REFERENCE = re.compile(rb'<(?:\w+:)?(?:c|row)\s[^>]*?\br="([A-Z]{0,3})([0-9]{1,7})"')
-_CELL = re.compile(rb"<(?:\w+:)?(?:c|row)[\s/>]")
+_SHEETS = "xl/worksheets/"
+# Control characters, and an underscore before what only looks like one. The library
+# leaves them as they are written.
+_ESCAPED = re.compile(r"_x(005F|00[01][0-9A-Fa-f])_")
+_WITHOUT_MORE = {"read_only": True, "data_only": True, "keep_links": False}
+# What the library raises where XML is broken, or says what no workbook says.
+_BROKEN = (
+    *(ParseError, zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError),
+    *(KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError),
+)
 
 
 def is_one(path: str | os.PathLike[str]) -> bool:
@@ -57,21 +66,27 @@ def detect(
     """Choose a sheet and find its header.
 
     Raises:
-        UnreadableFile: bomb, too_many_cells_in_file, broken_workbook, unknown_sheet,
-            empty_file, or too_many_columns.
+        UnreadableFile: bomb, broken_workbook, unknown_sheet, empty_file, or
+            too_many_columns.
     """
     _refuse_bombs(path)
     with _opened(path) as book:
-        sheets = list(book.sheet_names)
+        sheets = [table.title for table in book.worksheets]
         if sheet and sheet not in sheets:
-            names = ", ".join(sheets[:20])
-            raise UnreadableFile("unknown_sheet", f"The workbook has: {names}.")
-        for name in [sheet] if sheet else _visible_first(book):
-            first = _first_rows(book, name)
-            if first:
-                break
-        else:
-            raise UnreadableFile("empty_file", "The workbook has no header row.")
+            has = ", ".join(sheets[:20])
+            raise UnreadableFile("unknown_sheet", f"The workbook has: {has}.")
+        # Those that are hidden last.
+        tables = sorted(book.worksheets, key=lambda t: t.sheet_state != "visible")
+        name, first = next(
+            (
+                (table.title, rows)
+                for table in tables
+                if sheet in ("", table.title) and (rows := _first_rows(table))
+            ),
+            ("", []),
+        )
+    if not first:
+        raise UnreadableFile("empty_file", "The workbook has no header row.")
     position = header_position([row.cells for row in first], is_known)
     header = first[position]
     return Layout(
@@ -94,66 +109,50 @@ def data_rows(path: str | os.PathLike[str], layout: Layout) -> Iterator[Row]:
     """
     width = len(layout.columns)
     with _opened(path) as book:
-        rows = _rows(book, layout.sheet)
-        for position, row in enumerate(rows):
+        for position, row in enumerate(_rows(book[layout.sheet])):
             if position > layout.header:
                 while len(row.cells) > width and not row.cells[-1]:
                     row.cells.pop()
                 yield row
 
 
+@contextmanager
 def _opened(path: str | os.PathLike[str]):
+    """The workbook; whatever is found wrong while it is read is told of the file."""
     # A web process that never sees a workbook need not load this.
-    from python_calamine import CalamineError, CalamineWorkbook
+    from openpyxl import load_workbook
 
     try:
-        return CalamineWorkbook.from_path(str(path))
-    except (CalamineError, OSError) as error:
+        # By its name it would not be taken for one.
+        with (
+            open(path, "rb") as file,
+            closing(load_workbook(file, **_WITHOUT_MORE)) as book,
+        ):
+            yield book
+    except _BROKEN as error:
         raise UnreadableFile(
             "broken_workbook", f"The workbook cannot be read: {error}."[:300]
         ) from error
 
 
-def _visible_first(book) -> list[str]:
-    from python_calamine import SheetVisibleEnum
-
-    seen, hidden = [], []
-    for sheet in book.sheets_metadata:
-        is_seen = sheet.visible == SheetVisibleEnum.Visible
-        (seen if is_seen else hidden).append(sheet.name)
-    return [*seen, *hidden]
-
-
-def _first_rows(book, sheet: str) -> list[Row]:
+def _first_rows(table) -> list[Row]:
     rows = []
-    for row in _rows(book, sheet):
-        cells = row.cells
-        while cells and not cells[-1].strip():
-            cells.pop()
+    for row in islice(_rows(table), 2 * MAX_PREAMBLE):
+        while row.cells and not row.cells[-1].strip():
+            row.cells.pop()
         rows.append(row)
-        if len(rows) == 2 * MAX_PREAMBLE:
-            break
     return rows
 
 
-def _rows(book, sheet: str) -> Iterator[Row]:
+def _rows(table) -> Iterator[Row]:
     """The rows of a sheet that hold something."""
-    from python_calamine import CalamineError
-
-    try:
-        table = book.get_sheet_by_name(sheet)
-    except (CalamineError, ValueError) as error:
-        raise UnreadableFile(
-            "broken_workbook", f"The sheet cannot be read: {error}."[:300]
-        ) from error
-    if table.start is None:
-        return
-    if table.end[1] >= MAX_COLUMNS:
-        raise UnreadableFile(
-            "too_many_columns", f"The sheet has more than {MAX_COLUMNS} columns."
-        )
-    for line, values in enumerate(table.iter_rows(), start=1):
-        cells = [v if type(v) is str else _text(v) for v in values]
+    table.reset_dimensions()  # what the sheet says of its size may be wrong
+    for line, row in enumerate(table.iter_rows(), start=1):
+        if any(cell.value is not None for cell in row[MAX_COLUMNS:]):
+            raise UnreadableFile(
+                "too_many_columns", f"The sheet has more than {MAX_COLUMNS} columns."
+            )
+        cells = [_text(cell.value, cell.data_type) for cell in row]
         if not any(cells):
             continue
         longest = max(map(len, cells))
@@ -164,9 +163,13 @@ def _rows(book, sheet: str) -> Iterator[Row]:
         yield Row(line, cells)
 
 
-def _text(value) -> str:
-    """A cell as a person would type it."""
+def _text(value, kind: str) -> str:
+    """A cell as a person would type it; one that shows an error is blank."""
+    if value is None or kind == "e":
+        return ""
     match value:
+        case str():
+            return _ESCAPED.sub(_character, value)
         case bool():
             return "true" if value else "false"
         case float() if value.is_integer() and abs(value) < 1e15:
@@ -182,6 +185,10 @@ def _text(value) -> str:
     return str(value)
 
 
+def _character(escaped: re.Match) -> str:
+    return chr(int(escaped[1], 16))
+
+
 # Bombs
 
 
@@ -192,7 +199,7 @@ def _refuse_bombs(path: str | os.PathLike[str]) -> None:
             _check_directory(entries)
             left = MAX_UNPACKED
             for entry in entries:
-                left -= _check_part(archive, entry, left)
+                left -= _unpacked_size(archive, entry, left)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
         raise _broken(error) from error
     except (zlib.error, EOFError, OSError) as error:
@@ -209,12 +216,17 @@ def _bomb(what: str) -> UnreadableFile:
     return UnreadableFile("bomb", f"This workbook is refused: {what}.")
 
 
+def _too_large() -> UnreadableFile:
+    limit = f"unpacked it has more than {MAX_UNPACKED // 2**20} MiB"
+    return _bomb(f"{limit}; a table in CSV may be larger")
+
+
 def _check_directory(entries: list[zipfile.ZipInfo]) -> None:
     """Refuse by what the archive says of itself, before anything is unpacked."""
     if len(entries) > MAX_ENTRIES:
         raise _bomb(f"it has more than {MAX_ENTRIES:,} parts")
     if sum(entry.file_size for entry in entries) > MAX_UNPACKED:
-        raise _bomb(f"unpacked it has more than {MAX_UNPACKED // 2**20} MiB")
+        raise _too_large()
     for entry in entries:
         _check_sizes(entry, entry.file_size)
 
@@ -222,61 +234,25 @@ def _check_directory(entries: list[zipfile.ZipInfo]) -> None:
 def _check_sizes(entry: zipfile.ZipInfo, size: int) -> None:
     if size > SMALL_PART and size > MAX_RATIO * max(1, entry.compress_size):
         raise _bomb(f"a part of it unpacks to more than {MAX_RATIO} times its size")
-    if entry.filename.lower() == _TEXTS and size > MAX_STRINGS:
+    name = entry.filename.lower()
+    is_read_whole = name.endswith((".xml", ".rels")) and not name.startswith(_SHEETS)
+    if is_read_whole and size > MAX_STRINGS:
         raise _bomb(f"its texts have more than {MAX_STRINGS // 2**20} MiB")
 
 
-def _check_part(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> int:
-    """Unpack a part in passing, whatever size it claims, and return its true size.
-
-    Any part may be a sheet, so cells are looked at everywhere: two of them, far apart,
-    would make a rectangle that fills all memory.
-    """
+def _unpacked_size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> int:
+    """Unpack a part in passing, whatever size it claims."""
     entry.file_size = left + 2 * _BLOCK  # or zipfile stops where the directory says
-    size = 0
-    extent = _Extent()
+    size = in_tag = 0
     with archive.open(entry) as part:
         for block in iter(partial(part.read, _BLOCK), b""):
+            if not size and b"<!DOCTYPE" in block:
+                raise ValueError("it declares entities")
             size += len(block)
             if size > left:
-                raise _bomb(f"unpacked it has more than {MAX_UNPACKED // 2**20} MiB")
+                raise _too_large()
             _check_sizes(entry, size)
-            extent.add(block)
+            in_tag = 0 if b">" in block else in_tag + len(block)
+            if in_tag > SMALL_PART:  # all of it would be in memory
+                raise ValueError("a tag in it has no end")
     return size
-
-
-class _Extent:
-    """How far the cells of a sheet reach, read from its XML block by block."""
-
-    def __init__(self) -> None:
-        self.tail = b""
-        self.last_row = self.last_column = 0
-        self.cells = 0
-
-    def add(self, block: bytes) -> None:
-        text = self.tail + block
-        end = text.rfind(b"<")
-        self.tail = text[end:][:_BLOCK] if end >= 0 else b""
-        text = text[:end] if end >= 0 else text
-        # Cells without a reference stand one after the other.
-        self.cells += len(_CELL.findall(text))
-        for letters, digits in _REFERENCE.findall(text):
-            self.last_row = max(self.last_row, int(digits))
-            if letters:
-                self.last_column = max(self.last_column, _column_number(letters))
-        if (
-            self.cells > 2 * MAX_CELLS
-            or self.last_row * max(1, self.last_column) > MAX_CELLS
-        ):
-            raise UnreadableFile(
-                "too_many_cells_in_file",
-                f"A sheet may span at most {MAX_CELLS:,} cells, blank ones among them. "
-                "Save the table as CSV: that has no such limit.",
-            )
-
-
-def _column_number(letters: bytes) -> int:
-    number = 0
-    for letter in letters:
-        number = number * 26 + letter - 64
-    return number

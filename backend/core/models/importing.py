@@ -7,6 +7,8 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
+from core import access
+from core.field_rights import PREFIX
 from core.ids import new_id
 
 from .record import Record, unique_among_live
@@ -89,12 +91,24 @@ class ImportMapping(Record):
             isinstance(target, str | None) for target in mapping.values()
         ):
             raise _invalid("mapping", "Give an object of texts.", "not_an_object")
-        allowed = [*allowed_targets(model), "id"]
+        allowed = [*allowed_targets(model, self.organization), "id"]
+        headers = known_headers(model, self.organization)
         try:
-            ColumnMap.given(columns, mapping, allowed, known_headers(model))
+            ColumnMap.given(columns, mapping, allowed, headers)
         except BadMapping as fault:
             raise _invalid("mapping", fault.detail, fault.code) from None
         self.header_key = header_key(columns)
+
+    def guard(self, actor, changed):
+        """Custom fields that the actor does not see are as if they were not there."""
+        super().guard(actor, changed)
+        from core.importing.mapping import unknown_target
+
+        rights = access.field_rights(actor, self.applies_to)
+        for column, target in self.mapping.items() if "mapping" in changed else ():
+            if target and target.startswith(PREFIX) and rights.hides(target):
+                detail = unknown_target(column, target).detail
+                raise _invalid("mapping", detail, "unknown_target")
 
 
 def _invalid(field: str, detail: str, code: str) -> ValidationError:

@@ -17,6 +17,12 @@ from core.jsonvalues import check
 from core.search import search_text
 
 MAX_CUSTOM_FIELDS_CHARACTERS = 20_000
+# Few rows are deleted, and the purge looks at no others.
+DELETED_INDEX = models.Index(
+    fields=["organization", "deleted_at"],
+    name="%(class)s_deleted",
+    condition=models.Q(deleted_at__isnull=False),
+)
 
 
 class Journaled(models.Model):
@@ -49,6 +55,9 @@ class Journaled(models.Model):
     def before_write(self) -> tuple[str, ...]:
         """Set what is worked out from other fields and not journalled; its names."""
         return ()
+
+    def clean_custom_fields(self) -> None:
+        """Check them, and bring each into its one spelling, where a row has any."""
 
     def uncreated(self) -> dict | None:
         """The values that undo gives a row instead of deleting it; None: it cannot."""
@@ -216,6 +225,7 @@ class Record(Journaled):
                 condition=models.Q(deleted_at=None),
             ),
             SearchIndex(name="%(class)s_search", condition=models.Q(deleted_at=None)),
+            DELETED_INDEX,
         ]
 
     def __str__(self):
@@ -269,12 +279,20 @@ class Record(Journaled):
             The field that it went to; None where there is no place for it.
         """
 
+    def settle_import(self, given: dict[str, str]) -> None:
+        """Put right what an imported row says, where that tells which record it means.
+
+        Args:
+            given: the column of each field that the row fills, to be kept true.
+        """
+
     @classmethod
     def prepare_import(cls, changes, drafts) -> None:
         """Make related records of what a chunk of imported rows says of them.
 
-        Called once for each chunk, before it is decided which records the rows mean.
-        What belongs to a draft's record is set there, and named in its `given`.
+        Called once for each chunk that says such things, with the rows of it that make
+        or change records. What belongs to a draft's record is set there, and named in
+        its `given`.
 
         Args:
             changes: writes what has to be made; a trial takes it back.
@@ -282,8 +300,11 @@ class Record(Journaled):
                 that gets a `fault` is refused.
         """
 
-    def clean(self):
-        super().clean()
+    def clean_fields(self, exclude=None):
+        super().clean_fields(exclude)
+        self.clean_custom_fields()
+
+    def clean_custom_fields(self):
         if CUSTOM in self.get_deferred_fields():
             return
         if not isinstance(self.custom_fields, dict):

@@ -4,7 +4,7 @@ import datetime
 import decimal
 import uuid
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
@@ -33,14 +33,15 @@ def validate(record: Journaled, exclude: Iterable[str] = ()) -> None:
         for f in record._meta.concrete_fields
         if not f.is_relation and f.name not in excluded
     ]
-    try:
-        clean_fields(record, names)
-    except ValidationError as error:
-        errors = error.update_error_dict(errors)
-    try:
-        record.clean()
-    except ValidationError as error:
-        errors = error.update_error_dict(errors)
+    for rule in (
+        partial(clean_fields, record, names),
+        record.clean,
+        record.clean_custom_fields,
+    ):
+        try:
+            rule()
+        except ValidationError as error:
+            errors = error.update_error_dict(errors)
     if errors:
         raise ValidationError(errors)
 

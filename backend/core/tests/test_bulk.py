@@ -192,6 +192,15 @@ class ChangeTests(BulkTestCase):
             self.assertEqual(response.json()["errors"][0]["code"], code)
         self.assertFalse(Job.objects.exists())
 
+    def test_custom_fields_that_are_no_object_are_refused_at_once(self):
+        for value in ("x", [], ["x"], 7, True, None):
+            change = {"set": {"custom_fields": value}}
+            body = {"ids": [str(self.contacts[0].pk)], "change": change}
+            response = self.alice.post(BULK, body, format="json")
+            self.assertEqual(response.status_code, 400, response.content)
+            field = response.json()["errors"][0]["field"]
+            self.assertEqual(field, "change.set.custom_fields")
+
     def test_a_type_without_tags_has_no_change_of_tags(self):
         body = {"filter": {}, "change": {"add_tags": ["vip"]}}
         response = self.alice.post("/api/tags/bulk/", body)

@@ -2,6 +2,7 @@ import csv
 import io
 import os
 import time
+from contextlib import closing
 from datetime import timedelta
 from unittest import mock
 
@@ -10,6 +11,7 @@ from django.db import connection
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from openpyxl import load_workbook
 
 from contact_management.models import Company, Contact
 from core import jobs, tasks
@@ -550,7 +552,6 @@ class ChunkTests(ExportTestCase):
 
 
 def read_workbook(path) -> list[list]:
-    import python_calamine
-
-    book = python_calamine.CalamineWorkbook.from_path(str(path))
-    return book.get_sheet_by_index(0).to_python()
+    with path.open("rb") as file, closing(load_workbook(file)) as book:
+        rows = book.worksheets[0].iter_rows(values_only=True)
+        return [["" if cell is None else cell for cell in row] for row in rows]

@@ -2,8 +2,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from contact_management.models import Contact
 from core import jobs
-from core.models import ChangeSet, ImportMapping, Job, Upload
-from core.testing import PASSWORD, make_user
+from core.models import ChangeSet, CustomField, ImportMapping, Job, Upload
+from core.testing import PASSWORD, make_user, system_changes
 from core.tests.test_imports import ImportTestCase
 from user_management.models import Role
 from user_management.services import create_organization
@@ -56,7 +56,7 @@ class ImportPagesTests(ImportTestCase):
         jobs.run(Job.objects.get().pk)
         page = self.client.get(tried["Location"])
         self.assertContains(page, address)
-        self.assertContains(page, "duplicate_in_file")
+        self.assertContains(page, "a row before it made its record")
         self.assertFalse(Contact.objects.exists())
         wish = self.choices(run="1", tags="fair", save_mapping_as="Fair")
         done = self.client.post(address, wish)
@@ -77,6 +77,19 @@ class ImportPagesTests(ImportTestCase):
         jobs.run(Job.objects.get(kind="undo").pk)
         self.assertFalse(Contact.objects.live().exists())
         self.assertTrue(ChangeSet.objects.get(pk=job.change_set_id).is_undone())
+
+    def test_custom_fields_are_suggested_by_label_chosen_and_imported(self):
+        with system_changes(self.admin.organization) as changes:
+            size = {"applies_to": "contact", "key": "size", "label": "Shoe size"}
+            changes.save(CustomField(), kind="number", **size)
+        address = self.upload("Post,shoe SIZE\nada@example.com,38\n")["Location"]
+        page = self.client.get(address)
+        self.assertContains(page, "Shoe size")
+        [_, column] = page.context["form"].columns
+        self.assertEqual(column["target"], "custom_fields.size")
+        self.client.post(address, self.choices(run="1", column_1="custom_fields.size"))
+        jobs.run(Job.objects.get().pk)
+        self.assertEqual(Contact.objects.get().custom_fields, {"size": 38})
 
     def test_what_is_wrong_is_said_on_the_page(self):
         page = self.upload("\1\2")

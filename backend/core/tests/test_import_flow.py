@@ -13,6 +13,8 @@ from django.utils import timezone
 
 from contact_management.models import Contact
 from core import jobs, tasks
+from core.importing import job as importing
+from core.importing import reading, workbook
 from core.importing.matching import Matcher
 from core.importing.rows import RowImport
 from core.models import Change, ImportMapping, Job, Upload
@@ -50,6 +52,33 @@ class FlowTestCase(ImportTestCase):
 
 
 class PreviewTests(FlowTestCase):
+    def test_a_column_whose_values_are_no_choices_is_left_out_and_named(self):
+        text = "Last Name,Status\nKing,Open\nHopper,Closed\nTuring,Active\n"
+        shown = self.shown(text)
+        self.assertEqual(
+            self.targets(shown), {"Last Name": "last_name", "Status": None}
+        )
+        self.assertEqual([w["code"] for w in shown["warnings"]], ["unfit"])
+        self.assertIn("Status", shown["warnings"][0]["detail"])
+        run = self.run_upload(shown["upload"])
+        self.assertEqual((run["created"], run["failed"]), (3, 0))
+        # Most of them are: the one that is not is a fault of its row.
+        shown = self.shown(text.replace("Open", "Inactive"))
+        self.assertEqual(self.targets(shown)["Status"], "status")
+        # And what somebody says is what is done.
+        mapping = {"Last Name": "last_name", "Status": "status"}
+        run = self.run_upload(shown["upload"], mapping=mapping, mode="upsert")
+        self.assertEqual((run["updated"], run["failed"]), (1, 1))
+
+    def test_a_shorter_row_is_told(self):
+        shown = self.shown("Email,City\nada@example.com\n")
+        self.assertEqual([w["code"] for w in shown["warnings"]], ["shorter_rows"])
+
+    def test_a_match_that_is_none_is_refused(self):
+        response = self.look(TEXT, match="name")
+        self.assertEqual(response.status_code, 400)
+        self.assertEqual(response.json()["errors"][0]["field"], "match")
+
     def test_a_preview_shows_how_the_file_was_read_and_where_columns_go(self):
         shown = self.shown(TEXT)
         self.assertEqual(
@@ -491,6 +520,55 @@ class FormatTests(FlowTestCase):
         shown = self.run_import(file.getvalue(), name="a.xlsx")
         self.assertCounts(shown, 1, 0, 0, 0)
         self.assertEqual(self.rows("last_name", "postal_code"), [("King", "94043")])
+
+    def test_a_workbook_is_read_once_in_steps_and_begun_anew_after_a_death(self):
+        file = io.BytesIO()
+        with xlsxwriter.Workbook(file) as book:
+            sheet = book.add_worksheet()
+            sheet.write_row(0, 0, ["Email", "City"])
+            for line in range(1, 8):
+                sheet.write_row(line, 0, [f"{line}@x.com", "Cork"])
+        job = self.submit(file.getvalue(), name="a.xlsx")
+        steps = []
+        read_all = importing.ImportHandler._read_all
+
+        def read_some(handler, job):
+            read_all(handler, job)
+            steps.append((handler.can_pause, job.total))
+            if len(steps) == 2:
+                raise ConnectionError("The worker died.")
+
+        with (
+            mock.patch.object(reading, "COPIED_ROWS", 3),
+            mock.patch.object(importing, "CHUNK_ROWS", 2),
+            mock.patch.object(importing.ImportHandler, "_read_all", read_some),
+            self.assertLogs("core.jobs", "ERROR"),
+        ):
+            self.assertIs(jobs.run(job.pk, seconds=0), False)
+            self.assertFalse(Contact.objects.exists())
+            # The time is over, but of a workbook all is read.
+            self.assertIs(jobs.run(job.pk, seconds=0), True)
+            self.assertEqual(
+                steps,
+                [(False, None)] * 2 + [(False, None)] * 3 + [(True, 7)],
+            )
+            with mock.patch.object(workbook, "_rows", side_effect=AssertionError):
+                while jobs.run(job.pk, seconds=0):
+                    pass
+        shown = self.alice.get(f"/api/imports/{job.pk}/").json()
+        self.assertCounts(shown, 7, 0, 0, 0)
+        self.assertEqual(list(self.folder.glob("imports/*")), [])
+
+    def test_a_workbook_that_never_comes_to_its_end_fails(self):
+        file = io.BytesIO()
+        with xlsxwriter.Workbook(file) as book:
+            book.add_worksheet().write_column(0, 0, ["Email", "a@x.com"])
+        job = self.submit(file.getvalue(), name="a.xlsx")
+        job.state["starts"] = jobs.MAX_ATTEMPTS
+        job.save(update_fields=["state"])
+        jobs.run(job.pk)
+        job.refresh_from_db()
+        self.assertEqual((job.status, job.error["code"]), ("failed", "internal_error"))
 
     def test_further_values_are_offered_to_the_record(self):
         taken = []

@@ -1,6 +1,7 @@
 # ruff: noqa: RUF001
 import datetime
 import io
+import os
 import tempfile
 import unittest
 import zipfile
@@ -10,6 +11,7 @@ from unittest import mock
 import xlsxwriter
 
 from core.importing import workbook
+from core.importing.mapping import split_tags
 from core.importing.reading import count_rows, detect, read_rows
 from core.importing.table import UnreadableFile
 
@@ -46,6 +48,16 @@ class FormatCase(unittest.TestCase):
 
 
 class PreambleTests(FormatCase):
+    def test_a_note_whose_first_word_is_a_known_name_is_no_header(self):
+        text = (
+            'Notes:\n"Some addresses are missing, see the help."\n\n'
+            "First Name,Last Name,Company\nAda,King,Engines\n"
+        )
+        known = ("Notes:", "First Name", "Last Name", "Company")
+        layout, rows = self.read(text, known)
+        self.assertEqual(layout.header_line, 4)
+        self.assertEqual(rows, [(5, ["Ada", "King", "Engines"])])
+
     def test_a_header_is_found_below_a_title_and_a_date(self):
         text = "Contacts of the fair\n2026-01-31\n\nName;City;Email\nAda;Ockham;a@b.c\n"
         layout, rows = self.read(text)
@@ -209,16 +221,107 @@ class WorkbookTests(FormatCase):
         with mock.patch.object(workbook, "MAX_UNPACKED", 400_000):
             self.assertRefused(content, "bomb")
 
-    def test_two_cells_far_apart_are_refused(self):
-        sheet = (
-            '<sheetData><row r="1"><c r="A1"/></row>'
-            '<row r="1048576"><c r="XFD1048576"/></row></sheetData>'
+    def test_cells_far_apart_fill_no_memory(self):
+        file = io.BytesIO()
+        with xlsxwriter.Workbook(file) as book:
+            sheet = book.add_worksheet()
+            sheet.write_row(0, 0, ["Name", "City"])
+            sheet.write(1_048_575, 511, "x")
+        _, rows = self.read(file.getvalue())
+        self.assertEqual(rows, [(1_048_576, [*[""] * 511, "x"])])
+        with xlsxwriter.Workbook(file) as book:
+            book.add_worksheet().write(1_048_575, 16_383, "x")
+        self.assertRefused(file.getvalue(), "too_many_columns")
+
+    def test_cells_of_every_kind_and_format(self):
+        file = io.BytesIO()
+        numbers = (0, 0.25, 1, 45000, 45000.5, 60, 59.75, 123456.789)
+        texts = ("a\rb", "a\x01b", "_x0041_", "  sp ", "a\nb", "数😀", "<&>\"'")
+        formats = (
+            *("yyyy-mm-dd", "hh:mm", "[h]:mm", "0.00", '#,##0 "days"', "@", "mmm"),
+            *("[$-409]d mmm yyyy", "[Red]0", "General", "0.00E+00", "h AM/PM", "d\\-m"),
+            *('"y"0', "[<=9]###-####;(###)", "[$€-407]#,##0.00", "_-* #,##0_-"),
         )
-        self.assertRefused(self.archive(sheet=sheet), "too_many_cells_in_file")
+        with xlsxwriter.Workbook(file) as book:
+            sheet = book.add_worksheet()
+            bold = book.add_format({"bold": True})
+            sheet.write_row(0, 0, ["Name", *(f"Column {n}" for n in range(9))])
+            sheet.write_row(1, 0, texts)
+            sheet.write_rich_string(2, 0, bold, "rich", " text")
+            for place, value in enumerate(("ab", True, "#DIV/0!", 5), start=1):
+                sheet.write_formula(2, place, "=1", None, value)
+            for line, code in enumerate(formats, start=4):
+                shown = book.add_format({"num_format": code})
+                for place, number in enumerate(numbers):
+                    sheet.write_number(line, place, number, shown)
+        _, rows = self.read(file.getvalue())
+        rows = {n: "|".join(cells).rstrip("|") for n, cells in rows}
+        self.assertEqual(rows[2], "|".join(texts))
+        self.assertEqual(rows[3], "rich text|ab|true||5")
+        plain = "0|0.25|1|45000|45000.5|60|59.75|123456.789"
+        days = (
+            "00:00:00|06:00:00|1900-01-01|2023-03-15|2023-03-15 12:00:00|1900-02-28"
+            "|1900-02-28 18:00:00|2238-01-03 18:56:09"
+        )
+        lengths = (
+            "0:00:00|6:00:00|1 day, 0:00:00|45000 days, 0:00:00|45000 days, 12:00:00"
+            "|60 days, 0:00:00|59 days, 18:00:00|123456 days, 18:56:09.600000"
+        )
+        shows_days = {"yyyy-mm-dd", "hh:mm", "mmm", "[$-409]d mmm yyyy", "h AM/PM"}
+        shows_days.add("d\\-m")
+        for line, code in enumerate(formats, start=5):
+            with self.subTest(code):
+                expected = days if code in shows_days else plain
+                self.assertEqual(rows[line], lengths if "[h]" in code else expected)
 
     def test_what_only_looks_like_a_workbook_is_refused(self):
         self.assertRefused(self.archive(), "broken_workbook")
         self.assertRefused(self.workbook(("A", [["a"]]))[:-30], "binary_file")
+
+    def changed(self, find: bytes, put: bytes) -> bytes:
+        """A workbook with other bytes in its sheet."""
+        file = io.BytesIO()
+        content = self.workbook(("A", [["Name"], ["Ada"], [7]]))
+        with (
+            zipfile.ZipFile(io.BytesIO(content)) as old,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as new,
+        ):
+            for name in old.namelist():
+                part = old.read(name)
+                if name == "xl/worksheets/sheet1.xml":
+                    self.assertIn(find, part)
+                    part = part.replace(find, put)
+                new.writestr(name, part)
+        return file.getvalue()
+
+    def test_cells_and_rows_without_a_reference_follow_one_another(self):
+        content = self.changed(b'<c r="A3">', b"<c>")
+        self.assertEqual(self.read(content)[1], [(2, ["Ada"]), (3, ["7"])])
+
+    def test_what_is_no_sheet_is_refused(self):
+        doctype = b'<!DOCTYPE a [<!ENTITY b "c">]><worksheet '
+        for find, put, code, line in (
+            (b"<worksheet ", doctype, "broken_workbook", None),
+            (b"</sheetData>", b"", "broken_workbook", None),
+            (b"<v>7</v>", b"<v>seven</v>", "broken_workbook", None),
+            (b"<v>7</v>", b"<v>%s</v>" % (b"7" * 140_000), "broken_workbook", None),
+            (b'r="A3"', b'r="3"', "broken_workbook", None),
+            (b'<c r="A2" t="s"><v>', b'<c r="A2" t="s"><v>9', "broken_workbook", None),
+        ):
+            with self.subTest(put[:30]):
+                self.assertRefused(self.changed(find, put), code, line)
+
+    def test_a_tag_without_end_is_not_read_to_its_end(self):
+        tag = b'<row x="' + os.urandom(900_000).hex().encode() + b'">'
+        content = self.changed(b"<sheetData>", b"<sheetData>" + tag)
+        with self.assertRaisesRegex(UnreadableFile, "a tag in it has no end"):
+            self.read(content)
+
+    def test_how_a_text_is_pronounced_is_no_part_of_it(self):
+        spoken = b'<rPh sb="0" eb="1"><t>b</t></rPh>'
+        text = b'<c r="A3" t="inlineStr"><is><t>a</t>%s</is></c>' % spoken
+        content = self.changed(b'<c r="A3"><v>7</v></c>', text)
+        self.assertEqual(self.read(content)[1][1], (3, ["a"]))
 
 
 def card(*lines, version="3.0") -> str:
@@ -226,6 +329,45 @@ def card(*lines, version="3.0") -> str:
 
 
 class VCardTests(FormatCase):
+    def test_each_line_may_have_a_charset_of_its_own(self):
+        cards = [
+            b"N;CHARSET=ISO-8859-1:M\xfcller;J\xf6rg",
+            b"N;CHARSET=UTF-8:" + "Żółć;Łukasz".encode(),
+            b"N;CHARSET=Shift_JIS;ENCODING=QUOTED-PRINTABLE:=8E=52=93=63;=91=BE=98=59",
+            b"N:Zo\xeb;Th\xe9r\xe8se",
+        ]
+        content = b"".join(
+            b"BEGIN:VCARD\r\nVERSION:2.1\r\n" + card + b"\r\nEND:VCARD\r\n"
+            for card in cards
+        )
+        self.assertEqual(
+            self.cards(content),
+            [
+                {"Last Name": "Müller", "First Name": "Jörg"},
+                {"Last Name": "Żółć", "First Name": "Łukasz"},
+                {"Last Name": "山田", "First Name": "太郎"},
+                {"Last Name": "Zoë", "First Name": "Thérèse"},
+            ],
+        )
+
+    def test_lines_may_end_with_carriage_returns_alone(self):
+        self.assertEqual(
+            self.cards("BEGIN:VCARD\rVERSION:3.0\rN:King;Ada\rEND:VCARD\r"),
+            [{"Last Name": "King", "First Name": "Ada"}],
+        )
+
+    def test_a_tag_keeps_the_signs_that_stand_in_it(self):
+        text = "BEGIN:VCARD\nVERSION:4.0\nN:King;\nCATEGORIES:a\\;b,c\nEND:VCARD\n"
+        (card,) = self.cards(text)
+        self.assertEqual(split_tags(card["Tags"]), ["a;b", "c"])
+
+    def test_a_group_of_cards_is_nobody(self):
+        group = "BEGIN:VCARD\nVERSION:4.0\nKIND:group\nFN:Friends\nEND:VCARD\n"
+        ada = "BEGIN:VCARD\nVERSION:4.0\nN:King;Ada\nEND:VCARD\n"
+        self.assertEqual(
+            self.cards(group + ada), [{}, {"Last Name": "King", "First Name": "Ada"}]
+        )
+
     def test_each_card_is_a_row_and_what_they_say_the_columns(self):
         text = card("N:Lovelace;Ada;;Lady;", "EMAIL:ada@b.c") + card("N:Boole;George")
         layout, rows = self.read(text)
@@ -286,7 +428,7 @@ class VCardTests(FormatCase):
         self.assertEqual(
             (values["Company"], values["Department"]), ("Engines, Inc.", "Analytical")
         )
-        self.assertEqual(values["Tags"], "one;two,three")
+        self.assertEqual(values["Tags"], '["one","two,three"]')
 
     def test_a_company_or_an_address_is_no_name_of_a_person(self):
         for line in ("FN:Engines", "FN:info@b.c"):

@@ -6,6 +6,7 @@ from core.importing.mapping import (
     BadMapping,
     ColumnMap,
     normalise,
+    split_emails,
     split_full_name,
     split_tags,
 )
@@ -91,6 +92,12 @@ class SuggestTests(unittest.TestCase):
                 "Relation 1 - Value": None,
             },
         )
+
+    def test_the_labels_of_pairs_are_no_values(self) -> None:
+        headers = {"email": "email", "email label": "email_label", "phone": "phone"}
+        columns = ("Email 1 - Label", "Email 1 - Value", "Phone 1 - Type")
+        suggested = ColumnMap.suggest(columns, headers)
+        self.assertEqual(suggested.targets, (None, "email", None))
 
     def test_a_second_column_of_the_same_name_is_mapped_too(self) -> None:
         self.assertEqual(suggested("Phone (2)"), {"Phone (2)": "phone"})
@@ -335,6 +342,29 @@ class ValuesTests(unittest.TestCase):
         )
 
 
+class EmailTests(unittest.TestCase):
+    def test_addresses_are_told_from_what_stands_around_them(self) -> None:
+        for text, emails in (
+            ("ada@b.example", ["ada@b.example"]),
+            ("Ada King <ada@b.example>", ["ada@b.example"]),
+            ("King, Ada <ada@b.example>", ["ada@b.example"]),
+            ("mailto:ada@b.example", ["ada@b.example"]),
+            ("ada@b.example; king@b.example;", ["ada@b.example", "king@b.example"]),
+            ("ada@b.example, king@b.example", ["ada@b.example", "king@b.example"]),
+            ("ada@b.example ::: k@b.example", ["ada@b.example", "k@b.example"]),
+            ("none; ada@b.example", ["none; ada@b.example"]),
+            ("n/a", ["n/a"]),
+        ):
+            with self.subTest(text):
+                self.assertEqual(split_emails(text), emails)
+
+    def test_several_in_a_cell_are_one_and_further_ones(self) -> None:
+        column_map = ColumnMap(("Email",), ("email",))
+        cells = ["a@b.example; c@b.example"]
+        self.assertEqual(column_map.values(cells), {"email": ("a@b.example", "Email")})
+        self.assertEqual(column_map.further(cells), [("email", "c@b.example", "Email")])
+
+
 class StorageTests(unittest.TestCase):
     def test_a_map_that_went_through_json_reads_rows_the_same(self) -> None:
         row = {"Home Phone": "1", "Business Phone": "2", "E-mail": "a@b.c"}
@@ -374,6 +404,9 @@ class SplitTests(unittest.TestCase):
 
     def test_the_star_of_other_labels_is_dropped(self) -> None:
         self.assertEqual(split_tags("* Friends ::: *new"), ["Friends", "*new"])
+
+    def test_tags_in_quotes_lose_them(self) -> None:
+        self.assertEqual(split_tags('"a","b c"'), ["a", "b c"])
 
     def test_a_tag_is_kept_once_as_it_was_written_first(self) -> None:
         self.assertEqual(split_tags("VIP, vip; * Vip, other"), ["VIP", "other"])

@@ -138,8 +138,21 @@ class OtherFilesTests(FileCase):
 
     def test_files_of_other_programs_are_refused_by_name(self) -> None:
         for content, name in (
-            (b"PK\x03\x04\x14\x00\x06\x00", "not an Excel workbook"),
-            (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00", "an old Excel workbook"),
+            (b"PK\x03\x04\x14\x00\x06\x00", "a zip archive"),
+            (
+                b"PK\x03\x04"
+                + bytes(26)
+                + b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
+                "an OpenDocument file",
+            ),
+            (
+                b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00",
+                "of the old kind (.xls), or one with a password",
+            ),
+            (b'[{"email": "ada@example.com"}]', "a JSON document"),
+            (b'\xef\xbb\xbf{\n "contacts": []}', "a JSON document"),
+            (b"<html><table><tr><td>Email", "a page of HTML or XML"),
+            (b'<?xml version="1.0"?><Workbook>', "a page of HTML or XML"),
             (b"%PDF-1.7\n", "a PDF document"),
             (b"\x89PNG\r\n\x1a\n", "a picture"),
             (b"\x1f\x8b\x08\x00", "a compressed (gzip) file"),
@@ -147,13 +160,26 @@ class OtherFilesTests(FileCase):
             with self.subTest(name):
                 error = self.assert_refused(content, "binary_file", None)
                 self.assertIn(name, error.detail)
-                self.assertIn("save the table as CSV", error.detail)
+                self.assertIn("Save the table as CSV", error.detail)
+
+    def test_brackets_alone_make_no_json(self) -> None:
+        self.assertEqual(self.cells("[Name],[City]\nAda,Rome\n"), [["Ada", "Rome"]])
+
+    def test_a_vertical_tab_may_stand_within_a_cell(self) -> None:
+        self.assertEqual(
+            self.cells("Name,Notes\nAda,one\x0btwo\n"), [["Ada", "one\x0btwo"]]
+        )
+
+    def test_control_characters_are_read_behind_the_mark_of_utf_8(self) -> None:
+        text = "Name,City\nA\x01d\x1ba,Rome\n"
+        self.assertEqual(self.cells(text, "utf-8-sig"), [["A\x01d\x1ba", "Rome"]])
+        self.assert_refused("Name\nA\x00\n", "binary_file", 2, "utf-8-sig")
 
     def test_arbitrary_bytes_are_refused_as_binary(self) -> None:
         self.assert_refused(bytes(range(254, -1, -1)), "binary_file", None)
 
     def test_control_characters_are_refused_as_binary_with_the_line(self) -> None:
-        for character in ("\x00", "\x01", "\x08", "\x0b", "\x0e", "\x1a", "\x1f"):
+        for character in ("\x00", "\x01", "\x08", "\x0e", "\x1a", "\x1f"):
             for encoding in ("utf-8", "utf-16"):
                 with self.subTest(character=character, encoding=encoding):
                     self.assert_refused(

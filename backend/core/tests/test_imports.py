@@ -236,7 +236,7 @@ class RowTests(ImportTestCase):
             "a@example.com,King,active,Ada\n"
             "nonsense,King,active,Ada\n"
             "c@example.com,King,asleep,Ada\n"
-            ",,,Ada\n"
+            ",,active,\n"
             'd@example.com,"King\nand Queen",active,Ada\n'
             f"e@example.com,{'x' * 101},active,Ada\n"
             "f@example.com,King,active,Ada,too,many\n"
@@ -255,6 +255,13 @@ class RowTests(ImportTestCase):
         by_line = {e["line"]: e for e in shown["errors"]}
         self.assertEqual(by_line[3]["row"], ["nonsense", "King", "active", "Ada"])
         self.assertTrue(all(e["message"] for e in shown["errors"]))
+
+    def test_who_goes_by_a_single_name_has_it_as_the_last_one(self):
+        text = "First Name,Phone\nMama,+49 171 1\n"
+        self.assertCounts(self.run_import(text), 1, 0, 0, 0)
+        self.assertEqual(self.rows("first_name", "last_name"), [("", "Mama")])
+        self.assertCounts(self.run_import(text), 0, 0, 1, 0)
+        self.assertCounts(self.run_import(text, mode="upsert"), 0, 0, 1, 0)
 
     def test_all_errors_can_be_read_page_by_page(self):
         lines = "".join(f"nonsense {n}\n" for n in range(120))

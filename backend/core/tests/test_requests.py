@@ -664,6 +664,7 @@ class QueryTests(RequestTestCase):
                 ("surprise=1", "surprise", "unknown_parameter"),
                 ("dry_run=perhaps", "dry_run", "invalid"),
                 ("dry_run=", "dry_run", "invalid"),
+                ("dry_run=true&dry_run=false", "dry_run", "repeated"),
                 ("page=1", "page", "unknown_parameter"),
             ):
                 with self.subTest(f"{method} {path}?{query}"):

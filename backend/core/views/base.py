@@ -198,7 +198,9 @@ class ReadOnlyViewSet(ViewSet):
 
 def boolean(request, name: str) -> bool:
     """A yes-or-no parameter of the address; no if it is not given."""
-    text = request.query_params.get(name, "false")
+    text, *others = request.query_params.getlist(name) or ["false"]
+    if others:
+        raise bad_parameter(name, "Given more than once.", "repeated")
     if text not in ("true", "false"):
         raise bad_parameter(name, "Give true or false.")
     return text == "true"

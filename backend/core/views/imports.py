@@ -10,7 +10,7 @@ from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 
-from core import access, job_errors
+from core import job_errors
 from core.importing import errorfile
 from core.importing.drafts import may_own
 from core.importing.job import KIND, require_rights, start
@@ -235,6 +235,7 @@ class ImportSerializer(JobSerializer):
     failed = serializers.IntegerField(source="counts.failed")
     skipped_because = serializers.SerializerMethodField()
     unknown_owners = serializers.SerializerMethodField()
+    not_found = serializers.SerializerMethodField()
     errors = serializers.SerializerMethodField()
 
     class Meta:
@@ -243,7 +244,8 @@ class ImportSerializer(JobSerializer):
             *("id", "status", "file_name", "record_type", "mode", "dry_run"),
             *("match", "blank", "encoding"),
             *("mapping", "total", "done", "created", "updated", "skipped", "failed"),
-            *("skipped_because", "unknown_owners", "error", "errors", "change_set"),
+            *("skipped_because", "unknown_owners", "not_found", "error", "errors"),
+            "change_set",
             *("cancel_requested", "owner", "created_at", "started_at", "finished_at"),
         )
 
@@ -260,10 +262,12 @@ class ImportSerializer(JobSerializer):
 
     def get_unknown_owners(self, job) -> dict[str, int]:
         """Owners in the file who are no users here; the importer owns their rows."""
-        user = self.context["request"].user
-        if "owner" in access.hidden_fields(user, job.params["record_type"]):
-            return {}
-        return job.state.get("unknown_owners", {})
+        return job_errors.missing(job, self.context["request"].user)["unknown_owners"]
+
+    def get_not_found(self, job) -> dict[str, int]:
+        """Columns that name companies and the like which are not there, and in how many
+        rows; these were taken without them."""
+        return job_errors.missing(job, self.context["request"].user)["not_found"]
 
     def get_errors(self, job) -> JobErrorSerializer(many=True):
         """The first of the errors; `errors/` has them all."""

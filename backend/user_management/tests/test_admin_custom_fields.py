@@ -1,5 +1,7 @@
 """Custom fields in the admin: their definitions, and records that have them."""
 
+from uuid import uuid4
+
 from contact_management.models import Contact
 from core.models import ChangeSet, CustomField, Job
 from core.testing import ALL, make_role, make_user
@@ -56,6 +58,46 @@ class CustomFieldAdminTests(AdminTestCase):
         field.refresh_from_db()
         self.assertEqual(field.choices, [{"value": "gold", "label": "Golden"}])
         self.assertEqual((field.kind, field.key, field.version), ("choice", "level", 2))
+
+    def test_a_list_is_filtered_by_fields_whose_values_can_be_listed(self):
+        self.define_all()
+        bob = str(self.seller.pk)
+        gold = {"choice": "gold", "multi_choice": ["tin", "gold"], "boolean": True}
+        self.make(Contact, last_name="Gold", custom_fields={**gold, "user": bob})
+        self.make(Contact, last_name="Tin", custom_fields={"boolean": False})
+        for key, value, found in (
+            ("choice", "gold", ["Gold"]),
+            ("choice", "tin", []),
+            ("choice", "lead", []),
+            ("choice", "\0", []),
+            ("multi_choice", "gold", ["Gold"]),
+            ("boolean", "true", ["Gold"]),
+            ("boolean", "false", ["Tin"]),
+            ("user", bob, ["Gold"]),
+            ("user", str(uuid4()), []),
+        ):
+            with self.subTest(f"{key}: {value}"):
+                page = self.client.get(CONTACTS, {f"custom_fields.{key}": value})
+                names = [c.last_name for c in page.context["cl"].queryset]
+                self.assertEqual(names, found)
+        filters = [f.title for f in page.context["cl"].filter_specs]
+        self.assertEqual(
+            [title for title in filters if title.lower().replace(" ", "_") in gold],
+            ["Choice", "Multi_Choice", "Boolean"],
+        )
+
+    def test_a_hidden_field_is_no_filter(self):
+        self.define("choice", "choice")
+        fields = {"contact": {"hidden": ["custom_fields.choice"]}}
+        role = make_role(self.organization, "clerk", ALL, fields)
+        self.client.force_login(
+            make_user(self.organization, "clerk", role, is_staff=True)
+        )
+        page = self.client.get(CONTACTS)
+        self.assertNotContains(page, "custom_fields.choice")
+        with self.assertLogs("django.security", "ERROR"):
+            page = self.client.get(CONTACTS, {"custom_fields.choice": "gold"})
+        self.assertEqual(page.status_code, 400)
 
     def test_a_definition_that_is_wrong_is_said_so(self):
         data = {
