@@ -132,11 +132,15 @@ def sources(title: str, figures: dict) -> Iterator[dict]:
             "Converted": [row["converted"] for row in rows],
         },
     )
-    table = [
-        [name, row["leads"], row["converted"], percent(row["rate"])]
-        for name, row in zip(names, rows, strict=True)
-    ]
-    yield card(title, chart, ["Source", "Leads", "Converted", "Rate"], table)
+    currencies = sorted({w["currency"] for row in rows for w in row.get("won", ())})
+    table = []
+    for name, row in zip(names, rows, strict=True):
+        won = {one["currency"]: one["amount"] for one in row.get("won", ())}
+        amounts = [money(won.get(currency, 0)) for currency in currencies]
+        shares = [row["leads"], row["converted"], percent(row["rate"])]
+        table.append([name, *shares, *amounts])
+    won = [f"Won, {currency}" for currency in currencies]
+    yield card(title, chart, ["Source", "Leads", "Converted", "Rate", *won], table)
 
 
 def pipelines(title: str, figures: dict) -> Iterator[dict]:
@@ -161,27 +165,24 @@ def values(title: str, what: str, totals: list, with_time=False) -> Iterator[dic
     names = [name for name, _ in totals]
     told = [{one["currency"]: one for one in t.get("sums", ())} for _, t in totals]
     times = [[length(t["average_seconds"])] if with_time else [] for _, t in totals]
-    headers = ["Average time"] if with_time else []
+    time = ["Average time"] if with_time else []
     currencies = sorted(set().union(*told))
     if not currencies:
         deals = [total["deals"] for _, total in totals]
-        rows = [[*row, *time] for *row, time in zip(names, deals, times, strict=True)]
-        chart = bars(names, {"Deals": deals})
-        yield card(title, chart, [what, "Deals", *headers], rows)
+        rows = [[n, d, *t] for n, d, t in zip(names, deals, times, strict=True)]
+        yield card(title, bars(names, {"Deals": deals}), [what, "Deals", *time], rows)
     for currency in currencies:
-        here = [sums.get(currency, {}) for sums in told]
-        kinds = [k for k in ("amount", "weighted") if any(k in one for one in here)]
-        money = {kind: [Decimal(one.get(kind, 0)) for one in here] for kind in kinds}
-        rows = [
-            [name, *(f"{amount:,.2f}" for amount in amounts), *time]
-            for name, time, *amounts in zip(names, times, *money.values(), strict=True)
-        ]
         series = {
-            kind.capitalize(): [float(amount) for amount in amounts]
-            for kind, amounts in money.items()
+            kind.capitalize(): [Decimal(t.get(currency, {}).get(kind, 0)) for t in told]
+            for kind in ("amount", "weighted")
+            if any(kind in t.get(currency, ()) for t in told)
         }
-        headings = [what, *series, *headers]
-        yield card(f"{title}, {currency}", bars(names, series), headings, rows)
+        rows = [
+            [name, *map(money, amounts), *t]
+            for name, t, *amounts in zip(names, times, *series.values(), strict=True)
+        ]
+        chart = bars(names, {name: [*map(float, s)] for name, s in series.items()})
+        yield card(f"{title}, {currency}", chart, [what, *series, *time], rows)
 
 
 def activity(title: str, figures: dict) -> Iterator[dict]:
@@ -287,6 +288,10 @@ def month_name(first_day: str | None) -> str:
 
 def name_of(person: dict | None) -> str:
     return (person["name"] or str(person["id"])) if person else NOBODY
+
+
+def money(amount: Decimal | str | int) -> str:
+    return f"{Decimal(amount):,.2f}"
 
 
 def percent(part: float | None) -> str:

@@ -16,7 +16,7 @@ from core.testing import (
     make_user,
     system_changes,
 )
-from lead_management.models import Activity, Lead, LeadProcess, LeadStay, Pipeline
+from lead_management.models import Activity, Deal, Lead, LeadProcess, LeadStay, Pipeline
 from lead_management.reports import REPORTS
 from lead_management.reports.period import Period, Preset, start_of
 
@@ -188,18 +188,73 @@ class FunnelTests(ReportTestCase):
 
 
 class SourcesTests(ReportTestCase):
+    def won(self, client=None) -> dict:
+        sources = self.report("sources", client)["sources"]
+        return {source["lead_source"]: source["won"] for source in sources}
+
     def test_it_tells_what_came_of_the_leads_of_each_source(self):
         for source in ("website", "website", "referral", ""):
             self.lead(lead_source=source)
         self.converted(lead_source="website")
+        none = {"converted": 0, "rate": 0.0, "won": []}
         self.assertEqual(
             self.report("sources")["sources"],
             [
-                {"lead_source": "website", "leads": 3, "converted": 1, "rate": 0.3333},
-                {"lead_source": "", "leads": 1, "converted": 0, "rate": 0.0},
-                {"lead_source": "referral", "leads": 1, "converted": 0, "rate": 0.0},
+                {
+                    **{"lead_source": "website", "leads": 3, "converted": 1},
+                    **{"rate": 0.3333, "won": []},
+                },
+                {"lead_source": "", "leads": 1, **none},
+                {"lead_source": "referral", "leads": 1, **none},
             ],
         )
+
+    def test_what_was_won_is_what_the_deals_of_converted_leads_bring(self):
+        won = [
+            Deal.objects.get(pk=self.deal("Won", reason="Price", **fields))
+            for fields in (
+                {"amount": "100.10"},
+                {"amount": "50"},
+                {"amount": "7", "currency": "EUR"},
+                {},
+            )
+        ]
+        lost = Deal.objects.get(pk=self.deal("Lost", amount="9", reason="Price"))
+        still = Deal.objects.get(pk=self.deal("Proposal", amount="9"))
+        for deal in (*won, won[0], lost, still):
+            self.converted(lead_source="website", converted_deal=deal)
+        self.converted(lead_source="referral", converted_deal=won[0])
+        self.converted(lead_source="referral")
+        self.assertEqual(
+            self.won(),
+            {
+                "website": [
+                    {"currency": "EUR", "deals": 1, "amount": "7.00"},
+                    {"currency": "USD", "deals": 2, "amount": "150.10"},
+                ],
+                "referral": [{"currency": "USD", "deals": 1, "amount": "100.10"}],
+            },
+        )
+
+    def test_what_was_won_is_told_as_far_as_the_deals_are_seen(self):
+        stranger = client_of(self.cast.stranger)
+        deal = self.deal("Won", stranger, amount="5", reason="Price")
+        deal = Deal.objects.get(pk=deal)
+        self.converted(lead_source="website", converted_deal=deal)
+        self.assertEqual(self.won(self.alice), {"website": []})
+        self.assertEqual(
+            self.won(), {"website": [{"currency": "USD", "deals": 1, "amount": "5.00"}]}
+        )
+        blind = make_role(self.cast.organization, "blind", {}, lead=ALL)
+        for client in (
+            self.hiding("deal", "amount"),
+            self.hiding("deal", "currency"),
+            self.hiding("deal", "stage"),
+            self.hiding("lead", "converted_deal"),
+            client_of(make_user(self.cast.organization, "blind", blind)),
+        ):
+            [source] = self.report("sources", client)["sources"]
+            self.assertNotIn("won", source)
 
 
 class PipelinesTests(ReportTestCase):
@@ -490,9 +545,9 @@ class WhoseTests(ReportTestCase):
             self.call(user, lead=lead)
             self.deal("Negotiation", user, amount="9", currency="EUR")
         self.assertEqual([queries(path) for path in paths], few)
-        # All; statuses and stays; sources; deals, their stays and stages; months;
-        # activities and people; days, leads and people.
-        self.assertEqual(few, [12, 2, 1, 3, 1, 2, 3])
+        # All; statuses and stays; sources and what was won; deals, their stays and
+        # stages; months; activities and people; days, leads and people.
+        self.assertEqual(few, [13, 2, 2, 3, 1, 2, 3])
 
 
 class AskingTests(ReportTestCase):
