@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import django_filters as filters
 from django.db.models import ForeignKey, Q, UUIDField
-from django.test import TestCase
+from django.test import TestCase, tag
 from rest_framework.relations import ManyRelatedField, RelatedField
 
 from core.testing import client_of
@@ -56,6 +56,7 @@ class Attacker:
         return getattr(self.client, method)(*json.loads(text))
 
 
+@tag("table")
 class LeakTestCase(TestCase):
     @classmethod
     def setUpTestData(cls):

@@ -6,7 +6,7 @@ body, by an administrator, for not even they set these.
 
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import models
-from django.test import TestCase
+from django.test import TestCase, tag
 
 from core.models import ChangeSet
 from core.testing import client_of
@@ -170,6 +170,7 @@ def columns(model) -> set[str]:
     return {name for field in fields for name in (field.name, field.attname)}
 
 
+@tag("table")
 class MassAssignmentTests(TestCase):
     @classmethod
     def setUpTestData(cls):

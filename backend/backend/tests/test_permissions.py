@@ -10,7 +10,7 @@ from unittest import mock
 
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
-from django.test import TestCase
+from django.test import TestCase, tag
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
@@ -324,6 +324,7 @@ class Each(dict):
     """A body for each principal, where not all can send the same."""
 
 
+@tag("table")
 class PermissionTableTests(TestCase):
     @classmethod
     def setUpTestData(cls):
