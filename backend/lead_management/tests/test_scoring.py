@@ -17,9 +17,10 @@ from core.testing import (
     make_user,
     system_changes,
 )
-from lead_management.models import Activity, Lead, LeadScore
-from lead_management.scoring.computing import Computation
+from lead_management.models import Activity, Lead, LeadScore, ScoringModel
+from lead_management.scoring.computing import Computation, compute
 from lead_management.scoring.rescoring import (
+    claimed,
     organizations_due,
     rescore,
     rescore_chunk,
@@ -270,6 +271,16 @@ class FollowingTests(ScoringTestCase):
         self.assertEqual(undone.status_code, 200, undone.content)
         self.assertDue(lead)
         self.assertEqual(shown_score(lead), 0)
+
+    def test_what_changed_while_it_was_computed_stays_due(self):
+        lead = self.lead()
+        model = ScoringModel.objects.get()
+        rows = claimed(model, 10)
+        self.assertFalse(claimed(model, 10))
+        self.change(lead, country="DE")
+        compute(Computation(model), rows)
+        self.assertDue(lead)
+        self.assertEqual(shown_score(lead), 30)
 
     def test_a_worker_is_told_once_for_each_set_of_changes(self):
         with (
