@@ -90,11 +90,16 @@ class LeadViewSet(ScoresMixin, RecordViewSet):
         """
         self.refuse_parameters("dry_run")
         self._require_status_shown()
-        lead = self._locked(access.Verb.EDIT, self.get_queryset())
+        # What needs no lock is done before it, so that others wait for it a short time.
+        lead = self.get_object()
+        access.require(request.user, lead, access.Verb.EDIT)
+        if lead.status == Lead.Status.CONVERTED:
+            raise lead.converted_conflict(request.user)
         context = self.get_serializer_context()
         asked = ConversionInput(data=request.data, context=context)
         asked.is_valid(raise_exception=True)
         values = asked.validated_data
+        lead = self._locked(access.Verb.EDIT, self.get_queryset())
         with self.change_set(ChangeSet.Source.CONVERSION) as changes:
             conversion = convert(
                 changes, lead, asked.wishes, values.get("owner"), values["reason"]
