@@ -11,7 +11,7 @@ from contact_management.models import (
     Tag,
 )
 from core.admin import RecordAdmin
-from core.timeline_admin import TimelineAdmin
+from core.admin.timeline import TimelineAdmin
 
 ADDRESS = (
     "Address",

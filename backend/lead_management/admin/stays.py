@@ -1,5 +1,5 @@
 from core.access import hidden_fields
-from core.timeline_admin import TimelineAdmin
+from core.admin.timeline import TimelineAdmin
 from lead_management import stays
 
 
