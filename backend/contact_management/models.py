@@ -356,12 +356,13 @@ class ContactGroup(Record):
             raise ValidationError({"filter": error}) from None
 
     def _check_filter(self):
-        if self.is_dynamic != bool(self.filter):
+        is_object = isinstance(self.filter, dict)
+        if is_object and self.is_dynamic != bool(self.filter):
             raise ValidationError(
                 "A dynamic group has a filter, and a static one has none.",
                 code="required" if self.is_dynamic else "not_dynamic",
             )
-        if isinstance(self.filter, dict) and "group" in self.filter:
+        if is_object and "group" in self.filter:
             raise ValidationError("A group cannot be made of groups.", code="nested")
         saved_filters.require(Contact, self.filter, self.organization)
 
