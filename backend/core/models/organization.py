@@ -1,6 +1,5 @@
 import datetime
 import uuid
-from zoneinfo import available_timezones
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -9,6 +8,7 @@ from django.utils import timezone
 from django_countries import countries
 
 from core.currencies import CURRENCIES
+from core.timezones import timezones
 
 from .record import Journaled, JournaledQuerySet
 
@@ -106,7 +106,7 @@ class Organization(Journaled):
         known = {
             "country": (dict(countries), "Give an ISO 3166-1 code, such as US."),
             "currency": (CURRENCIES, "Give an ISO 4217 code, such as USD."),
-            "timezone": (available_timezones(), "Unknown time zone."),
+            "timezone": (timezones(), "Unknown time zone."),
         }
         errors = {
             name: ValidationError(message, code="invalid")
