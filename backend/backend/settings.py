@@ -94,6 +94,7 @@ INSTALLED_APPS = [
     "knox",
     "core",
     "contact_management",
+    "lead_management",
 ]
 
 MIDDLEWARE = [
@@ -230,6 +231,24 @@ CELERY_BEAT_SCHEDULE = {
     "purge_deleted": {
         "task": "core.tasks.purge_deleted",
         "schedule": timedelta(hours=1),
+    },
+    "remind_of_dates": {
+        "task": "lead_management.tasks.remind_of_dates",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
+    "remind_of_silence": {
+        "task": "lead_management.tasks.remind_of_silence",
+        "schedule": timedelta(hours=1),
+    },
+    "rescore_due": {
+        "task": "lead_management.tasks.rescore_due",
+        "schedule": timedelta(seconds=10),
+        "options": {"expires": 30},
+    },
+    "tidy_scores": {
+        "task": "lead_management.tasks.tidy_scores",
+        "schedule": timedelta(minutes=10),
     },
     "forget_attempts": {
         "task": "user_management.tasks.forget_attempts",
@@ -370,6 +389,8 @@ SPECTACULAR_SETTINGS = {
         "ContactStatus": "contact_management.models.Contact.Status",
         "HealthStatus": ["ok", "unavailable"],
         "JobStatus": "core.models.Job.Status",
+        "LeadStatus": "lead_management.models.Lead.Status",
+        "StageKind": "lead_management.models.Kind",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
@@ -398,6 +419,7 @@ UNFOLD = {
     "SITE_TITLE": "MyCRM",
     "SITE_HEADER": "MyCRM",
     "SITE_SYMBOL": "contacts",
+    "DASHBOARD_CALLBACK": "lead_management.admin.dashboard.front_page",
     "SITE_FAVICONS": [
         {
             "rel": "icon",

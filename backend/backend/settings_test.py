@@ -21,5 +21,7 @@ DATABASES["default"].setdefault("TEST", {}).setdefault(
     DATA_DIR / "test.sqlite3" if "sqlite3" in DATABASES["default"]["ENGINE"] else None,
 )
 
+# Or each client of a test would first look through all static files.
+WHITENOISE_AUTOREFRESH = True
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 TEST_RUNNER = "core.testing.Runner"

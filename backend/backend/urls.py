@@ -25,6 +25,7 @@ urlpatterns = [
     path("api/", include("user_management.urls")),
     path("api/auth/", include("allauth.headless.urls")),
     path("api/", include("contact_management.urls")),
+    path("api/", include("lead_management.urls")),
 ]
 
 handler400 = api_aware(

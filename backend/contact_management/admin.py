@@ -11,6 +11,7 @@ from contact_management.models import (
     Tag,
 )
 from core.admin import RecordAdmin
+from core.admin.timeline import TimelineAdmin
 
 ADDRESS = (
     "Address",
@@ -25,7 +26,7 @@ ADDRESS = (
 
 
 @admin.register(Company)
-class CompanyAdmin(RecordAdmin):
+class CompanyAdmin(TimelineAdmin, RecordAdmin):
     list_display = ("name", "domain", "industry", "size", "owner", "created_at")
     list_filter = ("created_at",)
     list_select_related = ("owner",)
@@ -85,7 +86,7 @@ class GroupFilter(admin.SimpleListFilter):
 
 
 @admin.register(Contact)
-class ContactAdmin(RecordAdmin):
+class ContactAdmin(TimelineAdmin, RecordAdmin):
     list_display = ("__str__", "email", "phone", "company_name", "owner", "created_at")
     list_filter = ("contact_type", "status", "created_at", GroupFilter)
     list_select_related = ("owner",)

@@ -254,7 +254,7 @@ _HEADERS_BY_FIELD: dict[str, tuple[str, ...]] = {
 }
 
 
-def _with_unspaced_forms(
+def with_unspaced_forms(
     headers_by_field: dict[str, tuple[str, ...]],
 ) -> dict[str, str]:
     """Turn the table round and add "mailingstreet" and "MAILINGSTREET" to its entries.
@@ -270,13 +270,13 @@ def _with_unspaced_forms(
 
 
 # Normalised header to field of Contact, preferred headers first.
-_ENGLISH = _with_unspaced_forms(_HEADERS_BY_FIELD)
+_ENGLISH = with_unspaced_forms(_HEADERS_BY_FIELD)
 CONTACT_HEADERS: dict[str, str] = {
     **_ENGLISH,
     **{name: HEADERS_ABROAD[name] for name in HEADERS_ABROAD if name not in _ENGLISH},
 }
 
-COMPANY_HEADERS: dict[str, str] = _with_unspaced_forms(
+COMPANY_HEADERS: dict[str, str] = with_unspaced_forms(
     {
         "name": ("company name", "company", "account name", "organization name"),
         "domain": ("company domain name", "company domain"),

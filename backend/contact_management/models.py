@@ -1,7 +1,6 @@
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from rest_framework.exceptions import APIException
 
 from contact_management.headers import COMPANY_HEADERS, CONTACT_HEADERS
 from contact_management.normalisation import country_code, label_of, numbered
@@ -21,7 +20,6 @@ from core.indexes import CollectionsIndex
 from core.models import Record, RecordQuerySet, unique_among_live
 from core.models.record import DELETED_INDEX
 from core.phones import e164
-from core.problems import flatten
 from core.registry import record_types
 
 # The parts of an address in a vCard: a box and a second line come before the street.
@@ -358,24 +356,15 @@ class ContactGroup(Record):
             raise ValidationError({"filter": error}) from None
 
     def _check_filter(self):
-        if not isinstance(self.filter, dict):
-            raise ValidationError("Give an object.", code="not_an_object")
-        if self.is_dynamic != bool(self.filter):
+        is_object = isinstance(self.filter, dict)
+        if is_object and self.is_dynamic != bool(self.filter):
             raise ValidationError(
                 "A dynamic group has a filter, and a static one has none.",
                 code="required" if self.is_dynamic else "not_dynamic",
             )
-        if "group" in self.filter:
+        if is_object and "group" in self.filter:
             raise ValidationError("A group cannot be made of groups.", code="nested")
-        try:
-            saved_filters.check(Contact, self.filter, self.organization)
-        except APIException as refusal:
-            raise ValidationError(
-                [
-                    ValidationError(f"{e['field']}: {e['detail']}", code=e["code"])
-                    for e in flatten(refusal.detail)
-                ]
-            ) from None
+        saved_filters.require(Contact, self.filter, self.organization)
 
     def members(self, contacts: QuerySet, user) -> QuerySet:
         """Those of the contacts that are members, as the user sees it.

@@ -97,7 +97,7 @@ def find_or_make_companies(
 
 
 def set_companies(changes: Changes, drafts: list) -> None:
-    """Give drafts of imported contacts the company that their rows tell.
+    """Give drafts of imported records the company that their rows tell.
 
     A row that tells a company which is not to be had has a fault. But other systems
     give the ids of companies without their names: where such a company is not here, the
@@ -107,11 +107,11 @@ def set_companies(changes: Changes, drafts: list) -> None:
     for place, draft in enumerate(drafts):
         domain, ids = "", {}
         for target, text in draft.extras.items():
-            name, _, source = target.partition(".")
+            kind, _, source = target.partition(".")
             if source:
                 # HubSpot writes all that a contact is of, the first one first.
                 ids[source] = text.partition(";")[0].strip()
-            elif name == "company_domain":
+            elif kind == "company_domain":
                 domain = text
         try:
             name = draft.record.company_name
@@ -127,7 +127,11 @@ def set_companies(changes: Changes, drafts: list) -> None:
             draft.fault = company
         elif company:
             draft.record.company = company
-            draft.given["company_id"] = next(iter(draft.extra_columns.values()))
+            draft.given["company_id"] = next(
+                column
+                for kind, column in draft.extra_columns.items()
+                if kind.startswith("company_")
+            )
 
 
 def _is_missing(error: ValidationError) -> bool:
@@ -207,13 +211,17 @@ def _made(
     companies = list({id(company): company for company in companies}.values())
     for company in companies:
         company.name = company.name or company.domain
+        if not company.name:
+            detail = "There is no such company, and no name to make one."
+            errors[id(company)] = (detail, "does_not_exist")
+            continue
         try:
             validate(company)
         except ValidationError as error:
-            errors[id(company)] = error
+            errors[id(company)] = (" ".join(error.messages), "invalid")
     changes.bulk_create(Company, [c for c in companies if id(c) not in errors])
     return {
-        reference: reference.refused(" ".join(errors[id(company)].messages), "invalid")
+        reference: reference.refused(*errors[id(company)])
         if id(company) in errors
         else company
         for reference, company in made.items()

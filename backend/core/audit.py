@@ -1,35 +1,25 @@
 """The audit log: the journal and the security events read as one, the newest first.
 
-A page takes its rows from either log by an index of that log, and merges them here: a
-UNION in the database would sort both whole. What a creation made is not rebuilt, for
-that costs a read of the record and of its changes for each row; the record's history
-shows it.
+What a creation made is not rebuilt, for that costs a read of the record and of its
+changes for each row; the record's history shows it.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 
 import django_filters as filters
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, QuerySet
 
+from core import merging
 from core.access import field_rights, owner_filter
-from core.exceptions import bad_parameter
 from core.filters import AddressFilter, MomentFilter, PersonFilter
 from core.history import summary_of
+from core.merging import Place, Stream
 from core.models import Change, ChangeSet, SecurityEvent
-from core.pagination import (
-    Cursor,
-    cursor_links,
-    number_links,
-    page_size,
-    whole_number,
-)
 
 RIGHT = "auditlog"
 KINDS = ("change", "security")
 ACTIONS = Change.Verb.choices + SecurityEvent.Kind.choices
-# A numbered page costs as much as all pages before it; a cursor does not.
-MAX_DEPTH = 10_000
 
 
 class ChoiceHere(filters.ChoiceFilter):
@@ -111,70 +101,14 @@ LOGS = (
     ),
 )
 
-# The place of a row: its time, the number of its log, its id. Later is greater.
-Place = tuple[datetime, int, int]
-
 
 def page(request, rows: list[QuerySet]) -> dict:
     """The page that the request asks for; `rows`: what to show of each of LOGS."""
-    size = page_size(request)
-    if "cursor" in request.query_params:
-        if "page" in request.query_params:
-            raise bad_parameter("page", "Give a page or a cursor, not both.")
-        return _cursor_page(request, rows, size)
-    number = whole_number(request, "page", 1)
-    if number * size > MAX_DEPTH:
-        detail = f"Pages end at {MAX_DEPTH} entries; use a cursor."
-        raise bad_parameter("page", detail, "max_value")
-    count = sum(queryset.count() for queryset in rows)
-    links = number_links(request, number, size, count)
-    found = places(rows, number * size)[(number - 1) * size :]
-    return {**links, "results": entries(found, request.user)}
+    return merging.page(request, streams(rows), partial(entries, user=request.user))
 
 
-def _cursor_page(request, rows, size) -> dict:
-    cursor = Cursor.decode(request)
-    backwards = cursor is not None and cursor.backwards
-    start = None
-    if cursor:
-        moment, log, pk = cursor.values
-        start = (datetime.fromisoformat(moment), log, pk)
-    found = places(rows, size + 1, start, backwards)
-    more = len(found) > size
-    found = found[:size]
-    if backwards:
-        found.reverse()
-    return {
-        **cursor_links(request, cursor, found, more),
-        "results": entries(found, request.user),
-    }
-
-
-def places(
-    rows: list[QuerySet], size: int, start: Place | None = None, backwards=False
-) -> list[Place]:
-    """The next `size` places after `start`: the newest first, or backwards."""
-    found = []
-    sign = "" if backwards else "-"
-    for log, queryset in enumerate(rows):
-        if start:
-            queryset = queryset.filter(_beyond(log, start, backwards))
-        ordered = queryset.order_by(f"{sign}created_at", f"{sign}id")
-        keys = ordered.values_list("created_at", "id")[:size]
-        found += [(moment, log, pk) for moment, pk in keys]
-    return sorted(found, reverse=not backwards)[:size]
-
-
-def _beyond(log: int, start: Place, backwards: bool) -> Q:
-    moment, start_log, pk = start
-    side = "gt" if backwards else "lt"
-    after = Q((f"created_at__{side}", moment))
-    if log == start_log:
-        # The first bound, though implied, is where the index is entered.
-        bound = Q((f"created_at__{side}e", moment))
-        return bound & (after | Q((f"id__{side}", pk)))
-    same_moment_too = log > start_log if backwards else log < start_log
-    return Q((f"created_at__{side}e", moment)) if same_moment_too else after
+def streams(rows: list[QuerySet]) -> list[Stream]:
+    return [Stream(queryset) for queryset in rows]
 
 
 def entries(found: list[Place], user) -> list[dict]:

@@ -21,8 +21,10 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from django.conf import settings
+from django.db import transaction
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
@@ -109,11 +111,36 @@ def store(slot: Slot | None, answer: bytes) -> None:
         _safely(lambda redis: redis.set(slot.name, answer, ex=ANSWER_SECONDS))
 
 
+def kept(
+    organization_id,
+    record_types: Iterable[str],
+    request_key: str,
+    make: Callable[[], bytes],
+) -> bytes:
+    """What `make` would give now: from the cache, if it holds that.
+
+    Args:
+        record_types: what the answer is made from.
+        request_key: as of `find`.
+    """
+    slot = find(organization_id, record_types, request_key)
+    if slot and slot.answer:
+        return slot.answer
+    answer = make()
+    store(slot, answer)
+    return answer
+
+
 def mark(organization_id, record_types: Iterable[str]) -> Mark:
     """Announce a commit that changes records of these types."""
     mark = Mark(_version_keys(organization_id, record_types), secrets.token_urlsafe(9))
     _call(MARK, mark.keys, mark.name, MARK_SECONDS)
     return mark
+
+
+def mark_until_commit(organization_id, record_types: Iterable[str]) -> None:
+    """Announce the commit of this transaction, and let it lift the mark."""
+    transaction.on_commit(partial(lift, mark(organization_id, record_types)))
 
 
 def lift(mark: Mark) -> None:

@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 
-from core.models.journal import to_json
+from core.models.values import to_json
 from core.renderers import dumps
 
 # Spreadsheets run a cell that begins with one of these. Such a cell gets a quote before

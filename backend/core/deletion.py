@@ -117,10 +117,11 @@ def delete(changes: Changes, records: Sequence[Record]) -> Deletion:
 
     Raises:
         PermissionDenied: the actor may not delete all of it; it says how many.
+        Conflict: the record itself does not allow it.
         StaleRecord: somebody changed one of the records since it was read.
     """
     for record in records:
-        changes.require(access.Verb.DELETE, record)
+        require_deletable(changes, record)
     records = [record for record in records if record.deleted_at is None]
     _require_current(changes, records)
     deletion = planned(records)
@@ -133,6 +134,13 @@ def delete(changes: Changes, records: Sequence[Record]) -> Deletion:
     for model, found in deletion.records.items():
         _write(changes, model, found.values(), {"deleted_at": moment})
     return deletion
+
+
+def require_deletable(changes: Changes, record: Record) -> None:
+    """Raise where the actor may not delete the record, or it is not to be deleted."""
+    changes.require(access.Verb.DELETE, record)
+    if changes.actor:
+        record.guard(changes.actor, {"deleted_at"})
 
 
 def restore(changes: Changes, records: Sequence[Record]) -> ByType:

@@ -170,7 +170,8 @@ def limitable(model) -> set[str]:
 
     Not what identifies a row or counts its versions.
     """
-    return model.journaled_fields().keys() - {"deleted_at"}
+    names = model.journaled_fields().keys() | model.computed_fields.keys()
+    return names - {"deleted_at"}
 
 
 def is_limitable(model, name) -> bool:

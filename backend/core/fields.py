@@ -2,16 +2,31 @@
 
 import json
 import re
+from decimal import Decimal, InvalidOperation
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.validators import DomainNameValidator, validate_email
+from django.core.validators import (
+    DomainNameValidator,
+    MinValueValidator,
+    validate_email,
+)
 from django.db import models
 from django.db.models.lookups import Lookup
+
+from core.currencies import CURRENCIES
 
 MAX_ENTRIES = 50
 MAX_LENGTH = 100
 MAX_LABEL_LENGTH = 30
+CENT = Decimal("0.01")
+
+
+def computed(name: str, field: models.Field) -> models.Field:
+    """A field that is no column: what it is called, and what kind of value it has."""
+    field.editable = False
+    field.set_attributes_from_name(name)
+    return field
 
 
 class LinkField(models.URLField):
@@ -41,6 +56,48 @@ class DomainField(models.CharField):
         host = value.strip().lower().partition("://")[2] or value.strip().lower()
         host = re.split(r"[/?#]", host, maxsplit=1)[0].rpartition("@")[2]
         return re.sub(r":\d+$", "", host).removeprefix("www.").rstrip(".")
+
+
+class MoneyField(models.DecimalField):
+    """An amount of money, not below zero, always with two decimals."""
+
+    default_validators = [MinValueValidator(0)]
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("max_digits", 14)
+        kwargs.setdefault("decimal_places", 2)
+        super().__init__(*args, **kwargs)
+
+    def to_python(self, value):
+        """As the database gives it back, so that the journal sees no difference.
+
+        What has more decimals stays as it is, for the validators to refuse.
+        """
+        value = super().to_python(value)
+        if value is None or not value.is_finite():
+            return value
+        try:
+            rounded = value.quantize(CENT)
+        except InvalidOperation:  # too long
+            return value
+        return rounded if rounded == value else value
+
+
+class CurrencyField(models.CharField):
+    """The ISO 4217 code of a currency, in capitals."""
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("max_length", 3)
+        super().__init__(*args, **kwargs)
+
+    def to_python(self, value):
+        value = super().to_python(value)
+        return value.strip().upper() if value else value
+
+    def validate(self, value, model_instance):
+        super().validate(value, model_instance)
+        if value and value not in CURRENCIES:
+            raise ValidationError("Give an ISO 4217 code, such as USD.", code="invalid")
 
 
 class TagsInput(forms.CharField):

@@ -8,10 +8,20 @@ def one_at_a_time(name: str) -> None:
 
     On SQLite a transaction that writes is alone anyway.
     """
+    _lock("pg_advisory_xact_lock", name)
+
+
+def together(name: str) -> None:
+    """Keep out whoever wants this name `one_at_a_time`, but nobody else."""
+    _lock("pg_advisory_xact_lock_shared", name)
+
+
+def _lock(function: str, name: str) -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name]
+                f"SELECT {function}(hashtextextended(%s, 0))",
+                [name],
             )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
 
 from django.core import signing
 from django.db.models import F, Field, Q, QuerySet
@@ -152,8 +153,8 @@ class Cursor:
     values: list
     backwards: bool
 
-    def encode(self, request, ordering: Ordering = ()) -> str:
-        content = [query_digest(request, ordering), int(self.backwards), self.values]
+    def encode(self, url: str, ordering: Ordering = ()) -> str:
+        content = [query_digest(url, ordering), int(self.backwards), self.values]
         return signing.dumps(content, salt="cursor")
 
     @classmethod
@@ -170,20 +171,21 @@ class Cursor:
             digest, backwards, values = signing.loads(text, salt="cursor")
         except signing.BadSignature:
             raise bad_parameter("cursor", "This is not a cursor of ours.") from None
-        if digest != query_digest(request, ordering):
+        if digest != query_digest(request.build_absolute_uri(), ordering):
             raise bad_parameter(
                 "cursor", "This cursor belongs to another query.", "wrong_query"
             )
         return cls(values, bool(backwards))
 
 
-def query_digest(request, ordering: Ordering) -> str:
+def query_digest(url: str, ordering: Ordering) -> str:
+    parts = urlsplit(url)
     query = [
         pair
-        for pair in sorted(request.query_params.items())
+        for pair in sorted(parse_qsl(parts.query, keep_blank_values=True))
         if pair[0] not in ("cursor", "page_size")
     ]
-    text = f"{request.path}{query}{ordering}"
+    text = f"{parts.path}{query}{ordering}"
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
@@ -217,9 +219,7 @@ def cursor_links(
     backwards = cursor is not None and cursor.backwards
 
     def link(values, backwards):
-        place = Cursor([to_json(value) for value in values], backwards)
-        url = request.build_absolute_uri()
-        return replace_query_param(url, "cursor", place.encode(request, ordering))
+        return address_from(request.build_absolute_uri(), ordering, values, backwards)
 
     has_next = places and (more or backwards)
     has_previous = places and (more if backwards else cursor is not None)
@@ -227,6 +227,16 @@ def cursor_links(
         "next": link(places[-1], False) if has_next else None,
         "previous": link(places[0], True) if has_previous else None,
     }
+
+
+def address_from(url: str, ordering: Ordering, values, backwards=False) -> str:
+    """The address of the page that goes on from a row of the list at `url`.
+
+    Args:
+        values: of the row, in the fields of the ordering.
+    """
+    place = Cursor([to_json(value) for value in values], backwards)
+    return replace_query_param(url, "cursor", place.encode(url, ordering))
 
 
 def beyond(queryset: QuerySet, ordering: Ordering, cursor: Cursor) -> Q:

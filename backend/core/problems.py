@@ -17,7 +17,7 @@ from django.core.exceptions import (
     ValidationError,
 )
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
-from django.db.models import ProtectedError, RestrictedError
+from django.db.models import ProtectedError, RestrictedError, UniqueConstraint
 from django.http import Http404, HttpResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -186,9 +186,7 @@ def violated_constraint(exc: IntegrityError, model):
     if model is None:
         return None
     diagnosis = getattr(exc.__cause__, "diag", None)
-    for constraint in model._meta.constraints:
-        if not getattr(constraint, "fields", None):
-            continue
+    for constraint in unique_rules(model):
         if diagnosis is not None:
             if diagnosis.constraint_name == constraint.name:
                 return constraint
@@ -199,6 +197,15 @@ def violated_constraint(exc: IntegrityError, model):
             if columns == set(re.findall(rf"{table}\.(\w+)", str(exc))):
                 return constraint
     return None
+
+
+def unique_rules(model) -> list[UniqueConstraint]:
+    """The model's unique constraints, and the fields of it that are unique alone."""
+    declared = [c for c in model._meta.constraints if getattr(c, "fields", None)]
+    alone = [f for f in model._meta.concrete_fields if f.unique and not f.primary_key]
+    # PostgreSQL names by this what a column says of itself.
+    names = {f.name: f"{model._meta.db_table}_{f.column}_key" for f in alone}
+    return declared + [UniqueConstraint(fields=[f], name=n) for f, n in names.items()]
 
 
 # Django's own handlers, for what no API view ever saw.

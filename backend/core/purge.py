@@ -2,7 +2,6 @@
 
 import time
 from datetime import datetime, timedelta
-from functools import partial
 
 from django.db import models, transaction
 from django.utils import timezone
@@ -59,6 +58,5 @@ def purge_batch(
             model._base_manager.filter(pk__in=ids).delete()
             purged[record_type] = len(ids)
     if purged:
-        mark = cache.mark(organization.pk, purged)
-        transaction.on_commit(partial(cache.lift, mark))
+        cache.mark_until_commit(organization.pk, purged)
     return sum(purged.values())

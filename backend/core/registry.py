@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from django.apps import apps
 
+from core.models.organization import OrganizationSettings
 from core.models.record import Journaled, Record
 
 
@@ -24,3 +25,19 @@ def record_types() -> dict[str, type[Record]]:
 def importable_types() -> dict[str, type[Record]]:
     """The record types that files can be imported as, by name."""
     return {n: m for n, m in record_types().items() if m.is_importable}
+
+
+@lru_cache(maxsize=1)
+def inherited_types() -> dict[str, type[Record]]:
+    """The record types of which a successor takes over what somebody owns, by name."""
+    return {n: m for n, m in record_types().items() if not m.is_personal}
+
+
+@lru_cache(maxsize=1)
+def settings_types() -> frozenset[str]:
+    """The names of what follows the right on the organization."""
+    return frozenset(
+        name
+        for name, model in journaled_types().items()
+        if issubclass(model, OrganizationSettings)
+    )

@@ -2,10 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 
-from django.db.models import ForeignKey, Model, QuerySet
+from django.db.models import Field, ForeignKey, Model, QuerySet
 
 from core import access
 from core.field_rights import CUSTOM, without_keys
+
+
+def field_of(model: type[Model], name: str) -> Field:
+    """The field of a name, which need not be a column."""
+    computed = getattr(model, "computed_fields", {})
+    return computed.get(name) or model._meta.get_field(name)
 
 
 class Representation:
@@ -22,7 +28,7 @@ class Representation:
     ):
         """`hidden_keys`: entries of the custom fields that are left out."""
         self.hidden_keys = hidden_keys
-        self.fields = {name: model._meta.get_field(name) for name in names}
+        self.fields = {name: field_of(model, name) for name in names}
         self.relations = {
             name: field.related_model
             for name, field in self.fields.items()
@@ -56,11 +62,15 @@ class Representation:
         One query for each relation, however many rows there are.
         """
         for name in relations:
-            model = self.relations[name]
             ids = {answer[name] for answer in answers} - {None}
-            visible = model.objects.visible_to(user).filter(pk__in=ids)
-            hidden = access.hidden_fields(user, model.record_type())
-            shown = [name for name in model.summary_fields if name not in hidden]
-            summaries = {summary["id"]: summary for summary in visible.values(*shown)}
+            found = summaries(self.relations[name], ids, user)
             for answer in answers:
-                answer[name] = summaries.get(answer[name])
+                answer[name] = found.get(answer[name])
+
+
+def summaries(model: type[Model], ids: Iterable, user) -> dict:
+    """What the user sees of the summaries of these rows, by id."""
+    visible = model.objects.visible_to(user).filter(pk__in=ids)
+    hidden = access.hidden_fields(user, model.record_type())
+    shown = [name for name in model.summary_fields if name not in hidden]
+    return {summary["id"]: summary for summary in visible.values(*shown)}

@@ -7,12 +7,16 @@ the same parameters, refuses the same values, and follows the same rights.
 """
 
 import decimal
+from collections.abc import Iterable, Iterator
 
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ValidationError as InvalidRecord
 from django.db.models import Model, QuerySet
 from django.http import QueryDict
+from rest_framework.exceptions import APIException
 
 from core.exceptions import bad_parameter
+from core.problems import flatten
 from core.routers import view_for
 
 # Of what a list understands beside its filters: the rest is about the answer's shape.
@@ -34,12 +38,47 @@ def narrowed(queryset: QuerySet, parameters: dict, user) -> QuerySet:
     return view_with(queryset.model, parameters, user).filter_queryset(queryset)
 
 
-def check(model: type[Model], parameters: dict, organization) -> None:
-    """Raise ValidationError where nobody's list understands the parameters."""
+def each_narrowed(
+    queryset: QuerySet, wishes: Iterable[dict], user
+) -> Iterator[QuerySet | APIException]:
+    """The same records as far as each of several parameters means them.
+
+    What the view reads for them is read once. In the place of parameters that are not
+    understood there is what says why.
+    """
+    view = view_with(queryset.model, {}, user)
+    for parameters in wishes:
+        try:
+            view.request.query_params = query_of(parameters)
+            yield view.filter_queryset(queryset)
+        except APIException as refusal:
+            yield refusal
+
+
+def nobody_of(organization) -> AnonymousUser:
+    """Whose list knows all fields of the organization's records, and shows none."""
     nobody = AnonymousUser()
     nobody.organization = organization
     nobody.organization_id = organization.pk
-    narrowed(model.objects.none(), parameters, nobody)
+    return nobody
+
+
+def check(model: type[Model], parameters: dict, organization) -> None:
+    """Raise ValidationError where nobody's list understands the parameters."""
+    narrowed(model.objects.none(), parameters, nobody_of(organization))
+
+
+def require(model: type[Model], parameters, organization) -> None:
+    """Raise a record's ValidationError where it cannot keep this as a filter."""
+    if not isinstance(parameters, dict):
+        raise InvalidRecord("Give an object.", code="not_an_object")
+    try:
+        check(model, parameters, organization)
+    except APIException as refusal:
+        errors = flatten(refusal.detail)
+        raise InvalidRecord(
+            [InvalidRecord(f"{e['field']}: {e['detail']}", e["code"]) for e in errors]
+        ) from None
 
 
 def view_with(model, parameters: dict, user, known=KNOWN):
@@ -48,10 +87,16 @@ def view_with(model, parameters: dict, user, known=KNOWN):
     Args:
         known: the parameters that are no filters.
     """
+    query = query_of(parameters)
+    return view_for(model, user, query_params=query, query_parameters=known)
+
+
+def query_of(parameters: dict) -> QueryDict:
+    """The parameters as they would stand in the address of a list."""
     query = QueryDict(mutable=True)
     for name, value in parameters.items():
         query[name] = _text(name, value)
-    return view_for(model, user, query_params=query, query_parameters=known)
+    return query
 
 
 def _text(name: str, value) -> str:

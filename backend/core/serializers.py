@@ -1,5 +1,6 @@
 """Serializers check what comes in; what goes out is core.representation's work."""
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
@@ -48,6 +49,24 @@ class StrictSerializer(serializers.Serializer):
     def _is_current(self, name, value) -> bool:
         current = self.context.get("current") or {}
         return name in current and dumps(current[name]) == dumps(value)
+
+
+@extend_schema_field(
+    {"oneOf": [{"type": "boolean"}, {"format": "uuid", "type": "string"}]}
+)
+class AutoAssignField(serializers.Field):
+    """Whether rules choose an owner: true, false, or the id of the rule that does."""
+
+    def to_internal_value(self, data):
+        # In a form there are only texts.
+        if isinstance(data, bool) or data in ("true", "false"):
+            return data in (True, "true")
+        try:
+            return str(serializers.UUIDField().to_internal_value(data))
+        except serializers.ValidationError:
+            raise serializers.ValidationError(
+                "Give true, false, or the id of a rule.", "invalid"
+            ) from None
 
 
 class VisibleRelatedField(serializers.PrimaryKeyRelatedField):
@@ -125,6 +144,11 @@ class RecordSerializer(StrictSerializer, serializers.ModelSerializer):
                 "read_only": kwargs.get("read_only", False),
             }
         return field_class, kwargs
+
+    def build_property_field(self, field_name, model_class):
+        """What is computed shows as what its field says, and is only read."""
+        field = model_class.computed_fields[field_name]
+        return self.build_standard_field(field_name, field)
 
     def get_validators(self):
         return []

@@ -5,7 +5,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from core import jobs, retention
+from core import jobs, notifications, retention
 from core.exporting.job import remove_old_files
 from core.idempotency import KEPT_HOURS
 from core.importing.job import remove_orphans
@@ -47,5 +47,6 @@ def erase_old_logs() -> None:
 
 @shared_task
 def purge_deleted() -> None:
-    """Every hour: remove for good what was deleted long ago."""
+    """Every hour: remove for good what was deleted, or told, long ago."""
     purge()
+    notifications.forget()

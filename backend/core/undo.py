@@ -319,6 +319,9 @@ def _taken_back(
 def _may(actor, record: Journaled, verb: str, net: NetChange, batch: Batch) -> bool:
     """Whether the actor, if there is one, may do this; if not, it is reported."""
     allowed = actor is None or access.reaches(actor, record, verb)
+    if not allowed and not net.created:
+        mover = record.moved_with(set(net.before))
+        allowed = mover and access.reaches(actor, mover, access.Verb.EDIT)
     if not allowed:
         batch.report(net, "permission_denied", NOT_ALLOWED)
     return allowed
@@ -357,8 +360,8 @@ def _unchanged(record, current: dict, net: NetChange, batch: Batch) -> dict:
 
 
 def _is_derived(record: Journaled, name: str) -> bool:
-    """Whether the model works the field out from others, which `clean` does anew."""
-    if name == "deleted_at" or name.startswith(PREFIX):
+    """Whether the program works the field out, which `clean` does anew."""
+    if name in record.undone_fields or name.startswith(PREFIX):
         return False
     return not record._meta.get_field(name).editable
 

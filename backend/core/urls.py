@@ -8,6 +8,7 @@ from core.views.exports import ExportViewSet
 from core.views.health import HealthView
 from core.views.imports import ImportMappingViewSet, ImportViewSet
 from core.views.jobs import JobViewSet
+from core.views.notifications import NotificationViewSet
 from core.views.organization import OrganizationViewSet
 from core.views.search import SearchViewSet
 
@@ -19,10 +20,11 @@ router.register("exports", ExportViewSet, basename="export")
 router.register("imports", ImportViewSet, basename="import")
 router.register("import-mappings", ImportMappingViewSet)
 router.register("jobs", JobViewSet)
+router.register("notifications", NotificationViewSet)
 
 urlpatterns = [
     path("health/", HealthView.as_view(), name="health"),
     *OrganizationViewSet.urls("organization"),
-    path("search/", SearchViewSet.as_view({"get": "list"}), name="search"),
+    path("search/", SearchViewSet.as_view({"get": "retrieve"}), name="search"),
     *router.urls,
 ]

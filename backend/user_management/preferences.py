@@ -3,8 +3,9 @@
 from django.core.exceptions import ValidationError
 
 from core.jsonvalues import check
+from core.models import Notification
 
-EVENTS = ("assignment", "reminder", "job_done", "mention")
+EVENTS = tuple(Notification.Event.values)
 CHANNELS = ("in_app", "email")
 NOTIFICATIONS_HELP = (
     f"For each of {', '.join(EVENTS)} an object of {' and '.join(CHANNELS)}, true or"

@@ -21,8 +21,9 @@ def rights(
 
 # What rights can name besides record types.
 SYSTEM_TYPES = (
-    *("apikey", "auditlog", "changeset", "customfield", "job"),
-    *("organization", "role", "team", "user"),
+    *("apikey", "assignmentrule", "auditlog", "availability", "changeset"),
+    *("customfield", "job", "organization", "pipeline", "role", "scoringmodel"),
+    *("team", "user"),
 )
 
 NONE, OWN, TEAM, ALL = Scope
@@ -34,6 +35,10 @@ EVERYBODY = {
     "role": rights(view=ALL),
     "team": rights(view=ALL),
     "customfield": rights(view=ALL),
+    "assignmentrule": rights(view=ALL),
+    "availability": rights(view=ALL, create=OWN, edit=OWN),
+    "pipeline": rights(view=ALL),
+    "scoringmodel": rights(view=ALL),
     "changeset": rights(view=OWN),
     "job": rights(view=OWN, edit=OWN),
     "apikey": rights(view=OWN, create=OWN, edit=OWN),
@@ -46,6 +51,10 @@ BUILT_IN = {
         "role": rights(view=ALL, create=ALL, edit=ALL),
         "team": rights(view=ALL, create=ALL, edit=ALL),
         "organization": rights(view=ALL, edit=ALL),
+        "assignmentrule": rights(view=ALL, create=ALL, edit=ALL),
+        "availability": rights(view=ALL, create=ALL, edit=ALL),
+        "pipeline": rights(view=ALL, create=ALL, edit=ALL),
+        "scoringmodel": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
         "auditlog": rights(view=ALL, export=ALL),
         "customfield": rights(view=ALL, create=ALL, edit=ALL),
@@ -55,6 +64,10 @@ BUILT_IN = {
     "manager": {
         **EVERYBODY,
         ANY_RECORD: EVERYTHING,
+        "assignmentrule": rights(view=ALL, create=ALL, edit=ALL),
+        "availability": rights(view=ALL, create=ALL, edit=ALL),
+        "pipeline": rights(view=ALL, create=ALL, edit=ALL),
+        "scoringmodel": rights(view=ALL, create=ALL, edit=ALL),
         "changeset": rights(view=ALL),
     },
     "sales_rep": {

@@ -25,8 +25,13 @@ BESIDES = {
     "user": ("users", ["read"]),
     "team": ("teams", ["read"]),
     "role": ("roles", ["read"]),
+    "assignmentrule": ("assignment-rules", ["read"]),
+    "availability": ("availability", ["read", "write"]),
+    "pipeline": ("pipelines", ["read"]),
+    "scoringmodel": ("scoring-models", ["read"]),
     "changeset": ("change-sets", ["read"]),
     "job": ("jobs", ["read", "write"]),
+    "notification": ("notifications", ["read", "write"]),
     "auditlog": ("audit-log", ["read", "export"]),
 }
 

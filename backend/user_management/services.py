@@ -13,11 +13,12 @@ from knox.settings import CONSTANTS
 
 from core import access
 from core.exceptions import Conflict
+from core.founding import found_organization
 from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import Changes, ChangeSet, Job, Organization
 from core.models.values import snapshot
 from core.origin import kept_origin
-from core.registry import record_types
+from core.registry import inherited_types
 from user_management import letters
 from user_management.letters import KEY
 from user_management.models import ApiKey, Letter, Role, User
@@ -38,7 +39,7 @@ def create_organization(name: str, email: str, password: str, **attributes) -> U
     with ChangeSet.open(
         organization=organization, source=ChangeSet.Source.COMMAND
     ) as changes:
-        changes.save(organization, name=name, **attributes)
+        found_organization(changes, organization, name=name, **attributes)
         for role_name, rights in BUILT_IN.items():
             changes.save(Role(built_in=True), name=role_name, rights=rights)
     administrator = Role.objects.get(organization=organization, name="administrator")
@@ -199,7 +200,7 @@ def hand_over(actor, user: User, heir: User, *, deactivate: bool, **params) -> J
                 "deactivate": deactivate,
                 **params,
             },
-            counts=dict.fromkeys(record_types(), 0),
+            counts=dict.fromkeys(inherited_types(), 0),
         )
     )
 
@@ -207,7 +208,7 @@ def hand_over(actor, user: User, heir: User, *, deactivate: bool, **params) -> J
 def require_hand_over(actor, user: User, deactivate: bool) -> None:
     needed = [
         (name, verb)
-        for name in record_types()
+        for name in inherited_types()
         for verb in (access.Verb.EDIT, access.Verb.ASSIGN)
     ]
     if deactivate:
@@ -215,14 +216,17 @@ def require_hand_over(actor, user: User, deactivate: bool) -> None:
     for record_type, verb in needed:
         if access.scope_of(actor, record_type, verb) != access.Scope.ALL:
             raise access.RightMissing(actor, record_type, verb)
-    for name in record_types():
+    for name in inherited_types():
         rights = access.field_rights(actor, name)
         rights.require({"owner": user.pk}, {"owner": None})
 
 
 @handles(HAND_OVER)
 class HandOverHandler(JobHandler):
-    """One record type after the other, deleted records too: nothing stays behind."""
+    """One record type after the other, deleted records too.
+
+    Nothing stays behind but what is about the person, such as their absences.
+    """
 
     def step(self, job):
         user, heir = (
@@ -238,7 +242,7 @@ class HandOverHandler(JobHandler):
         if job.total is None:
             job.total = sum(
                 model.objects.filter(owner=user).count()
-                for model in record_types().values()
+                for model in inherited_types().values()
             )
         change_set = job.change_set or ChangeSet(
             organization=job.organization,
@@ -259,7 +263,7 @@ class HandOverHandler(JobHandler):
     @staticmethod
     def _move(job: Job, changes, user: User, heir: User) -> int:
         """Give the next records away; 0 where there are none left."""
-        for name, model in record_types().items():
+        for name, model in inherited_types().items():
             owned = model.objects.filter(owner=user).select_for_update(of=("self",))
             updates = []
             for record in owned.order_by("pk")[:CHUNK_RECORDS]:

@@ -8,6 +8,7 @@ import pkgutil
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import timedelta
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -16,10 +17,11 @@ from django.apps import apps
 from django.conf import settings
 from django.urls import get_resolver
 from django.urls.resolvers import URLPattern
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from core.exporting.wish import Wish
-from core.models import CustomField, Job
+from core.models import CustomField, Job, Notification
 from core.testing import (
     ALL,
     Cast,
@@ -30,11 +32,20 @@ from core.testing import (
     system_changes,
 )
 from core.views import RecordViewSet
+from lead_management.models import AssignmentDecision, AssignmentRule, Availability
 from user_management.models import ApiKey
 from user_management.roles import BUILT_IN
 from user_management.services import make_api_key
 
 PARAMETER = re.compile(r"<[^>]+>|\{[^}]+\}")
+
+
+# Of a lead's score.
+OVERRIDE = {
+    "score": 90,
+    "reason": "They called us",
+    "until": (timezone.now() + timedelta(days=1)).isoformat(),
+}
 
 
 class People(Cast):
@@ -111,12 +122,42 @@ def make_export(owner) -> Job:
     )
 
 
+def make_notification(user, record_id) -> Notification:
+    """A notification that a lead's follow-up is due."""
+    return Notification.objects.create(
+        organization=user.organization,
+        user=user,
+        event=Notification.Event.REMINDER,
+        code="follow_up_due",
+        subject_type="lead",
+        subject_id=record_id,
+        at=timezone.now(),
+    )
+
+
 def make_custom_field(organization) -> CustomField:
     """A custom field of contacts, that none of them has."""
     field = CustomField()
     with system_changes(organization) as changes:
         changes.save(field, applies_to="contact", key="size", label="Size", kind="text")
     return field
+
+
+def make_assignment(people, lead_id) -> dict:
+    """A rule, switched off, its decision on a lead, and hours of alice; their ids."""
+    rule, availability = AssignmentRule(), Availability()
+    with system_changes(people.organization) as changes:
+        values = {"method": "user", "user": people.bob, "is_active": False}
+        changes.save(rule, name="Rule", **values)
+        changes.save(availability, user=people.alice)
+    decision = AssignmentDecision.objects.create(
+        organization=people.organization,
+        lead_id=lead_id,
+        rule=rule,
+        outcome="queued",
+        change_set=changes.change_set.pk,
+    )
+    return {"rule": rule.pk, "decision": decision.pk, "hours": availability.pk}
 
 
 def our_apps() -> list:

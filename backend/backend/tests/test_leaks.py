@@ -11,12 +11,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import django_filters as filters
 from django.db.models import ForeignKey, Q, UUIDField
-from django.test import TestCase
+from django.test import TestCase, tag
 from rest_framework.relations import ManyRelatedField, RelatedField
 
 from core.testing import client_of
 from core.views import JournaledViewSet
 from core.views.base import ViewSet
+from lead_management.reports import REPORTS
 
 from .people import (
     People,
@@ -55,6 +56,7 @@ class Attacker:
         return getattr(self.client, method)(*json.loads(text))
 
 
+@tag("table")
 class LeakTestCase(TestCase):
     @classmethod
     def setUpTestData(cls):
@@ -208,6 +210,26 @@ class LeakTests(LeakTestCase):
                     with self.subTest(model):
                         self.assertLikeNothing([400], attacker, "post", where, body, pk)
 
+    def test_an_id_in_a_conversion(self):
+        tried = 0
+        for attacker in self.attackers:
+            lead = attacker.own["leads"]
+            where = f"/api/leads/{lead['id']}/convert/"
+            for body in (
+                {"contact": {"id": ID}},
+                {"company": {"id": ID}},
+                {"deal": {"id": ID}},
+                {"deal": {"pipeline": ID}},
+                {"deal": {"values": {"stage": ID}}},
+                {"owner": ID},
+            ):
+                for pk in attacker.one_of_each.values():
+                    self.assertLikeNothing([400], attacker, "post", where, body, pk)
+                    tried += 1
+            now = attacker.client.get(f"/api/leads/{lead['id']}/").json()
+            self.assertEqual(now, lead)
+        self.assertGreater(tried, 50)
+
     # In a query
 
     def test_an_id_in_a_filter(self):
@@ -225,6 +247,14 @@ class LeakTests(LeakTestCase):
                                 self.assertEqual(answer.json()["results"], [])
                             tried += 1
         self.assertGreater(tried, 100)
+
+    def test_an_id_in_a_report(self):
+        for attacker in self.attackers:
+            for report in ("dashboard", *(f"reports/{name}" for name in REPORTS)):
+                for name in ("owner", "team"):
+                    for pk in attacker.one_of_each.values():
+                        sent = ("get", f"/api/{report}/", {name: ID}, pk)
+                        self.assertLikeNothing((200, 400), attacker, *sent)
 
     def test_access_of_somebody_elsewhere_is_that_of_nobody(self):
         for attacker in self.attackers:

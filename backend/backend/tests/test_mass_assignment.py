@@ -6,19 +6,23 @@ body, by an administrator, for not even they set these.
 
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import models
-from django.test import TestCase
+from django.test import TestCase, tag
 
 from core.models import ChangeSet
 from core.testing import client_of
+from lead_management.models import Pipeline
+from lead_management.tests.scoring import make_model
 from user_management.models import User
 
 from .people import (
+    OVERRIDE,
     People,
     contract_for,
     contracts,
     database,
     endpoints,
     general,
+    make_assignment,
     make_custom_field,
     make_export,
     make_import,
@@ -50,6 +54,14 @@ CUSTOM_FIELD = {
     *("applies_to", "key", "label", "kind", "choices", "position"),
     *("is_required", "is_indexed", "is_archived"),
 }
+RULE = {
+    *("name", "position", "is_active", "filter", "method", "user", "team"),
+    *("fallback", "fallback_user", "fallback_team"),
+}
+SCORING_MODEL = {
+    *("name", "description", "rules", "fit_cap", "engagement_cap"),
+    *("half_life_days", "grades"),
+}
 GRANTED = {"email", "role", "team", "manager", "is_active", "is_staff"}
 
 # What the endpoints beside the record types let an administrator set.
@@ -57,6 +69,12 @@ WRITABLE = {
     "api-keys": {"name", "scopes", "expiry"},
     "api-keys/{key}": {"name"},
     "api-keys/{key}/revoke": set(),
+    "assignment-rules": RULE,
+    "assignment-rules/{rule}": RULE,
+    "assignment-rules/dry-run": {"lead", "leads", "auto_assign"},
+    "availability": {"user", "max_open_leads", "working_hours"},
+    "availability/{hours}": {"max_open_leads", "working_hours"},
+    "leads/{lead}/assign": {"auto_assign"},
     "change-sets/{edit}/undo": {"partial"},
     "exports": {
         *("record_type", "format", "filters", "fields", "ordering", "version"),
@@ -66,17 +84,29 @@ WRITABLE = {
     "custom-fields/{field}": CUSTOM_FIELD,
     "imports": {
         *("file", "upload", "record_type", "mapping", "encoding", "sheet", "match"),
-        *("mode", "blank", "owner", "tags", "save_mapping_as", "dry_run"),
+        *("mode", "blank", "owner", "tags", "auto_assign", "save_mapping_as"),
+        "dry_run",
     },
     "imports/preview": {
         *("file", "upload", "record_type", "mapping", "encoding", "sheet", "match"),
     },
     "imports/{import}/cancel": set(),
     "jobs/{import}/cancel": set(),
+    "lead-process": {"statuses", "untouched_after_days"},
+    "leads/{lead}/convert": {"contact", "company", "deal", "owner", "reason"},
+    "leads/{lead}/transition": {"status", "reason"},
+    "notifications/read": {"ids"},
+    "leads/{lead}/score/override": {"score", "reason", "until"},
+    "scoring-models": SCORING_MODEL,
+    "scoring-models/{draft}": SCORING_MODEL,
+    "scoring-models/{draft}/simulate": set(),
+    "scoring-models/{draft}/publish": set(),
     "organization": {
         *("name", "country", "currency", "timezone"),
         *("audit_retention_days", "purge_after_days"),
     },
+    "pipelines": {"name", "position", "is_active", "stages"},
+    "pipelines/{pipeline}": {"name", "position", "is_active", "stages"},
     "roles": {"name", "rights", "field_rights", "requires_two_factor"},
     "roles/{role}": {"name", "rights", "field_rights", "requires_two_factor"},
     "teams": {"name", "parent"},
@@ -95,13 +125,19 @@ ACTIONS = {
 }
 # What these need besides, for the field in question to be all that is wrong.
 BODIES = {
+    "leads/{lead}/score/override": OVERRIDE,
+    "scoring-models": {"name": "new"},
+    "leads/{lead}/transition": {"status": "contacted"},
     "api-keys": {"name": "new", "scopes": ["tags:read"]},
+    "assignment-rules": {"name": "new", "method": "round_robin"},
+    "assignment-rules/dry-run": {"lead": {"last_name": "new"}},
     "exports": {"record_type": "tag"},
     "custom-fields": {
         **{"applies_to": "contact", "key": "new", "label": "New", "kind": "text"},
     },
     "imports": {"record_type": "tag"},
     "users": {"email": "new@example.com"},
+    "pipelines": {"name": "new"},
     "roles": {"name": "new"},
     "teams": {"name": "new"},
 }
@@ -134,6 +170,7 @@ def columns(model) -> set[str]:
     return {name for field in fields for name in (field.name, field.attname)}
 
 
+@tag("table")
 class MassAssignmentTests(TestCase):
     @classmethod
     def setUpTestData(cls):
@@ -147,6 +184,7 @@ class MassAssignmentTests(TestCase):
         people.program("tags:read")
         edit = ChangeSet.objects.filter(actor=people.alice).first()
         cls.targets = {
+            **make_assignment(people, cls.records["leads"]["id"]),
             "alice": people.alice.pk,
             "edit": edit.pk,
             "export": make_export(people.alice).pk,
@@ -154,6 +192,9 @@ class MassAssignmentTests(TestCase):
             "import": make_import(people.alice).pk,
             "guest": people.guest.pk,
             "key": people.administrator.api_keys.get().pk,
+            "draft": make_model(people.organization).pk,
+            "pipeline": Pipeline.objects.default_of(people.organization).pk,
+            "lead": cls.records["leads"]["id"],
             "role": people.alice.role_id,
             "team": people.team.pk,
         }
@@ -192,7 +233,7 @@ class MassAssignmentTests(TestCase):
         if rest not in ("", "{}"):
             return method, f"{where}/", {}, ACTIONS.get(rest.split("/")[-1], set())
         body = {"post": contract.body(n=901), "put": contract.body(n=900), "patch": {}}
-        fields = [view.model._meta.get_field(name) for name in view.fields]
+        fields = [view.representation.fields[name] for name in view.fields]
         writable = {field.name for field in fields if field.editable}
         where = f"{where}/" if rest else where
         return method, where, body[method], writable | {"owner", "custom_fields"}

@@ -10,23 +10,28 @@ from unittest import mock
 
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
-from django.test import TestCase
+from django.test import TestCase, tag
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
 from core.models import ChangeSet
 from core.testing import client_of
+from lead_management.models import Pipeline
+from lead_management.tests.scoring import make_model, publish_rules
 
 from .people import (
+    OVERRIDE,
     People,
     contract_for,
     contracts,
     database,
     endpoints,
     general,
+    make_assignment,
     make_custom_field,
     make_export,
     make_import,
+    make_notification,
     record_views,
 )
 
@@ -55,6 +60,8 @@ DELETE */{live}             404 404 403 404 403 403 204 204 204 404
 GET    */{live}/access      404 404 200 404 200 200 200 200 200 404
 GET    */{live}/history     404 404 200 404 200 200 200 200 200 404
 GET    */{deleted}/history  404 404 200 404 200 200 200 200 200 404
+GET    */{live}/timeline    404 404 200 404 200 200 200 200 200 404
+GET    */{deleted}/timeline 404 404 200 404 200 200 200 200 200 404
 GET    */{deleted}          404 404 404 404 404 404 404 404 404 404
 PUT    */{deleted}          404 404 404 404 404 404 404 404 404 404
 PATCH  */{deleted}          404 404 404 404 404 404 404 404 404 404
@@ -90,6 +97,23 @@ PATCH  api-keys/{key}             404 404 404 404 404 404 404 404 200 404
 GET    api-keys/{key}/access      404 404 404 404 404 404 404 404 200 404
 GET    api-keys/{key}/history     404 404 404 404 404 404 404 404 200 404
 POST   api-keys/{key}/revoke      404 404 404 404 404 404 404 404 200 404
+GET    assignment-rules           200 200 200 200 200 200 200 200 200 200
+POST   assignment-rules           400 403 403 403 403 403 403 403 201 403
+POST   assignment-rules/dry-run   200 403 403 403 403 403 403 403 200 403
+GET    assignment-rules/{rule}    404 404 404 404 404 404 404 404 200 404
+PUT    assignment-rules/{rule}    404 404 404 404 404 404 404 404 200 404
+PATCH  assignment-rules/{rule}    404 404 404 404 404 404 404 404 200 404
+GET    assignment-rules/{rule}/access   404 404 404 404 404 404 404 404 200 404
+GET    assignment-rules/{rule}/history  404 404 404 404 404 404 404 404 200 404
+GET    assignment-decisions       200 200 200 200 200 200 200 200 200 200
+GET    assignment-decisions/{decision}  404 404 404 404 404 404 404 404 200 404
+GET    availability               200 200 200 200 200 200 200 200 200 200
+POST   availability               201 403 403 403 403 403 403 403 201 403
+GET    availability/{hours}       404 404 404 404 404 404 404 404 200 404
+PUT    availability/{hours}       404 404 404 404 404 404 404 404 200 404
+PATCH  availability/{hours}       404 404 404 404 404 404 404 404 200 404
+GET    availability/{hours}/access      404 404 404 404 404 404 404 404 200 404
+GET    availability/{hours}/history     404 404 404 404 404 404 404 404 200 404
 GET    audit-log                  200 403 403 403 403 403 403 403 200 403
 GET    audit-log/export           200 403 403 403 403 403 403 403 200 403
 GET    change-sets                200 200 200 200 200 200 200 200 200 200
@@ -109,6 +133,9 @@ PATCH  custom-fields/{field}      404 403 403 403 403 403 403 403 200 404
 DELETE custom-fields/{field}      404 403 403 403 403 403 403 403 204 404
 GET    custom-fields/{field}/access   404 200 200 200 200 200 200 200 200 404
 GET    custom-fields/{field}/history  404 200 200 200 200 200 200 200 200 404
+GET    dashboard                  200 200 200 200 200 200 200 200 200 200
+GET    deals/board                200 200 200 200 200 200 200 200 200 403
+GET    deals/{deal}/stays         404 404 200 404 200 200 200 200 200 404
 GET    imports                    200 200 200 200 200 200 200 200 200 200
 POST   imports                    202 202 403 202 202 202 202 202 202 403
 GET    imports/{import}           404 404 404 404 404 404 200 404 200 404
@@ -121,9 +148,37 @@ GET    jobs                       200 200 200 200 200 200 200 200 200 200
 GET    jobs/{import}              404 404 404 404 404 404 200 404 200 404
 GET    jobs/{import}/errors       404 404 404 404 404 404 200 404 200 404
 POST   jobs/{import}/cancel       404 404 404 404 404 404 200 404 200 404
+GET    lead-process               200 200 200 200 200 200 200 200 200 200
+PUT    lead-process               200 403 403 403 403 403 403 403 200 403
+PATCH  lead-process               200 403 403 403 403 403 403 403 200 403
+GET    lead-process/history       200 200 200 200 200 200 200 200 200 200
+GET    leads/{lead}/stays         404 404 200 404 200 200 200 200 200 404
+POST   leads/{lead}/assign        404 404 403 404 403 403 409 409 409 404
+POST   leads/{lead}/convert       404 404 403 404 403 403 200 200 200 404
+POST   leads/{lead}/transition    404 404 403 404 403 403 200 200 200 404
+GET    notifications              200 200 200 200 200 200 200 200 200 200
+GET    notifications/{note}       404 404 404 404 404 404 200 404 404 404
+POST   notifications/read         200 200 200 200 200 200 200 200 200 403
+GET    leads/{lead}/score         404 404 200 404 200 200 200 200 200 404
+PUT    leads/{lead}/score/override 404 404 403 404 403 403 200 200 200 404
+DELETE leads/{lead}/score/override 404 404 403 404 403 403 409 409 409 404
 GET    organization               200 200 200 200 200 200 200 200 200 200
 PATCH  organization               200 403 403 403 403 403 403 403 200 403
 GET    organization/history       200 200 200 200 200 200 200 200 200 200
+GET    pipelines                  200 200 200 200 200 200 200 200 200 200
+POST   pipelines                  201 403 403 403 403 403 403 403 201 403
+GET    pipelines/{pipeline}       404 200 200 200 200 200 200 200 200 404
+PUT    pipelines/{pipeline}       404 403 403 403 403 403 403 403 200 404
+PATCH  pipelines/{pipeline}       404 403 403 403 403 403 403 403 200 404
+GET    pipelines/{pipeline}/access 404 200 200 200 200 200 200 200 200 404
+GET    pipelines/{pipeline}/history 404 200 200 200 200 200 200 200 200 404
+GET    reports                    200 200 200 200 200 200 200 200 200 200
+GET    reports/activity           200 200 200 200 200 200 200 200 200 403
+GET    reports/forecast           200 200 200 200 200 200 200 200 200 403
+GET    reports/funnel             200 200 200 200 200 200 200 200 200 403
+GET    reports/pipelines          200 200 200 200 200 200 200 200 200 403
+GET    reports/sources            200 200 200 200 200 200 200 200 200 403
+GET    reports/untouched          200 200 200 200 200 200 200 200 200 403
 GET    roles                      200 200 200 200 200 200 200 200 200 200
 POST   roles                      201 403 403 403 403 403 403 403 201 403
 GET    roles/{role}               404 200 200 200 200 200 200 200 200 404
@@ -131,6 +186,17 @@ PUT    roles/{role}               404 403 403 403 403 403 403 403 200 404
 PATCH  roles/{role}               404 403 403 403 403 403 403 403 200 404
 GET    roles/{role}/access        404 200 200 200 200 200 200 200 200 404
 GET    roles/{role}/history       404 200 200 200 200 200 200 200 200 404
+GET    scoring-models             200 200 200 200 200 200 200 200 200 200
+POST   scoring-models             201 403 403 403 403 403 403 403 201 403
+GET    scoring-models/{draft}     404 200 200 200 200 200 200 200 200 404
+PUT    scoring-models/{draft}     404 403 403 403 403 403 403 403 200 404
+PATCH  scoring-models/{draft}     404 403 403 403 403 403 403 403 200 404
+DELETE scoring-models/{draft}     404 403 403 403 403 403 403 403 204 404
+GET    scoring-models/{draft}/access     404 200 200 200 200 200 200 200 200 404
+GET    scoring-models/{draft}/history    404 200 200 200 200 200 200 200 200 404
+GET    scoring-models/{draft}/simulation 404 404 404 404 404 404 404 404 404 404
+POST   scoring-models/{draft}/simulate   404 403 403 403 403 403 403 403 202 404
+POST   scoring-models/{draft}/publish    404 403 403 403 403 403 403 403 202 404
 GET    search?q=ada               200 200 200 200 200 200 200 200 200 200
 GET    teams                      200 200 200 200 200 200 200 200 200 200
 POST   teams                      201 403 403 403 403 403 403 403 201 403
@@ -167,7 +233,18 @@ BODIES = {
     "PATCH custom-fields/{field}": {"label": "new"},
     "POST imports": {"record_type": "tag", "file": b"name\nnew\n"},
     "POST imports/preview": {"record_type": "tag", "file": b"name\nnew\n"},
+    "PUT lead-process": {},
+    "POST leads/{lead}/transition": {"status": "contacted"},
+    "POST assignment-rules": {"name": "new", "method": "user", "user": "{alice}"},
+    "PATCH assignment-rules/{rule}": {"name": "new"},
+    "POST assignment-rules/dry-run": {"lead": {"last_name": "new"}},
+    "PATCH availability/{hours}": {"max_open_leads": 1},
     "PATCH organization": {"country": "DE"},
+    "POST pipelines": {"name": "new"},
+    "PATCH pipelines/{pipeline}": {"name": "new"},
+    "PUT leads/{lead}/score/override": OVERRIDE,
+    "POST scoring-models": {"name": "new"},
+    "PATCH scoring-models/{draft}": {"name": "new"},
     "POST roles": {"name": "new"},
     "PATCH roles/{role}": {"name": "new"},
     "POST teams": {"name": "new"},
@@ -247,6 +324,7 @@ class Each(dict):
     """A body for each principal, where not all can send the same."""
 
 
+@tag("table")
 class PermissionTableTests(TestCase):
     @classmethod
     def setUpTestData(cls):
@@ -260,7 +338,10 @@ class PermissionTableTests(TestCase):
         cls.contracts = {path: contract_for(path, people) for path in contracts()}
         tag = cls.contracts["tags"].make(n=900)
         group = cls.contracts["contact-groups"].make(n=900)
+        lead = cls.contracts["leads"].make(n=900)
+        publish_rules(people.organization)
         cls.targets = {
+            **make_assignment(people, lead["id"]),
             "alice": people.alice.pk,
             "bob": people.bob.pk,
             "guest": people.guest.pk,
@@ -270,6 +351,11 @@ class PermissionTableTests(TestCase):
             "import": make_import(people.alice).pk,
             "key": people.administrator.api_keys.get().pk,
             "group": group["id"],
+            "deal": cls.contracts["deals"].make(n=900)["id"],
+            "draft": make_model(people.organization).pk,
+            "pipeline": Pipeline.objects.default_of(people.organization).pk,
+            "lead": lead["id"],
+            "note": make_notification(people.alice, lead["id"]).pk,
             "role": people.alice.role_id,
             "tag": tag["id"],
             "team": people.team.pk,
@@ -302,6 +388,7 @@ class PermissionTableTests(TestCase):
     # The table
 
     def test_everybody_is_answered_as_the_table_says(self):
+        self.before = database()
         self.check_open()
         self.check_by_link()
         self.check_sign_in()
@@ -347,6 +434,7 @@ class PermissionTableTests(TestCase):
         )
 
     def check_table(self, text, targets, path="", bodies=BODIES):
+        self.before = database()
         table = {}
         for method, address, statuses in lines(text):
             table.setdefault(address, {})[method] = statuses
@@ -403,7 +491,6 @@ class PermissionTableTests(TestCase):
     def check(self, method, where, body, statuses):
         """All answers to a request; what is refused leaves everything as it was."""
         writes = method not in ("GET", "HEAD", "OPTIONS")
-        before = database() if writes else None
         for name, status in statuses.items():
             refused = status >= HTTPStatus.BAD_REQUEST
             with transaction.atomic():
@@ -412,7 +499,7 @@ class PermissionTableTests(TestCase):
                 transaction.set_rollback(writes and not refused)
             self.compare(name, answer, status)
         if writes:
-            self.assertEqual(database(), before)
+            self.assertEqual(database(), self.before)
 
     def send(self, client: APIClient, method, where, body=None):
         if method in ("GET", "HEAD"):

@@ -3,7 +3,7 @@ from unittest import mock
 from django.test import TestCase
 
 from contact_management import services
-from contact_management.models import Contact, Tag
+from contact_management.models import Contact, Tag, tagged_types
 from core import jobs
 from core.models import Job
 from core.testing import Cast, RecordContract, client_of, system_changes
@@ -122,4 +122,5 @@ class TagTests(TestCase):
     def test_uses_count_the_records_that_the_reader_sees(self):
         for client, count in ((self.manager, 2), (self.alice, 0)):
             answer = client.get(f"{self.address}uses/").json()
-            self.assertEqual(answer, {"uses": {"company": 0, "contact": count}})
+            uses = {**dict.fromkeys(tagged_types(), 0), "contact": count}
+            self.assertEqual(answer, {"uses": uses})

@@ -18,7 +18,7 @@ from core.fields import TagsInput
 from core.origin import origin
 from core.problems import sentences
 from core.routers import view_of
-from core.serializers import VisibleRelatedField
+from core.serializers import AutoAssignField, VisibleRelatedField
 
 MAX_SELECTED = 100_000
 
@@ -39,7 +39,7 @@ def bulk_form(model, user) -> type[forms.Form]:
                 widget=UnfoldAdminTextInputWidget,
                 help_text="Separated by commas.",
             )
-        elif isinstance(field, serializers.BooleanField):
+        elif isinstance(field, serializers.BooleanField | AutoAssignField):
             fields[name] = forms.BooleanField(
                 required=False, widget=UnfoldBooleanWidget
             )

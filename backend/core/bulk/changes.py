@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from rest_framework.exceptions import APIException, PermissionDenied
 
-from core import access
+from core import access, deletion
 from core.access import Verb
 from core.custom_fields.definitions import merged
 from core.field_rights import CUSTOM
@@ -135,7 +135,7 @@ class Deletion(BulkChange):
         allowed = []
         for record in records:
             try:
-                changes.require(Verb.DELETE, record)
+                deletion.require_deletable(changes, record)
                 allowed.append(record)
             except APIException as refusal:
                 tally.refuse(refusal)
@@ -180,20 +180,22 @@ class Edit(Alteration):
         self.tags_field = tags_field
         self.added = list(add_tags)
         self.removed = {name.strip().casefold() for name in remove_tags}
-        self.names = {*values, *([tags_field] if add_tags or remove_tags else [])}
 
     def alter(self, changes, record, before):
-        for name, value in self.values.items():
+        values = record.with_consequences(self.values)
+        for name, value in values.items():
             if name == CUSTOM:
                 value = merged(record.custom_fields, value)
             setattr(record, name, value)
+        touched = set(values)
         if self.added or self.removed:
+            touched.add(self.tags_field)
             field = record._meta.get_field(self.tags_field)
             # As the field has it: of "VIP" and "vip" the first stands.
             tags = field.to_python([*getattr(record, field.name), *self.added])
             kept = [name for name in tags if name.casefold() not in self.removed]
             setattr(record, field.name, kept)
-        changes.validate(record, exclude=before.keys() - self.names)
+        changes.validate(record, exclude=before.keys() - touched)
         after = snapshot(record)
         changed = {name for name, value in after.items() if value != before[name]}
         if changed:

@@ -17,7 +17,7 @@ from django.db import models
 from core import csvfile
 from core.exporting.columns import Column
 from core.exporting.vcard import card
-from core.models.journal import to_json
+from core.models.values import to_json
 
 BOM = "\ufeff"
 MAX_SHEET_ROWS = 1_048_576

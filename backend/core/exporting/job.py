@@ -26,7 +26,7 @@ from core.exporting.formats import (
 from core.exporting.wish import Export, Wish, may_have
 from core.jobs import MAX_ATTEMPTS, JobFailed, JobHandler, handles, submit
 from core.models import Job, SecurityEvent
-from core.models.journal import to_json
+from core.models.values import to_json
 from core.origin import kept_origin
 from core.problems import flatten
 from core.registry import record_types

@@ -17,7 +17,7 @@ written here; the tests read them with vobject.
 import re
 from collections.abc import Iterable, Iterator
 
-from core.models.journal import to_json
+from core.models.values import to_json
 
 VERSIONS = ("4.0", "3.0")
 LINE_BYTES = 75

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
@@ -13,6 +14,7 @@ from core import access
 from core.custom_fields.definitions import Column, columns, forget, merged
 from core.field_rights import CUSTOM, PREFIX
 from core.fields import ExternalIdsField, LabelledField, TagsField
+from core.importing.cells import value_of
 from core.importing.mapping import (
     FULL_NAME_HEADERS,
     NAME_FIELDS,
@@ -42,9 +44,12 @@ def choices_of(model: type[Record]) -> dict[str, dict[str, str]]:
     """Of each field that is a choice, what may be written for its values."""
     return {
         name: {
-            str(text).casefold(): value
-            for value, label in f.choices
-            for text in (value, label)
+            **model.import_choices.get(name, {}),
+            **{
+                str(text).casefold(): value
+                for value, label in f.choices
+                for text in (value, label)
+            },
         }
         for name, f in importable_fields(model).items()
         if f.choices
@@ -202,6 +207,11 @@ class DraftReader:
                 user, self.model.record_type(), access.Verb.ASSIGN
             )
 
+    @property
+    def zone(self) -> ZoneInfo:
+        """Of moments that tell none."""
+        return ZoneInfo(self.user.timezone)
+
     def _begin(self, user) -> None:
         self.user = user
         self.owner = self.owner_of_all or user
@@ -247,6 +257,8 @@ class DraftReader:
         if self.options.blank == Blank.CLEAR:
             self._clear(draft, values.keys())
         self._add_what_all_get(draft)
+        if draft.extras:
+            self._take_extras(draft)
         record = draft.record
         if not self.options.match:
             record.settle_import(draft.given)
@@ -327,12 +339,23 @@ class DraftReader:
             setattr(record, name, split_tags(text))
         elif isinstance(self.fields[name], LabelledField):
             setattr(record, name, self.fields[name].from_text(text))
+        elif choices := self.choices.get(name):
+            setattr(record, name, choices.get(text.casefold(), text))
         else:
-            choices = self.choices.get(name)
-            setattr(
-                record, name, choices.get(text.casefold(), text) if choices else text
-            )
+            try:
+                value = value_of(self.fields[name], text, self.zone)
+            except ValidationError as error:
+                fault = ValidationError({name: error})
+                raise UnfitRow(fault, {name: column}) from None
+            setattr(record, name, value)
         draft.given[name] = column
+
+    def _take_extras(self, draft: Draft) -> None:
+        try:
+            draft.record.take_extras(draft, self.zone)
+        except ValidationError as error:
+            columns = {**draft.given, **draft.extra_columns}
+            raise UnfitRow(error, columns) from None
 
     def _clear(self, draft: Draft, filled) -> None:
         """Empty the fields whose columns are all blank in this row."""
@@ -356,6 +379,8 @@ class DraftReader:
             tags = getattr(draft.record, name)
             setattr(draft.record, name, [*tags, *self.options.tags])
             draft.given.setdefault(name, "")
+        if "owner" not in draft.given:
+            draft.record.auto_assign = self.options.auto_assign
 
     def _colleague(self, text: str):
         """The user with this e-mail, if the importing user may make them an owner."""

@@ -57,6 +57,7 @@ def start(
     blank="ignore",
     owner=None,
     tags=(),
+    auto_assign=False,
     encoding="",
     sheet="",
     save_mapping_as="",
@@ -71,6 +72,7 @@ def start(
         source: a file, open for reading in binary, or an Upload of the user's.
         mapping: column name to field; None for the saved one, or a suggestion.
         owner: the user who gets all rows; None for what the rows say.
+        auto_assign: as of core.importing.options.
         save_mapping_as: keep where the columns go under this name.
         origin: of the request, if known.
 
@@ -80,7 +82,7 @@ def start(
     """
     require_rights(user, model, mode)
     owner = owner and str(owner.pk)
-    options = Options(mode, match, blank, owner or "", tuple(tags))
+    options = Options(mode, match, blank, owner or "", tuple(tags), auto_assign)
     job = Job(organization=user.organization, owner=user, kind=KIND)
     try:
         path = _file_for(job, source)

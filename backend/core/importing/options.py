@@ -33,6 +33,8 @@ class Options:
         blank: a Blank.
         owner: the id of the user who gets all rows; blank for what the rows say.
         tags: for all rows.
+        auto_assign: whether rules choose the owners of new records whose rows name
+            none: true, false, or the id of a rule.
     """
 
     mode: str = Mode.CREATE
@@ -40,6 +42,7 @@ class Options:
     blank: str = Blank.IGNORE
     owner: str = ""
     tags: tuple[str, ...] = ()
+    auto_assign: bool | str = False
 
     @property
     def source(self) -> str:

@@ -9,6 +9,7 @@ import orjson
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
+from rest_framework.exceptions import APIException
 
 from core import access
 from core.field_rights import CUSTOM, PREFIX
@@ -302,11 +303,18 @@ class RowImport:
             result.refuse(draft.row, draft.given, error)
             return
         before = snapshot(record)
-        kept = {name: getattr(record, name) for name in draft.given}
+        kept: dict[str, object] = {}
         try:
-            for name in draft.given:
-                setattr(record, name, self._merged(name, kept[name], draft))
-            validate(record, exclude=record.journaled_fields().keys() - draft.given)
+            values = {
+                name: self._merged(name, getattr(record, name), draft)
+                for name in draft.given
+            }
+            values = record.with_consequences(values)
+            kept = {name: getattr(record, name) for name in values}
+            for name, value in values.items():
+                setattr(record, name, value)
+            validate(record, exclude=before.keys() - values.keys())
+            self._guard(record, before)
             if error := self._refused(changes, before, record):
                 raise error
         except ValidationError as error:
@@ -316,10 +324,23 @@ class RowImport:
             error = self.reader.rights.told(error)
             result.refuse(draft.row, draft.columns, error)
             return
+        if "owner" in draft.given:
+            record.auto_assign = False
         if snapshot(record) == before:
             result.skip(draft.row, Skip.UNCHANGED)
         else:
             done.append((draft, entry, Outcome.UPDATED))
+
+    def _guard(self, record: Record, before: dict) -> None:
+        """Raise ValidationError where the record itself refuses this change."""
+        after = snapshot(record)
+        changed = {name for name, value in after.items() if value != before[name]}
+        try:
+            if changed:
+                record.guard(self.user, changed)
+        except APIException as refusal:
+            code = refusal.detail.code
+            raise ValidationError(str(refusal.detail), code=code) from None
 
     def _refused(
         self, changes: Changes, before: dict | None, record: Record

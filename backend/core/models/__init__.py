@@ -3,7 +3,8 @@ from .idempotency import IdempotencyKey
 from .importing import ImportMapping, Upload
 from .job import Heartbeat, Job, JobError, JobSkip
 from .journal import Change, Changes, ChangeSet
-from .organization import Organization
+from .notification import Notification
+from .organization import Organization, OrganizationSettings
 from .record import (
     Journaled,
     JournaledQuerySet,
@@ -29,7 +30,9 @@ __all__ = [
     "JobSkip",
     "Journaled",
     "JournaledQuerySet",
+    "Notification",
     "Organization",
+    "OrganizationSettings",
     "Record",
     "RecordQuerySet",
     "ScopedQuerySet",

@@ -10,7 +10,6 @@ of the touched record types out of date.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -41,6 +40,7 @@ class ChangeSet(AppendOnly):
         BULK = "bulk"
         UNDO = "undo"
         COMMAND = "command"
+        CONVERSION = "conversion"
         SYSTEM = "system"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -129,8 +129,7 @@ class ChangeSet(AppendOnly):
             if trial:
                 transaction.set_rollback(True)
             elif changes.touched:
-                mark = cache.mark(self.organization_id, changes.touched)
-                transaction.on_commit(partial(cache.lift, mark))
+                cache.mark_until_commit(self.organization_id, changes.touched)
 
     def is_undone(self) -> bool:
         """Whether an undo of this set stands, that is, was not undone itself."""
@@ -193,6 +192,7 @@ class Changes:
     def __init__(self, change_set: ChangeSet):
         self.change_set = change_set
         self.touched: set[str] = set()
+        self._made: set = set()
 
     @property
     def actor(self):
@@ -211,6 +211,7 @@ class Changes:
             PermissionDenied: the actor's role does not cover this.
             StaleRecord: somebody changed the record since it was read.
         """
+        values = record.with_consequences(values)
         if record._state.adding:
             return self._create(record, values)
         self.require(access.Verb.EDIT, record)
@@ -282,6 +283,7 @@ class Changes:
         sides = difference(before, after, changed)
         row = (record.pk, Change.Verb.UPDATE, record.version, *sides)
         self._journal(type(record), [row])
+        type(record).after_writes([(record, before)], self)
 
     # Many records: validated, and within the actor's rights, by the caller
 
@@ -294,11 +296,13 @@ class Changes:
             record.before_write()
         self._require_fields(model, ((record, None) for record in records))
         insert(model, records)
+        self._made.update(record.pk for record in records)
         self._require_live(model, records)
         self._learn(records, model.journaled_fields())
         verb = Change.Verb.CREATE
         rows = [(record.pk, verb, record.version, None, None) for record in records]
         self._journal(model, rows)
+        model.after_writes([(record, None) for record in records], self)
 
     def bulk_update(self, model: type[Journaled], updates: "Sequence[Update]") -> None:
         """Write changed records of one model, locked and validated by the caller."""
@@ -328,6 +332,7 @@ class Changes:
         )
         self._learn([record for record, _ in updates], written)
         self._journal(model, rows)
+        model.after_writes(updates, self)
 
     def bulk_set(
         self, model: type[Journaled], records: Sequence[Journaled], **values
@@ -353,6 +358,26 @@ class Changes:
             version=models.F("version") + 1, updated_at=now, **values
         )
         self._journal(model, rows)
+        befores = (before for _, _, _, before, _ in rows)
+        model.after_writes(list(zip(records, befores, strict=True)), self)
+
+    def complete(self, records: Sequence[Journaled], **values) -> None:
+        """Give records that were made just here what was found out once they were.
+
+        It belongs to their making: the journal tells of a new record by its values, so
+        there is no version more, and no entry.
+
+        Args:
+            records: of one model, made under these changes and not changed since.
+            values: of fields that no other is worked out from.
+        """
+        ids = [record.pk for record in records]
+        if not self._made.issuperset(ids):
+            raise TypeError("Only what these changes have made can be completed.")
+        for record in records:
+            for name, value in values.items():
+                setattr(record, name, value)
+        type(records[0])._base_manager.filter(pk__in=ids).update(**values)
 
     @staticmethod
     def _require_live(model: type[Journaled], records: Sequence[Journaled]) -> None:

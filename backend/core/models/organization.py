@@ -1,5 +1,5 @@
 import datetime
-from zoneinfo import available_timezones
+import uuid
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -8,6 +8,7 @@ from django.utils import timezone
 from django_countries import countries
 
 from core.currencies import CURRENCIES
+from core.timezones import timezones
 
 from .record import Journaled, JournaledQuerySet
 
@@ -105,7 +106,7 @@ class Organization(Journaled):
         known = {
             "country": (dict(countries), "Give an ISO 3166-1 code, such as US."),
             "currency": (CURRENCIES, "Give an ISO 4217 code, such as USD."),
-            "timezone": (available_timezones(), "Unknown time zone."),
+            "timezone": (timezones(), "Unknown time zone."),
         }
         errors = {
             name: ValidationError(message, code="invalid")
@@ -114,3 +115,33 @@ class Organization(Journaled):
         }
         if errors:
             raise ValidationError(errors)
+
+
+class OrganizationSettingsQuerySet(JournaledQuerySet):
+    def within(self, user, verb):
+        if not user.is_authenticated:
+            return self.none()
+        return self.filter(organization=user.organization_id)
+
+
+class OrganizationSettings(Journaled):
+    """Settings of an organization in one field of work: one row, or the defaults.
+
+    All of its people see them; the right `organization: edit` is that to change them.
+    """
+
+    objects = OrganizationSettingsQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    @classmethod
+    def of(cls, organization) -> "OrganizationSettings":
+        """The settings of an organization; not saved yet where nobody changed any."""
+        return cls.objects.filter(organization=organization).first() or cls(
+            # The same id whoever makes the row: there is never a second one.
+            id=uuid.uuid5(organization.pk, cls.record_type()),
+            organization=organization,
+            created_at=organization.created_at,
+            updated_at=organization.created_at,
+        )

@@ -38,8 +38,13 @@ class Journaled(models.Model):
 
     # Fields that never reach the journal, such as a password's hash.
     unjournaled = ()
+    # Fields that only the program writes, and that undo takes back nevertheless.
+    undone_fields = ("deleted_at",)
     # The way from a row to its organization, in look-ups.
     organization_path = "organization"
+    # What is shown of a row and is no column of its table: fields that say by name what
+    # kind of value it is. The rows that views read have it.
+    computed_fields = {}
 
     class Meta:
         abstract = True
@@ -56,6 +61,13 @@ class Journaled(models.Model):
         """Set what is worked out from other fields and not journalled; its names."""
         return ()
 
+    def with_consequences(self, values: dict) -> dict:
+        """New values that are asked for, with those that they bring along.
+
+        However they are asked for; but an undo gives each value back by itself.
+        """
+        return values
+
     def clean_custom_fields(self) -> None:
         """Check them, and bring each into its one spelling, where a row has any."""
 
@@ -66,6 +78,13 @@ class Journaled(models.Model):
     def after_write(self, changed, changes) -> None:
         """Do what follows from new values in these fields, as part of the changes."""
 
+    def moved_with(self, names: set[str]) -> "Journaled | None":
+        """The record whose change moved this one along, in these fields.
+
+        Whoever may edit that may undo this too, without a right to edit this one.
+        """
+        return None
+
     def follow_up(self, changes, before: dict) -> None:
         """Go on with what this change of the record means for other records.
 
@@ -73,6 +92,20 @@ class Journaled(models.Model):
             changes: what changed the record, and writes what follows.
             before: the `snapshot` of the record before.
         """
+
+    @classmethod
+    def after_writes(cls, updates, changes) -> None:
+        """Do what follows from new rows and new values, once they are all written.
+
+        Args:
+            updates: pairs of a row and what it was before, which holds at least what
+                changed; None for a new row.
+        """
+
+    @classmethod
+    def founding_rows(cls) -> list["Journaled"]:
+        """What every new organization starts with, to be saved."""
+        return []
 
     @classmethod
     def record_type(cls) -> str:
@@ -197,15 +230,26 @@ class Record(Journaled):
     vcard = {}
     # Fields worked out from another one, by name: who may not see that, not these.
     derived_from = {}
+    # The field with the moment at which a record of this type stands in the timelines
+    # of the records that it refers to; None: in none.
+    happens_at = None
     # How an import finds the record that a row means: the first of these groups of
     # fields that the row fills decides, among live records that leave the groups
     # before it blank.
     import_match = ()
+    # By field, what other programs call its choices, in lower case.
+    import_choices: dict[str, dict[str, str]] = {}
     # What rows can say beside the fields: names that columns can go to, for
-    # `prepare_import` to make something of, and the field that it fills. To one that
-    # ends in a dot columns go with the name of a system.
+    # `take_extras` or `prepare_import` to make something of, and the field that it
+    # fills. To one that ends in a dot columns go with the name of a system.
     import_extras: dict[str, str] = {}
     is_importable = True
+    # Whether the rules of the organization can choose the owner of a new record. What
+    # it wants of them stands in `auto_assign`: true, false, or the id of one of them.
+    is_assigned_by_rules = False
+    auto_assign: bool | str = False
+    # Whether it says something of its owner, so that nobody takes it over from them.
+    is_personal = False
     # Whether a record says only that others belong together: it stays when one of them
     # is deleted, is no reason to keep one that an undo takes, and is purged with it.
     is_link = False
@@ -279,12 +323,35 @@ class Record(Journaled):
             The field that it went to; None where there is no place for it.
         """
 
+    def take_extras(self, draft, zone) -> None:
+        """Take what an imported row says beside the fields, before it is validated.
+
+        What needs other records to be written is for `prepare_import`. A field that is
+        set here is named in the draft's `given`, unless it is for a new record alone.
+
+        Args:
+            draft: core.importing.drafts.Draft, with what `import_extras` named.
+            zone: of moments that tell none.
+
+        Raises:
+            ValidationError: by the names of `import_extras`.
+        """
+
     def settle_import(self, given: dict[str, str]) -> None:
         """Put right what an imported row says, where that tells which record it means.
 
         Args:
             given: the column of each field that the row fills, to be kept true.
         """
+
+    @classmethod
+    def check_auto_assign(cls, wish: bool | str, user) -> None:
+        """Raise ValidationError where the user may not want this of the rules."""
+        if wish and not cls.is_assigned_by_rules:
+            raise ValidationError(
+                f"No rules assign a record of the type '{cls.record_type()}'.",
+                code="not_assigned",
+            )
 
     @classmethod
     def prepare_import(cls, changes, drafts) -> None:

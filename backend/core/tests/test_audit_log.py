@@ -9,7 +9,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from contact_management.models import Contact
-from core import audit, csvfile
+from core import csvfile, merging
 from core.access import Scope, Verb
 from core.models import Change, ChangeSet, SecurityEvent
 from core.testing import ALL, OWN, Cast, client_of, make_role, make_user
@@ -433,7 +433,7 @@ class ExportTests(AuditLogTestCase):
         for n in range(6):
             self.made(f"King {n}")
         sizes = []
-        places = audit.places
+        places = merging.places
 
         def watched(rows, size, start=None):
             found = places(rows, size, start)
@@ -442,7 +442,7 @@ class ExportTests(AuditLogTestCase):
 
         with (
             mock.patch.object(audit_log, "EXPORT_BATCH", 4),
-            mock.patch.object(audit, "places", watched),
+            mock.patch.object(merging, "places", watched),
         ):
             response = self.get(EXPORT, kind="change")
             stream = iter(response.streaming_content)

@@ -2,6 +2,9 @@ import json
 import unittest
 from dataclasses import asdict
 
+from django.test import TestCase
+
+from core.importing.drafts import allowed_targets
 from core.importing.mapping import (
     BadMapping,
     ColumnMap,
@@ -10,6 +13,8 @@ from core.importing.mapping import (
     split_full_name,
     split_tags,
 )
+from core.models import Organization
+from core.registry import importable_types
 
 HEADERS = {
     "salutation": "salutation",
@@ -410,3 +415,15 @@ class SplitTests(unittest.TestCase):
 
     def test_a_tag_is_kept_once_as_it_was_written_first(self) -> None:
         self.assertEqual(split_tags("VIP, vip; * Vip, other"), ["VIP", "other"])
+
+
+class DeclaredHeaderTests(TestCase):
+    def test_every_known_header_leads_to_where_a_column_can_go(self):
+        nowhere = Organization()
+        for name, model in importable_types().items():
+            allowed = {*allowed_targets(model, nowhere), "full_name"}
+            for header, target in model.import_headers.items():
+                with self.subTest(f"{name}: {header}"):
+                    beginning, dot, _ = target.partition(".")
+                    self.assertIn(f"{beginning}{dot}", allowed | {"external_ids."})
+                    self.assertEqual(normalise(header), header)

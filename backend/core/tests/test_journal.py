@@ -67,6 +67,23 @@ class JournalTests(TestCase):
             changes.bulk_create(Contact, rows)
         self.assertEqual(self.stored(rows[0]).organization, self.cast.organization)
 
+    def test_what_is_completed_is_part_of_the_making(self):
+        contact = Contact()
+        with self.open() as changes:
+            changes.save(contact, last_name="King")
+            changes.complete([contact], owner=self.cast.bob)
+        stored = self.stored(contact)
+        self.assertEqual((stored.owner, stored.version), (self.cast.bob, 1))
+        [change] = self.changes_of(contact)
+        made = history.created_values(stored, change)
+        self.assertEqual(made["owner"], str(self.cast.bob.pk))
+
+    def test_only_what_was_made_just_now_can_be_completed(self):
+        contact = self.make()
+        with self.open() as changes, self.assertRaises(TypeError):
+            changes.complete([contact], owner=self.cast.bob)
+        self.assertEqual(self.stored(contact).owner, self.cast.alice)
+
     def test_an_invalid_creation_leaves_neither_row_nor_journal(self):
         before = ChangeSet.objects.count()
         with self.assertRaises(ValidationError) as caught, self.open() as changes:

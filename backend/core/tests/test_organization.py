@@ -146,5 +146,5 @@ class OrganizationTests(TestCase):
 
     def test_its_making_is_its_first_change(self):
         made = make_organization("Engines Ltd", country="GB")
-        [change] = Change.objects.filter(organization=made)
+        change = Change.objects.filter(organization=made).earliest("pk")
         self.assertEqual((change.record_id, change.verb), (made.pk, "create"))

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 
-from core import access, audit, csvfile
+from core import access, audit, csvfile, merging
 from core.history import ActorSerializer, ApiKeySummarySerializer
 from core.models import SecurityEvent
 from core.permissions import require_recent_sign_in
@@ -104,7 +104,8 @@ class AuditLogViewSet(ViewSet):
 
 def _batches(rows, user) -> Iterator[list[dict]]:
     start = None
-    while found := audit.places(rows, EXPORT_BATCH, start):
+    streams = audit.streams(rows)
+    while found := merging.places(streams, EXPORT_BATCH, start):
         yield [_flat(entry) for entry in audit.entries(found, user)]
         start = found[-1]
 

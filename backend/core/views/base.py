@@ -126,18 +126,16 @@ class ViewSet(GenericViewSet):
             visibility: readers with equal texts would get equal answers.
         """
         request = self.request
-        slot = cache.find(
-            request.user.organization_id, record_types, request_key(request, visibility)
-        )
-        if slot and slot.answer:
-            etag, _, body = slot.answer.partition(b"\n")
-            etag = etag.decode()
-        else:
+
+        def make():
             answer, version = build()
             body = dumps(answer)
-            etag = etag_of(body, version)
-            cache.store(slot, etag.encode() + b"\n" + body)
-        return self._conditional(body, etag)
+            return etag_of(body, version).encode() + b"\n" + body
+
+        key = request_key(request, visibility)
+        answer = cache.kept(request.user.organization_id, record_types, key, make)
+        etag, _, body = answer.partition(b"\n")
+        return self._conditional(body, etag.decode())
 
     def conditional(self, answer, version: int | None = None) -> HttpResponse:
         """Answer a GET that is not worth a place in the cache."""
@@ -163,13 +161,15 @@ class ReadOnlyViewSet(ViewSet):
     """List and detail of rows that the program itself writes, the newest first."""
 
     filter_fields: tuple[str, ...] = ()
+    # Filters that no field has by itself, by the name of their parameter.
+    more_filters: dict = {}
     ordering = [("created_at", True), ("id", True)]
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         cls.queryset = cls.model.objects.all()
         fields = {name: cls.model._meta.get_field(name) for name in cls.filter_fields}
-        cls.filterset_class = filter_set(cls.model, fields)
+        cls.filterset_class = filter_set(cls.model, fields, cls.more_filters)
 
     def list(self, request):
         queryset = self.filter_queryset(self.get_queryset())

@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError as InvalidRecord
 from django.http import FileResponse, StreamingHttpResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import serializers, status
@@ -21,8 +22,9 @@ from core.importing.uploads import receive
 from core.models import ImportMapping, Job, JobSkip, Upload
 from core.origin import origin
 from core.parsers import StrictJSONParser, loads
+from core.problems import from_django
 from core.registry import importable_types
-from core.serializers import StrictSerializer
+from core.serializers import AutoAssignField, StrictSerializer
 from core.views.base import boolean
 from core.views.jobs import JobErrorSerializer, JobSerializer, JobViewSet
 from core.views.records import RecordViewSet
@@ -143,6 +145,11 @@ class ImportRequestSerializer(SourceSerializer):
         required=False, allow_null=True, help_text="The user who gets all rows."
     )
     tags = TagsOfAllField(required=False, help_text="For all rows.")
+    auto_assign = AutoAssignField(
+        default=False,
+        help_text="Whether rules choose the owners of new leads whose rows name none:"
+        " true, or the id of the one that does.",
+    )
     save_mapping_as = serializers.CharField(
         required=False,
         allow_blank=True,
@@ -163,6 +170,11 @@ class ImportRequestSerializer(SourceSerializer):
                     {"owner": serializers.ErrorDetail(detail, "does_not_exist")}
                 )
             wish["owner"] = owner
+        try:
+            user = self.context["request"].user
+            wish["record_type"].check_auto_assign(wish["auto_assign"], user)
+        except InvalidRecord as error:
+            raise from_django(InvalidRecord({"auto_assign": error})) from None
         return wish
 
 

@@ -31,6 +31,7 @@ from core.views.base import ViewSet, boolean
 from core.views.batch import BatchMixin
 from core.views.bulk import BulkMixin
 from core.views.external_ids import ExternalIdMixin
+from core.views.timeline import TimelineMixin
 
 
 class VerbAccessSerializer(serializers.Serializer):
@@ -136,7 +137,9 @@ class JournaledViewSet(ViewSet):
             cls.model, cls.all_fields, cls.serializer_base
         )
         fields = cls.representation.fields
-        cls.filterset_class = filter_set(cls.model, fields, cls.more_filters)
+        # What is computed has filters of its own, among `more_filters`.
+        columns = {n: fields[n] for n in fields if n not in cls.model.computed_fields}
+        cls.filterset_class = filter_set(cls.model, columns, cls.more_filters)
         cls.search_fields = cls.search_fields or tuple(
             name
             for name in cls.fields
@@ -427,7 +430,9 @@ class JournaledViewSet(ViewSet):
         return self.conditional(page)
 
 
-class RecordViewSet(BatchMixin, BulkMixin, ExternalIdMixin, JournaledViewSet):
+class RecordViewSet(
+    BatchMixin, BulkMixin, ExternalIdMixin, TimelineMixin, JournaledViewSet
+):
     """What a record type adds: owner, custom fields, deletion and restoration."""
 
     query_parameters = (*JournaledViewSet.query_parameters, "deleted")

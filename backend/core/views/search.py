@@ -65,7 +65,7 @@ class SearchViewSet(ViewSet):
             ),
         ],
     )
-    def list(self, request):
+    def retrieve(self, request):
         self.refuse_parameters("q", "types", "limit")
         user = request.user
         text = _text(request)

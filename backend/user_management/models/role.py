@@ -7,7 +7,7 @@ from core.access import Scope, Verb
 from core.exceptions import Conflict
 from core.field_rights import NO_LIMITS, FieldRights, field_rights, is_limitable
 from core.models import Journaled, SharedQuerySet
-from core.registry import record_types
+from core.registry import record_types, settings_types
 from user_management.roles import ANY_RECORD, SYSTEM_TYPES
 
 MAX_FIELDS = 200
@@ -133,6 +133,8 @@ class Role(Journaled):
 
     def scope(self, record_type: str, verb: str) -> Scope:
         """Whose records of this type the verb covers."""
+        if record_type in settings_types():
+            record_type = "organization"
         verbs = self.rights.get(record_type)
         if verbs is None and record_type in record_types():
             verbs = self.rights.get(ANY_RECORD)

@@ -1,5 +1,4 @@
 from functools import cached_property
-from zoneinfo import available_timezones
 
 from allauth.account.models import EmailAddress
 from allauth.usersessions.models import UserSession
@@ -16,6 +15,7 @@ from core.field_rights import FieldRights
 from core.models import Journaled, SharedQuerySet
 from core.models.values import snapshot
 from core.phones import e164
+from core.timezones import timezones
 from user_management import preferences
 
 from .api_key import revoke_keys
@@ -130,7 +130,7 @@ class User(AbstractBaseUser, Journaled):
         self.email = self.email.lower()
         self.phone_e164 = e164(self.phone, self.organization.country)
         errors = {}
-        if self.timezone not in available_timezones():
+        if self.timezone not in timezones():
             errors["timezone"] = ValidationError("Unknown time zone.", "invalid")
         if self.language not in dict(settings.LANGUAGES):
             errors["language"] = ValidationError("Unknown language.", "invalid")
@@ -229,6 +229,10 @@ class User(AbstractBaseUser, Journaled):
         if is_beyond_key(self, record_type, verb):
             return Scope.NONE
         return self.role.scope(record_type, verb)
+
+    def wants(self, event: str, channel: str) -> bool:
+        """Whether they chose to be told of such events in this way."""
+        return self.notifications.get(event, {}).get(channel, True)
 
     def field_rights(self, record_type: str) -> FieldRights:
         return self.role.fields(record_type)

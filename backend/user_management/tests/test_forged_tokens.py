@@ -13,7 +13,7 @@ from allauth.headless.base.views import AuthenticatedAPIView
 from allauth.headless.tokens.strategies.jwt import internal
 from allauth.usersessions.models import UserSession
 from django.conf import settings
-from django.test import Client
+from django.test import Client, tag
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 from knox.crypto import hash_token
@@ -77,6 +77,7 @@ def signed(header: dict, payload: dict, secret: str = SECRET) -> str:
     return f"{text}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 
 
+@tag("table")
 class ForgedTokenTests(SignInTestCase):
     def session_of(self, token) -> str:
         return internal.session_key_from_sid(self.payload_of(token)["sid"])

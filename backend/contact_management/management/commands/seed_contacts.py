@@ -1,77 +1,42 @@
-from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
 from django.utils.text import slugify
-from faker import Faker
-from tqdm import tqdm
 
 from contact_management.models import Affiliation, Company, Contact
-from core.access import Scope, Verb
-from core.models import ChangeSet, Organization
+from core.demo import DemoCommand
 from core.models.values import validate
 
 SOURCES = ("website", "referral", "trade_show", "cold_call", "advertisement")
 TAGS = ("vip", "newsletter", "partner", "event-2026", "follow-up")
 INDUSTRIES = ("Software", "Manufacturing", "Retail", "Health", "Logistics", "Energy")
-CHUNK = 500
 # For so many contacts there is one company.
 CONTACTS_OF_COMPANY = 8
 
 
-class Command(BaseCommand):
+class Command(DemoCommand):
     help = (
         "Make contacts and companies to try MyCRM with, owned by those who may create "
         "contacts."
     )
+    model = Contact
+    default = 2000
 
-    def add_arguments(self, parser):
-        parser.add_argument("organization")
-        parser.add_argument("--contacts", type=int, default=2000)
+    def prepare(self, changes, count):
+        self.companies = self.made_companies(count // CONTACTS_OF_COMPANY)
+        changes.bulk_create(Company, self.companies)
 
-    @transaction.atomic
-    def handle(self, organization, contacts, **options):
-        try:
-            organization = Organization.objects.get(name=organization)
-        except (Organization.DoesNotExist, Organization.MultipleObjectsReturned):
-            raise CommandError(
-                f"There is no one organization {organization}."
-            ) from None
-        people = get_user_model().objects.select_related("role")
-        owners = [
-            user
-            for user in people.filter(organization=organization, is_active=True)
-            if user.scope(Contact.record_type(), Verb.CREATE) != Scope.NONE
-        ]
-        self.fake = Faker("en_US")
-        self.fake.seed_instance(2026)
-        with (
-            tqdm(total=contacts, desc="Contacts", unit="") as bar,
-            ChangeSet.open(
-                organization=organization,
-                source=ChangeSet.Source.COMMAND,
-                reason="Demo data",
-            ) as changes,
-        ):
-            companies = self.companies(organization, owners, contacts)
-            changes.bulk_create(Company, companies)
-            for start in range(0, contacts, CHUNK):
-                chunk = [
-                    self.contact(organization, owners, companies, number)
-                    for number in range(start, min(start + CHUNK, contacts))
-                ]
-                changes.bulk_create(Contact, chunk)
-                changes.bulk_create(Affiliation, self.affiliations(chunk, companies))
-                bar.update(len(chunk))
+    def make(self, changes, numbers):
+        chunk = [self.contact(number) for number in numbers]
+        changes.bulk_create(Contact, chunk)
+        changes.bulk_create(Affiliation, self.affiliations(chunk))
 
-    def companies(self, organization, owners, contacts):
+    def made_companies(self, count):
         """Every fifth belongs to the one before it."""
         fake = self.fake
         companies = []
-        for number in range(contacts // CONTACTS_OF_COMPANY):
+        for number in range(count):
             name = fake.company()
             company = Company(
-                organization=organization,
-                owner=fake.random_element(owners),
+                organization=self.organization,
+                owner=fake.random_element(self.owners),
                 name=name,
                 domain=f"{slugify(name)}-{number}.example.com",
                 industry=fake.random_element(INDUSTRIES),
@@ -88,11 +53,11 @@ class Command(BaseCommand):
             companies.append(company)
         return companies
 
-    def affiliations(self, contacts, companies):
+    def affiliations(self, contacts):
         """Every tenth contact advises another company."""
         affiliations = []
         for contact in contacts[::10]:
-            other = self.fake.random_element(companies) if companies else None
+            other = self.fake.random_element(self.companies) if self.companies else None
             if other is None or other == contact.company:
                 continue
             affiliation = Affiliation(
@@ -106,15 +71,17 @@ class Command(BaseCommand):
             affiliations.append(affiliation)
         return affiliations
 
-    def contact(self, organization, owners, companies, number):
+    def contact(self, number):
         """Two of three work for a company; every fourth has a second address."""
         fake = self.fake
         first, last = fake.first_name(), fake.last_name()
-        company = fake.random_element(companies) if companies and number % 3 else None
+        company = None
+        if self.companies and number % 3:
+            company = fake.random_element(self.companies)
         other = {"value": f"{first}.{last}.{number}@example.net", "label": "home"}
         contact = Contact(
-            organization=organization,
-            owner=fake.random_element(owners),
+            organization=self.organization,
+            owner=fake.random_element(self.owners),
             first_name=first,
             last_name=last,
             email=f"{first}.{last}.{number}@example.org",

@@ -26,6 +26,9 @@ class Command(BaseCommand):
             self.stdout.write("People to try it with, with the same password:")
             call_command("seed_people", name, password=password, stdout=self.stdout)
             call_command("seed_contacts", name, stdout=self.stdout)
+            call_command("seed_leads", name, stdout=self.stdout)
+            call_command("seed_deals", name, stdout=self.stdout)
+            call_command("seed_assignment", name, stdout=self.stdout)
         shown = "the ADMIN_PASSWORD you gave" if given else password
         self.stdout.write("")
         self.stdout.write(f"  Sign in as {email}, password: {shown}")

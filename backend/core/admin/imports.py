@@ -18,6 +18,7 @@ from unfold.widgets import (
     UnfoldAdminFileFieldWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
 )
 
 from core import job_errors, undo
@@ -84,6 +85,11 @@ class ChoicesForm(forms.Form):
         empty_label="as the rows say, or else I",
         widget=UnfoldAdminSelectWidget,
     )
+    auto_assign = forms.BooleanField(
+        label="Rules choose the owner where a row names none",
+        required=False,
+        widget=UnfoldBooleanWidget,
+    )
     tags = forms.CharField(
         label="Tags for all",
         required=False,
@@ -105,6 +111,8 @@ class ChoicesForm(forms.Form):
         self.fields["owner"].queryset = people
         if tags_field(model) is None:
             del self.fields["tags"]
+        if not model.is_assigned_by_rules:
+            del self.fields["auto_assign"]
         if shown["sheets"]:
             self.fields["sheet"].choices = [(name, name) for name in shown["sheets"]]
             self.fields["sheet"].initial = shown["sheet"]
@@ -158,6 +166,7 @@ class ChoicesForm(forms.Form):
         wishes = {name: self.cleaned_data[name] for name in names}
         for name in ("encoding", "sheet"):
             wishes[name] = self.cleaned_data.get(name, "")
+        wishes["auto_assign"] = self.cleaned_data.get("auto_assign", False)
         return {**wishes, "tags": split_tags(self.cleaned_data.get("tags", ""))}
 
 

@@ -1,0 +1,27 @@
+from .activities import ActivityAdmin
+from .assignment import (
+    AbsenceAdmin,
+    AssignmentDecisionAdmin,
+    AssignmentRuleAdmin,
+    AvailabilityAdmin,
+)
+from .dashboard import front_page
+from .deals import DealAdmin, DealContactAdmin
+from .leads import LeadAdmin, LeadProcessAdmin
+from .pipelines import PipelineAdmin
+from .scoring import ScoringModelAdmin
+
+__all__ = [
+    "AbsenceAdmin",
+    "ActivityAdmin",
+    "AssignmentDecisionAdmin",
+    "AssignmentRuleAdmin",
+    "AvailabilityAdmin",
+    "DealAdmin",
+    "DealContactAdmin",
+    "LeadAdmin",
+    "LeadProcessAdmin",
+    "PipelineAdmin",
+    "ScoringModelAdmin",
+    "front_page",
+]

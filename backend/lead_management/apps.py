@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class LeadManagementConfig(AppConfig):
+    name = "lead_management"
+    verbose_name = "Leads and deals"

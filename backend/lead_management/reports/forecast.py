@@ -1,0 +1,40 @@
+from django.db.models.functions import TruncMonth
+from rest_framework import serializers
+
+from lead_management.models import Deal, Kind
+from lead_management.sums import totals
+
+from .pipelines import TotalSerializer
+from .report import Report, ReportSerializer
+
+
+class MonthSerializer(TotalSerializer):
+    month = serializers.DateField(
+        allow_null=True, help_text="Its first day; null of deals that say no day."
+    )
+
+
+class ForecastReportSerializer(ReportSerializer):
+    months = MonthSerializer(many=True, help_text="Those with deals, in their order.")
+
+
+class Forecast(Report):
+    """What the open deals bring, by the month in which each is expected to close.
+
+    Months that are over hold deals that are late.
+    """
+
+    name = "forecast"
+    title = "Forecast per month"
+    model = Deal
+    moment = "expected_close_on"
+    needs = {Deal: ("stage", "expected_close_on")}
+    serializer = ForecastReportSerializer
+
+    def figures(self):
+        deals = self.records().filter(stage__kind=Kind.OPEN)
+        deals = deals.annotate(month=TruncMonth("expected_close_on"))
+        months = totals(deals, "month", self.hidden)
+        named = sorted(months.keys() - {None})
+        named += [None] if None in months else []
+        return {"months": [{"month": month, **months[month]} for month in named]}

@@ -1,0 +1,74 @@
+from django.db.models import Avg
+from rest_framework import serializers
+
+from core.serializers import StrictSerializer
+from lead_management.models import Deal, Kind, Pipeline, Stage
+from lead_management.serializers import NamedPipelineSerializer, SumSerializer
+from lead_management.sums import nothing, totals
+
+from .report import Report, ReportSerializer, seconds
+
+
+class TotalSerializer(StrictSerializer):
+    deals = serializers.IntegerField()
+    sums = SumSerializer(
+        many=True, required=False, help_text="Of the deals with an amount."
+    )
+
+
+class StageValueSerializer(TotalSerializer):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    average_seconds = serializers.FloatField(
+        allow_null=True, help_text="How long deals were in it, of the stays that ended."
+    )
+
+
+class PipelineValueSerializer(NamedPipelineSerializer):
+    stages = StageValueSerializer(many=True, help_text="Those that are open.")
+
+
+class PipelinesReportSerializer(ReportSerializer):
+    pipelines = PipelineValueSerializer(many=True)
+
+
+class Pipelines(Report):
+    """What the open deals that are expected to close in a period are worth, by stage.
+
+    Weighted by the probability of each deal, or that of its stage.
+    """
+
+    name = "pipelines"
+    title = "Pipeline value"
+    model = Deal
+    moment = "expected_close_on"
+    needs = {Deal: ("stage", "expected_close_on"), Pipeline: ()}
+    serializer = PipelinesReportSerializer
+
+    def figures(self):
+        stages = Stage.objects.visible_to(self.asked.user).filter(kind=Kind.OPEN)
+        stages = stages.select_related("pipeline").order_by(*Stage._meta.ordering)
+        deals = self.records().filter(stage__kind=Kind.OPEN)
+        values = totals(deals, "stage", self.hidden)
+        times = self._times()
+        pipelines = {}
+        for stage in stages:
+            pipeline = stage.pipeline
+            shown = pipelines.setdefault(
+                pipeline.pk, {"id": pipeline.pk, "name": pipeline.name, "stages": []}
+            )
+            shown["stages"].append(
+                {
+                    "id": stage.pk,
+                    "name": stage.name,
+                    **values.get(stage.pk, nothing(self.hidden)),
+                    "average_seconds": times.get(stage.pk),
+                }
+            )
+        return {"pipelines": list(pipelines.values())}
+
+    def _times(self) -> dict:
+        """How many seconds deals were in each stage, those that are over too."""
+        stays = self.records().filter(stays__isnull=False).values_list("stays__stage")
+        averages = stays.annotate(average=Avg("stays__duration"))
+        return {stage: seconds(average) for stage, average in averages}

@@ -1,0 +1,139 @@
+"""What all reports are."""
+
+import datetime
+from collections.abc import Iterable
+from functools import cached_property
+from typing import ClassVar
+
+from django.contrib.auth import get_user_model
+from django.db.models import DateTimeField, QuerySet
+from django.http import Http404
+from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
+
+from core import access
+from core.models import Journaled, Record
+from core.serializers import StrictSerializer
+
+from .question import PeriodParameters, Question
+
+
+class PeriodSerializer(StrictSerializer):
+    to = serializers.DateField(allow_null=True)
+
+    def get_fields(self):
+        return {"from": serializers.DateField(allow_null=True), **super().get_fields()}
+
+
+class PersonSerializer(StrictSerializer):
+    id = serializers.UUIDField()
+    name = serializers.CharField(help_text="Blank where you may not see it.")
+
+
+class ReportSerializer(StrictSerializer):
+    """What every report's answer begins with."""
+
+    period = PeriodSerializer(help_text="The days asked for; null: without an end.")
+
+
+class Report:
+    """Figures over the records that somebody sees, worked out by the database.
+
+    A declaration says what it is about, and `figures` counts. It takes the same number
+    of queries however many records there are.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    # The records that it is about: their owners are those asked for.
+    model: ClassVar[type[Record]]
+    # The field of theirs that the period is about.
+    moment: ClassVar[str]
+    # What it cannot be told without, by type: fields. Whoever does not see one of them
+    # does not have the report; another field that they do not see leaves out the
+    # figures that would tell it.
+    needs: ClassVar[dict[type[Journaled], tuple[str, ...]]]
+    # Further types that it tells of, to whoever sees them.
+    tells_of: ClassVar[tuple[type[Journaled], ...]] = ()
+    parameters: ClassVar[type[PeriodParameters]] = PeriodParameters
+    serializer: ClassVar[type[ReportSerializer]]
+
+    def __init__(self, asked: Question):
+        self.asked = asked
+
+    # Who may
+
+    @classmethod
+    def require(cls, user) -> None:
+        """Raise where the user does not have this report.
+
+        Raises:
+            PermissionDenied: they may not see records of a type that it is made from.
+            Http404: they do not see a field that it is made from.
+        """
+        for model in cls.needs:
+            record_type, verb = model.record_type(), access.Verb.VIEW
+            if access.is_beyond_key(user, record_type, verb):
+                raise access.RightMissing(user, record_type, verb)
+            if issubclass(model, Record):
+                access.require_some(user, record_type, verb)
+            hidden = access.hidden_fields(user, record_type)
+            if not hidden.isdisjoint(cls.needs[model]):
+                raise Http404
+
+    @classmethod
+    def is_for(cls, user) -> bool:
+        """Whether the user has this report."""
+        try:
+            cls.require(user)
+        except (PermissionDenied, Http404):
+            return False
+        return True
+
+    @classmethod
+    def shows_owners(cls, user) -> bool:
+        """Whether the user may ask by owner and team."""
+        return "owner" not in access.hidden_fields(user, cls.model.record_type())
+
+    @classmethod
+    def record_types(cls) -> set[str]:
+        """The types that it is made from."""
+        return {model.record_type() for model in (*cls.needs, *cls.tells_of)}
+
+    # What it tells
+
+    def answer(self) -> dict:
+        return {"period": self.asked.period.told(), **self.figures()}
+
+    def figures(self) -> dict:
+        raise NotImplementedError
+
+    @cached_property
+    def hidden(self) -> frozenset[str]:
+        """The fields of its records that the reader does not see."""
+        return self.asked.hidden(self.model)
+
+    def records(self) -> QuerySet:
+        """The records of the period that are asked for, in no order."""
+        period = self.asked.period
+        field = self.model._meta.get_field(self.moment)
+        is_moment = isinstance(field, DateTimeField)
+        within = period.moments if is_moment else period.dates
+        return self.asked.records(self.model).filter(**within(self.moment)).order_by()
+
+    def people(self, ids: Iterable) -> dict:
+        """Who these users are, by id, as far as they may be seen."""
+        ids = set(ids) - {None}
+        seen = get_user_model().objects.visible_to(self.asked.user).filter(pk__in=ids)
+        seen = seen.only("first_name", "last_name", "email")
+        names = {user.pk: str(user) for user in seen}
+        return {pk: {"id": pk, "name": names.get(pk, "")} for pk in ids}
+
+
+def share(part: int, whole: int) -> float | None:
+    """Which part of the whole it is, from 0 to 1; None of nothing."""
+    return round(part / whole, 4) if whole else None
+
+
+def seconds(length: datetime.timedelta | None) -> float | None:
+    return None if length is None else round(length.total_seconds(), 3)

@@ -1,0 +1,89 @@
+from django.db.models import Count, Exists, OuterRef, Q, Sum
+from rest_framework import serializers
+
+from core import access
+from core.serializers import StrictSerializer
+from lead_management.models import Deal, Kind, Lead
+from lead_management.sums import cents
+
+from .report import Report, ReportSerializer, share
+
+
+class WonSerializer(StrictSerializer):
+    currency = serializers.CharField()
+    deals = serializers.IntegerField()
+    amount = serializers.DecimalField(max_digits=20, decimal_places=2)
+
+
+class SourceSerializer(StrictSerializer):
+    lead_source = serializers.CharField(help_text="Blank where nobody knows.")
+    leads = serializers.IntegerField()
+    converted = serializers.IntegerField()
+    rate = serializers.FloatField(
+        help_text="Which part of the leads was converted, from 0 to 1."
+    )
+    won = WonSerializer(
+        many=True,
+        required=False,
+        help_text="What the deals that they were converted into brought: those that are"
+        " won, and have an amount.",
+    )
+
+
+class SourcesReportSerializer(ReportSerializer):
+    sources = SourceSerializer(many=True, help_text="The one with most leads first.")
+
+
+class Sources(Report):
+    """What the leads created in a period came to, by where they came from."""
+
+    name = "sources"
+    title = "Sources by yield"
+    model = Lead
+    moment = "created_at"
+    needs = {Lead: ("lead_source", "status")}
+    tells_of = (Deal,)
+    serializer = SourcesReportSerializer
+
+    def figures(self):
+        rows = self.records().values("lead_source")
+        rows = rows.annotate(
+            leads=Count("pk"),
+            converted=Count("pk", Q(status=Lead.Status.CONVERTED)),
+        )
+        sources = [
+            {**row, "rate": share(row["converted"], row["leads"])}
+            for row in rows.order_by("-leads", "lead_source")
+        ]
+        if self._shows_value():
+            for source in sources:
+                source["won"] = []
+            by_name = {source["lead_source"]: source["won"] for source in sources}
+            for name, currency, deals, amount in self._won():
+                won = {"currency": currency, "deals": deals, "amount": cents(amount)}
+                by_name[name].append(won)
+        return {"sources": sources}
+
+    def _shows_value(self) -> bool:
+        """Whether the reader sees what deals bring, and which lead became which."""
+        user, deal = self.asked.user, Deal.record_type()
+        return (
+            access.scope_of(user, deal, access.Verb.VIEW) != access.Scope.NONE
+            and self.asked.hidden(Deal).isdisjoint(("stage", "amount", "currency"))
+            and "converted_deal" not in self.hidden
+        )
+
+    def _won(self):
+        """What came of the leads of each source, by currency.
+
+        A deal that several leads of a source became counts once for it.
+        """
+        deals = Deal.objects.visible_to(self.asked.user)
+        deals = deals.filter(stage__kind=Kind.WON, amount__isnull=False)
+        leads = self.records().filter(status=Lead.Status.CONVERTED)
+        same = {name: OuterRef(name) for name in ("converted_deal", "lead_source")}
+        before = leads.filter(pk__lt=OuterRef("pk"), **same)
+        rows = leads.filter(~Exists(before), converted_deal__in=deals)
+        rows = rows.values_list("lead_source", "converted_deal__currency")
+        rows = rows.annotate(Count("pk"), Sum("converted_deal__amount"))
+        return rows.order_by("converted_deal__currency")

@@ -1,0 +1,77 @@
+from django.db.models import Count, Min, Q
+from rest_framework import serializers
+
+from core.serializers import StrictSerializer
+from lead_management.models import Lead, LeadProcess
+from lead_management.touches import waiting
+
+from .period import DAY, start_of_day
+from .question import DAYS_UNTOUCHED, UntouchedParameters
+from .report import PersonSerializer, Report, ReportSerializer
+
+
+class WaitingSerializer(StrictSerializer):
+    leads = serializers.IntegerField()
+    never = serializers.IntegerField(help_text="Those that nobody ever spoke to.")
+    longest_since = serializers.DateTimeField(
+        allow_null=True, help_text="Since when the first of them waits."
+    )
+
+
+class WaitingPersonSerializer(WaitingSerializer):
+    person = PersonSerializer(allow_null=True)
+
+
+class UntouchedReportSerializer(ReportSerializer, WaitingSerializer):
+    days = serializers.IntegerField()
+    people = WaitingPersonSerializer(
+        many=True, required=False, help_text="The one with most of them first."
+    )
+
+
+class Untouched(Report):
+    """Open leads created in a period that nobody spoke to or moved for some days.
+
+    Whole days: those of the last touch and of today do not count.
+    """
+
+    name = "untouched"
+    title = "Leads without a touch"
+    model = Lead
+    moment = "created_at"
+    needs = {Lead: ("status", "last_contacted_at")}
+    tells_of = (LeadProcess,)
+    parameters = UntouchedParameters
+    serializer = UntouchedReportSerializer
+
+    def figures(self):
+        today = start_of_day(self.asked.today, self.asked.period.zone)
+        days = self._days()
+        since = today - days * DAY
+        leads = waiting(self.records()).filter(touched__lt=since)
+        figures = {
+            "leads": Count("pk"),
+            "never": Count("pk", Q(last_contacted_at=None)),
+            "longest_since": Min("touched"),
+        }
+        told = {"days": days}
+        if "owner" in self.hidden:
+            return told | leads.aggregate(**figures)
+        rows = list(
+            leads.values("owner").annotate(**figures).order_by("-leads", "owner")
+        )
+        people = self.people(row["owner"] for row in rows)
+        told["leads"] = sum(row["leads"] for row in rows)
+        told["never"] = sum(row["never"] for row in rows)
+        told["longest_since"] = min((r["longest_since"] for r in rows), default=None)
+        told["people"] = [
+            {"person": people.get(row.pop("owner")), **row} for row in rows
+        ]
+        return told
+
+    def _days(self) -> int:
+        """As asked, or those after which owners are told."""
+        if self.asked.days is not None:
+            return self.asked.days
+        process = LeadProcess.of(self.asked.user.organization)
+        return process.untouched_after_days or DAYS_UNTOUCHED
