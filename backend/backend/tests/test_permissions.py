@@ -392,6 +392,7 @@ class PermissionTableTests(TestCase):
         self.check_open()
         self.check_by_link()
         self.check_sign_in()
+        self.assertUnchanged()
         self.check_table(SPECIAL, self.targets)
         self.check_table(PARTS, self.targets)
         for path, view in record_views().items():
@@ -449,6 +450,8 @@ class PermissionTableTests(TestCase):
                 )
                 with self.subTest(f"{method} {where}"):
                     self.check(method, where, body, {**OUTSIDE, **statuses})
+            with self.subTest(address):
+                self.assertUnchanged()
 
     def body(self, method, address, where, bodies, is_refused):
         body = bodies.get(f"{method} {address}")
@@ -489,7 +492,7 @@ class PermissionTableTests(TestCase):
                     self.check(method, f"/api/{address}", None, statuses)
 
     def check(self, method, where, body, statuses):
-        """All answers to a request; what is refused leaves everything as it was."""
+        """All answers to a request; what is done is taken back."""
         writes = method not in ("GET", "HEAD", "OPTIONS")
         for name, status in statuses.items():
             refused = status >= HTTPStatus.BAD_REQUEST
@@ -498,8 +501,10 @@ class PermissionTableTests(TestCase):
                 answer = self.send(self.clients[name], method, where, sent)
                 transaction.set_rollback(writes and not refused)
             self.compare(name, answer, status)
-        if writes:
-            self.assertEqual(database(), self.before)
+
+    def assertUnchanged(self):
+        """What was refused has left everything as it was."""
+        self.assertEqual(database(), self.before)
 
     def send(self, client: APIClient, method, where, body=None):
         if method in ("GET", "HEAD"):
