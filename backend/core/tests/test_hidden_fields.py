@@ -2,6 +2,7 @@
 
 from urllib.parse import urlencode
 
+from django.test import tag
 from django.urls import URLPattern, get_resolver
 
 from contact_management.models import Contact
@@ -19,6 +20,7 @@ HIDDEN = (
 PART = MARKER[:-3]
 
 
+@tag("table")
 class MarkerTests(FieldRightsTestCase):
     def setUp(self):
         super().setUp()
