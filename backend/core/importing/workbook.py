@@ -33,7 +33,7 @@ MAX_ENTRIES = 2_000
 MAX_UNPACKED = 1024 * 1024 * 1024  # bytes, of all parts together
 MAX_RATIO = 200  # unpacked to packed, of a part that is not small
 SMALL_PART = 1024 * 1024  # bytes
-MAX_STRINGS = 128 * 1024 * 1024  # bytes of a part that is read as a whole
+MAX_STRINGS = 24 * 1024 * 1024  # bytes of a part that is read as a whole
 
 _BLOCK = 256 * 1024
 _SHEETS = "xl/worksheets/"
@@ -237,7 +237,8 @@ def _check_sizes(entry: zipfile.ZipInfo, size: int) -> None:
     name = entry.filename.lower()
     is_read_whole = name.endswith((".xml", ".rels")) and not name.startswith(_SHEETS)
     if is_read_whole and size > MAX_STRINGS:
-        raise _bomb(f"its texts have more than {MAX_STRINGS // 2**20} MiB")
+        limit = f"its texts have more than {MAX_STRINGS // 2**20} MiB"
+        raise _bomb(f"{limit}; a table in CSV may be larger")
 
 
 def _unpacked_size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> int:
