@@ -177,12 +177,20 @@ class ReadOnlyViewSet(ViewSet):
 
     def retrieve(self, request, pk):
         self.refuse_parameters()
-        return self.conditional(self.get_serializer(self.get_object()).data)
+        row = self.get_object()
+        serializer_class = self.get_serializer_class()
+        return self.conditional(
+            serializer_class(row, context=self.context_of([row])).data
+        )
+
+    def context_of(self, rows) -> dict:
+        """What the serializer is told of these rows, besides what they have."""
+        return self.get_serializer_context()
 
     def page_of(self, queryset, ordering, serializer_class) -> HttpResponse:
-        context = self.get_serializer_context()
-
         def select(rows, extra=()):
+            rows = list(rows)
+            context = self.context_of(rows)
             return [
                 (
                     serializer_class(row, context=context).data,

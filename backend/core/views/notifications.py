@@ -58,29 +58,7 @@ class NotificationViewSet(ReadOnlyViewSet):
     filter_fields = ("event", "code", "subject_type", "created_at", "read_at")
     more_filters = {"unread": YesNoFilter("read_at", "isnull")}
 
-    def page_of(self, queryset, ordering, serializer_class):
-        def select(rows, extra=()):
-            rows = list(rows)
-            context = self._context(rows)
-            return [
-                (
-                    serializer_class(row, context=context).data,
-                    tuple(getattr(row, name) for name in extra),
-                )
-                for row in rows
-            ]
-
-        return self.conditional(
-            self.paginator.paginate(self.request, queryset, ordering, select)
-        )
-
-    def retrieve(self, request, pk):
-        self.refuse_parameters()
-        row = self.get_object()
-        context = self._context([row])
-        return self.conditional(NotificationSerializer(row, context=context).data)
-
-    def _context(self, rows) -> dict:
+    def context_of(self, rows):
         """What the user sees of the records, with one query for each type."""
         ids = defaultdict(set)
         for row in rows:
@@ -89,7 +67,7 @@ class NotificationViewSet(ReadOnlyViewSet):
             name: summaries(record_types()[name], some, self.request.user)
             for name, some in ids.items()
         }
-        return {**self.get_serializer_context(), "subjects": subjects}
+        return {**super().context_of(rows), "subjects": subjects}
 
     @extend_schema(request=ReadSerializer, responses=ReadCountSerializer)
     @action(detail=False, methods=["post"], filter_backends=(), pagination_class=None)
