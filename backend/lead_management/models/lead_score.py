@@ -15,9 +15,6 @@ Status = ScoringModel.Status
 
 
 class LeadScoreQuerySet(models.QuerySet):
-    def of_organization(self, organization_id) -> "LeadScoreQuerySet":
-        return self.filter(scoring_model__organization=organization_id)
-
     def current(self) -> "LeadScoreQuerySet":
         """Those by the model that is published, or is about to be."""
         return self.filter(scoring_model__status__in=ScoringModel.CURRENT)

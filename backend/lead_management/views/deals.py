@@ -1,4 +1,3 @@
-from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -9,7 +8,6 @@ from core.filters import ordering_of
 from core.pagination import page_size
 from core.serializers import StrictSerializer
 from core.views import RecordViewSet
-from lead_management import stays
 from lead_management.board import Board
 from lead_management.models import Deal, DealContact, Pipeline
 from lead_management.serializers import (
@@ -18,9 +16,11 @@ from lead_management.serializers import (
     StageSummary,
     SumSerializer,
 )
+from lead_management.views.stays import StaysMixin
 
 
-class DealViewSet(RecordViewSet):
+@extend_schema_view(stays=extend_schema(responses=DealStaySerializer(many=True)))
+class DealViewSet(StaysMixin, RecordViewSet):
     model = Deal
     fields = (
         *("name", "amount", "currency", "pipeline", "stage", "stage_since"),
@@ -40,15 +40,6 @@ class DealViewSet(RecordViewSet):
                 raise bad_parameter(name, detail, "not_allowed")
         super().write(changes, record, values)
 
-    @extend_schema(responses=DealStaySerializer(many=True))
-    @action(detail=True, filter_backends=(), pagination_class=None)
-    def stays(self, request, pk):
-        """How long the deal was in each stage, the first one first."""
-        self.refuse_parameters()
-        self._require_stages_shown()
-        deal = self.get_object()
-        return self.conditional(stays.told(deal, self.field_rights.hidden))
-
     @extend_schema(
         parameters=[
             OpenApiParameter("page_size", int, description="Deals of each column.")
@@ -67,7 +58,7 @@ class DealViewSet(RecordViewSet):
         """
 
         def build():
-            self._require_stages_shown()
+            self._require_place_shown()
             deals = self.filter_queryset(self.get_queryset())
             board = Board(self, self._pipeline(), deals, ordering_of(request, self))
             return board.answer(page_size(request)), None
@@ -95,11 +86,6 @@ class DealViewSet(RecordViewSet):
                 "pipeline", "There is no such pipeline.", "does_not_exist"
             )
         return pipeline
-
-    def _require_stages_shown(self):
-        """To whom the stage is hidden, what is about it is not there."""
-        if "stage" in self.field_rights.hidden:
-            raise Http404
 
 
 class BoardColumnSerializer(StrictSerializer):

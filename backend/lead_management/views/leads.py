@@ -1,5 +1,5 @@
 from django.http import Http404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
@@ -8,7 +8,6 @@ from core import access
 from core.models import ChangeSet
 from core.views import RecordViewSet, SettingsViewSet
 from core.views.base import boolean
-from lead_management import stays
 from lead_management.assignment.decisions import assign_again
 from lead_management.conversion import convert, told
 from lead_management.models import CONVERTED_INTO, Lead, LeadProcess
@@ -22,9 +21,11 @@ from lead_management.serializers import (
 )
 from lead_management.services import AssignByRules, Transition, move
 from lead_management.views.scoring import SCORE_FILTERS, ScoresMixin
+from lead_management.views.stays import StaysMixin
 
 
-class LeadViewSet(ScoresMixin, RecordViewSet):
+@extend_schema_view(stays=extend_schema(responses=LeadStaySerializer(many=True)))
+class LeadViewSet(ScoresMixin, StaysMixin, RecordViewSet):
     model = Lead
     fields = (
         *("first_name", "last_name", "email"),
@@ -69,7 +70,7 @@ class LeadViewSet(ScoresMixin, RecordViewSet):
     def transition(self, request, pk):
         """Bring the lead into another status, as the process allows it."""
         self.refuse_parameters("fields", "expand", "dry_run")
-        self._require_status_shown()
+        self._require_place_shown()
         lead = self._locked(access.Verb.EDIT, self.get_queryset())
         asked = TransitionSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
@@ -89,7 +90,7 @@ class LeadViewSet(ScoresMixin, RecordViewSet):
         `exists` with its id, unless `match` takes it.
         """
         self.refuse_parameters("dry_run")
-        self._require_status_shown()
+        self._require_place_shown()
         # What needs no lock is done before it, so that others wait for it a short time.
         lead = self.get_object()
         access.require(request.user, lead, access.Verb.EDIT)
@@ -107,20 +108,6 @@ class LeadViewSet(ScoresMixin, RecordViewSet):
         made = None if boolean(request, "dry_run") else changes.change_set.pk
         answer = told(self.answer_of(lead), conversion, changes)
         return Response({**answer, "change_set": made})
-
-    @extend_schema(responses=LeadStaySerializer(many=True))
-    @action(detail=True, filter_backends=(), pagination_class=None)
-    def stays(self, request, pk):
-        """How long the lead was in each status, the first one first."""
-        self.refuse_parameters()
-        self._require_status_shown()
-        lead = self.get_object()
-        return self.conditional(stays.told(lead, self.field_rights.hidden))
-
-    def _require_status_shown(self):
-        """To whom the status is hidden, what is about it is not there."""
-        if "status" in self.field_rights.hidden:
-            raise Http404
 
 
 class LeadProcessViewSet(SettingsViewSet):
