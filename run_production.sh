@@ -238,6 +238,7 @@ serve_production() {
     make_cluster
 
     say "Starting the servers ..."
+    rm -f "$logs"/*.log
     base=(postgres redis-cache redis-broker)
     for name in "${base[@]}"; do
         keep "$name"

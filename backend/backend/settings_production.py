@@ -46,7 +46,8 @@ def read_environment() -> None:
 read_environment()
 
 from backend.settings import *  # noqa: E402, F403
-from backend.settings import ALLOWED_HOSTS, DATABASES, MIDDLEWARE, env  # noqa: E402
+from backend.settings import DATABASES, MIDDLEWARE, env  # noqa: E402
+from core import logs  # noqa: E402
 
 DEBUG = False
 
@@ -88,3 +89,7 @@ STORAGES = {
     },
 }
 MIDDLEWARE.remove("whitenoise.middleware.WhiteNoiseMiddleware")
+# Whose request it was stands in Nginx' log, beside its path and time.
+MIDDLEWARE.insert(1, "core.middleware.ActorMiddleware")
+
+LOGGING = logs.configuration(env.str("LOG_LEVEL", "INFO"))
