@@ -30,9 +30,10 @@ def serve_metrics(**_) -> None:
 
 
 @worker_ready.connect
-def sweep_at_once(**_) -> None:
-    """Whoever looks at `/api/health/` need not wait for Beat to see the worker."""
+def work_at_once(**_) -> None:
+    """Whoever looks at `/api/health/` or /metrics need not wait for Beat's first tick."""
     app.send_task("core.tasks.sweep")
+    app.send_task("core.tasks.count_figures")
 
 
 @task_prerun.connect

@@ -4,10 +4,12 @@ Every process answers these alike, so a dead worker hides nothing. The questions
 and cheap, by indexes that hold only what is active.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from celery import current_app
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models import Count, Min
 from django.utils import timezone
@@ -45,6 +47,10 @@ class Gauges:
             is_up = 0
         yield _gauge("mycrm_database_up", "Whether the database answers.", is_up)
         yield from self._of_broker()
+        disk = shutil.disk_usage(settings.DATA_DIR)
+        text = "The disk with the data folder."
+        yield _gauge("mycrm_disk_bytes", text, disk.total)
+        yield _gauge("mycrm_disk_free_bytes", text, disk.free)
 
     def _of_database(self):
         now = timezone.now()

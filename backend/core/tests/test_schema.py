@@ -207,7 +207,7 @@ class HealthTests(TestCase):
                 )
 
     def test_a_worker_may_still_be_on_its_way_when_all_was_started_just_now(self):
-        with override_settings(STARTED_AT=time.time() - health.WORKER_SECONDS + 5):
+        with override_settings(STARTED_AT=time.time() - health.START_SECONDS + 5):
             self.assertEqual(self.client.get(self.PATH).status_code, 200)
 
     def test_alive_is_whoever_answers_with_nothing_else_there(self):

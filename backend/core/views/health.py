@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 # Six sweeps: a worker that is busy with a chunk is not dead.
 WORKER_SECONDS = 30
+START_SECONDS = 60
 
 
 _is_migrated = False
@@ -53,7 +54,7 @@ def check_broker() -> None:
 def check_worker() -> None:
     """A sweep ran lately: beat, broker, worker and database work together."""
     since = timezone.now() - timedelta(seconds=WORKER_SECONDS)
-    if time.time() - settings.STARTED_AT < WORKER_SECONDS:
+    if time.time() - settings.STARTED_AT < START_SECONDS:
         # All of it was started just now, and the worker takes longest.
         return
     if not Heartbeat.objects.filter(name=WORKER, at__gte=since).exists():
