@@ -81,7 +81,7 @@ class StartTests(SimpleTestCase):
         database = databases["default"]
         self.assertEqual(database["CONN_MAX_AGE"], 600)
         self.assertTrue(database["CONN_HEALTH_CHECKS"])
-        self.assertIn("statement_timeout=10000", database["OPTIONS"]["options"])
+        self.assertIn("statement_timeout=10s", database["OPTIONS"]["options"])
 
     def test_a_pool_gets_no_options_at_the_start_of_a_connection(self):
         [databases] = self.values(["DATABASES"], PGBOUNCER="true")
