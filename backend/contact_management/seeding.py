@@ -5,7 +5,7 @@ from itertools import pairwise
 from contact_management.models import Affiliation, Company, Contact
 from core.seeding import Seeder
 from core.seeding.pools import ascii_of, e164_of
-from core.seeding.zipf import Weighted, Zipf
+from core.zipf import Weighted, Zipf
 
 SOURCES = Zipf(("website", "referral", "trade_show", "cold_call", "advertisement"))
 TAGS = Zipf(("newsletter", "vip", "partner", "event-2026", "follow-up", "reference"))

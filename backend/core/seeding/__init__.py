@@ -24,7 +24,7 @@ from tqdm import tqdm
 from core.access import Scope, Verb
 from core.models import Changes, ChangeSet, Organization, Record
 from core.seeding.pools import Pools, pools_of
-from core.seeding.zipf import Zipf
+from core.zipf import Zipf
 
 # Each chunk asks once which of its words searches know.
 CHUNK = 5000

@@ -10,7 +10,7 @@ from functools import lru_cache
 from django.utils.text import slugify
 from faker import Faker
 
-from core.seeding.zipf import Weighted, Zipf
+from core.zipf import Weighted, Zipf
 
 FIRST_NAMES, LAST_NAMES, CITIES, STREETS, JOBS, SENTENCES = 300, 800, 200, 300, 150, 200
 # By country: its language, how many of 100 people live there, and its telephone

@@ -3,7 +3,7 @@ from collections import Counter
 
 from django.test import SimpleTestCase
 
-from core.seeding.zipf import Weighted, Zipf
+from core.zipf import Weighted, Zipf
 
 
 def counted(choice, count: int = 20_000) -> Counter:

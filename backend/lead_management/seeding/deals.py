@@ -3,7 +3,7 @@ from datetime import timedelta
 from contact_management.models import Company, Contact
 from core.models.values import snapshot
 from core.seeding import Seeder
-from core.seeding.zipf import Zipf
+from core.zipf import Zipf
 from lead_management.models import Deal, DealContact, Kind, Stage
 from lead_management.seeding.leads import value_of
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 from contact_management.seeding import Places
 from core.models.values import snapshot
 from core.seeding.pools import ascii_of
-from core.seeding.zipf import Weighted, Zipf
+from core.zipf import Weighted, Zipf
 from lead_management.models import Activity, Lead
 from lead_management.seeding import rules
 
