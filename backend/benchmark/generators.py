@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from shutil import which
 
+import environ
+
 from measuring.servers import BACKEND
 
 HERE = Path(__file__).resolve().parent
@@ -42,6 +44,14 @@ class Wrk:
         return json.loads(found[1])
 
 
+def connection_of(database: str) -> str:
+    """What libpq calls an address of Django's, of a socket or of a server."""
+    found = environ.Env.db_url_config(database)
+    names = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password"}
+    pairs = [f"{name}='{found[key]}'" for key, name in names.items() if found.get(key)]
+    return " ".join([*pairs, f"dbname='{found['NAME']}'"])
+
+
 def pgbench(database: str, organization: str, script: str, options) -> float:
     """How often PostgreSQL alone answers a statement in a second."""
     found = [*Path("/usr/lib/postgresql").glob("*/bin/pgbench")]
@@ -49,7 +59,7 @@ def pgbench(database: str, organization: str, script: str, options) -> float:
     name = organization.replace("'", "''")
     query = f"SELECT id FROM core_organization WHERE name = '{name}'"  # noqa: S608
     psql = subprocess.run(  # noqa: S603
-        ["psql", database, "-Atc", query],  # noqa: S607
+        ["psql", connection_of(database), "-Atc", query],  # noqa: S607
         capture_output=True,
         text=True,
         check=True,
@@ -59,7 +69,7 @@ def pgbench(database: str, organization: str, script: str, options) -> float:
             *(program, "--no-vacuum", "--protocol=prepared", f"-T{options.seconds:g}"),
             *(f"-c{min(options.connections, 8)}", f"-j{THREADS_OF_PGBENCH}"),
             *("-D", f"organization={psql.stdout.strip()}", "-f", str(HERE / script)),
-            database,
+            connection_of(database),
         ],
         cwd=BACKEND,
         capture_output=True,
