@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets MyCRM up and serves it, on a fresh machine too: ./run.sh
-# ./run.sh setup only installs the packages. Settings: .env.example.
+# ./run.sh setup only installs the packages; ./run.sh production serves with PostgreSQL,
+# Redis and Nginx, as for a company (docs/OPERATIONS.md). Settings: .env.example.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -45,6 +46,10 @@ start() {
 
 stop() {
     trap '' INT TERM HUP
+    stop_groups
+}
+
+stop_groups() {
     local group tenths
     for group in "${groups[@]}"; do
         # If the leader is dead, what is left is told directly.
@@ -239,7 +244,14 @@ case "${1-}" in
         wait "${groups[-1]}"
         serve
         ;;
+    production)
+        # shellcheck source=run_production.sh
+        . ./run_production.sh
+        check_port
+        set_up
+        serve_production
+        ;;
     *)
-        fail "Usage: ./run.sh [setup]"
+        fail "Usage: ./run.sh [setup | production]"
         ;;
 esac

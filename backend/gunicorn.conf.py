@@ -11,12 +11,16 @@ import environ
 environ.Env.read_env(Path(__file__).resolve().parent.parent / ".env")
 env = os.environ.get
 
-bind = f"{env('HOST') or '127.0.0.1'}:{env('PORT') or 8000}"
+# Addresses with commas, such as unix:/run/mycrm/web.sock,127.0.0.1:8001.
+bind = (env("BIND") or f"{env('HOST') or '127.0.0.1'}:{env('PORT') or 8000}").split(",")
 
 # More processes than this would only take memory from everything else on a laptop.
 workers = int(env("WEB_CONCURRENCY") or min(os.cpu_count() or 1, 4))
 worker_class = "gthread"
-threads = 4
+threads = int(env("WEB_THREADS") or 4)
+# Nginx keeps its connections; its own time-out is shorter, so that none is closed by us
+# just when a request comes.
+keepalive = 75
 
 # Filters take many values.
 limit_request_line = 8190

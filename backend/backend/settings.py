@@ -12,6 +12,7 @@ from pathlib import Path
 
 import environ
 from django.templatetags.static import static
+from kombu import Queue
 
 BACKEND_DIR = Path(__file__).resolve().parent.parent
 PROJECT_DIR = BACKEND_DIR.parent
@@ -207,6 +208,15 @@ else:
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_TIME_LIMIT = 120
+# What somebody waits for is not kept behind long work, nor that behind what is done by
+# the clock. A worker that is given no queues takes all.
+CELERY_TASK_QUEUES = [Queue(name) for name in ("interactive", "bulk", "scheduled")]
+CELERY_TASK_DEFAULT_QUEUE = "scheduled"
+CELERY_TASK_ROUTES = {
+    "core.tasks.run_job": {"queue": "bulk"},
+    "lead_management.tasks.rescore_leads": {"queue": "bulk"},
+    "user_management.tasks.send_*": {"queue": "interactive"},
+}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = bool(REDIS_URL)
