@@ -46,7 +46,7 @@ def read_environment() -> None:
 read_environment()
 
 from backend.settings import *  # noqa: E402, F403
-from backend.settings import ALLOWED_HOSTS, DATABASES, MIDDLEWARE, env  # noqa: E402
+from backend.settings import DATABASES, MIDDLEWARE, env  # noqa: E402
 
 DEBUG = False
 

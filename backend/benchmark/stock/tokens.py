@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 
-SECONDS = 3600
+SECONDS = 24 * 3600
 
 
 class TokenAuthentication(BaseAuthentication):
