@@ -105,18 +105,3 @@ def hit_rate(before: Counter, after: Counter) -> str:
     counts = after - before
     total = counts.total()
     return f"{100 * counts['hit'] / total:.0f} %" if total else "unknown"
-
-
-def web_workers(folder: Path) -> list[int]:
-    """The processes of the stack that serve: children of Gunicorn's first ones."""
-    parents: dict[int, int] = {}
-    mine = f"MYCRM_DATA={folder}\0".encode()
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (path / "cmdline").read_bytes()
-            if b"gunicorn" in command and mine in (path / "environ").read_bytes():
-                status = (path / "stat").read_text().rpartition(")")[2].split()
-                parents[int(path.name)] = int(status[1])
-        except OSError:
-            continue
-    return [pid for pid, parent in parents.items() if parent in parents]

@@ -10,25 +10,33 @@ import argparse
 import json
 import os
 import platform
-import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmark import looking
 from benchmark.generators import Wrk, pgbench
+from benchmark.stack import (
+    EMAIL,
+    NAME,
+    PASSWORD,
+    add_size,
+    environment_of,
+    production,
+    run_python,
+    seed,
+    web_workers,
+)
 from measuring.freshness import Api, sign_in
-from measuring.servers import BACKEND, Server, free_port, gunicorn, proportional_memory
+from measuring.servers import BACKEND, Server, gunicorn, proportional_memory
 from measuring.statistics import table
 
-NAME, EMAIL, PASSWORD = "Benchmark", "admin@example.com", "correct-horse-battery"
-START_SECONDS = 180
 LIST = "/api/contacts/?expand=owner"
 # A moment after all others, each another one: so no two requests are the same.
 NEW_LIST = LIST + "&created_at__lt=2999-01-01T00:00:00.{n}Z"
@@ -85,72 +93,8 @@ class Benchmark:
         self.number = FIRST_MICROSECOND
         self.stamp = time.time_ns()
 
-    # The servers
-
-    @contextmanager
-    def production(self):
-        """`./run.sh production`, as everybody starts it, with limits that let one
-        address send all the load.
-        """
-        port = free_port()
-        environment = os.environ | {
-            "PORT": str(port),
-            "MYCRM_DATA": str(self.folder),
-            "ORGANIZATION": NAME,
-            "ADMIN_EMAIL": EMAIL,
-            "ADMIN_PASSWORD": PASSWORD,
-            "DEMO": "0",
-            "SIGN_IN_RATE": "1000r/s",
-            "API_RATE": "100000r/s",
-            "API_BURST": "100000",
-        }
-        log = (self.folder / "stack.log").open("wb")
-        stack = subprocess.Popen(
-            ["./run.sh", "production"],
-            cwd=BACKEND.parent,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            server = Server(f"http://127.0.0.1:{port}", stack.pid)
-            until = time.monotonic() + START_SECONDS
-            while b"MyCRM is ready." not in (self.folder / "stack.log").read_bytes():
-                if stack.poll() is not None or time.monotonic() > until:
-                    raise SystemExit((self.folder / "stack.log").read_text()[-3000:])
-                time.sleep(0.5)
-            yield server
-        finally:
-            stack.send_signal(signal.SIGINT)
-            stack.wait(timeout=120)
-            log.close()
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """That of the stack's own processes, as its first web server has it."""
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                command = (path / "cmdline").read_bytes()
-                found = (path / "environ").read_bytes()
-            except OSError:
-                continue
-            mine = f"MYCRM_DATA={self.folder}\0".encode()
-            if b"gunicorn" in command and mine in found:
-                pairs = (line.partition("=") for line in found.decode().split("\0"))
-                return {name: value for name, _, value in pairs if name}
-        raise SystemExit("The web server of the stack is not there.")
-
     def manage(self, *arguments: str) -> str:
-        command = [sys.executable, *arguments]
-        return subprocess.run(  # noqa: S603 our own
-            command,
-            cwd=BACKEND,
-            env=self.env,
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        ).stdout
+        return run_python(self.env, *arguments)
 
     # Measuring
 
@@ -174,9 +118,9 @@ class Benchmark:
 
     def run(self) -> int:
         with ExitStack() as stack:
-            self.server = stack.enter_context(self.production())
-            self.env = self.environment
-            self.seed()
+            self.server = stack.enter_context(production(self.folder))
+            self.env = environment_of(self.folder)
+            seed(self.server, self.env, self.options)
             port = urlsplit(self.server.url).port
             self.host = f"127.0.0.1:{port}"
             self.stock = None
@@ -194,18 +138,6 @@ class Benchmark:
                     getattr(self, part)()
             self.memory()
             return self.report()
-
-    def seed(self) -> None:
-        token = sign_in(self.server.url, EMAIL, PASSWORD)
-        found = Api(self.server.url, token).ask("GET", "/api/contacts/?page_size=1")
-        if json.loads(found[2])["count"] < self.options.contacts:
-            self.manage(
-                *("manage.py", "seed", "--organization", NAME, "--password", PASSWORD),
-                *("--users", str(self.options.users)),
-                *("--contacts", str(self.options.contacts)),
-                *("--leads", str(self.options.leads)),
-                *("--deals", str(self.options.leads // 2)),
-            )
 
     def sign_in(self) -> None:
         """Before each part: a token lives for 15 minutes."""
@@ -391,7 +323,7 @@ class Benchmark:
         self.note("import", "rows/s", rows / seconds, goal="3,000 rows/s")
 
     def memory(self) -> None:
-        pids = looking.web_workers(self.folder)
+        pids = web_workers(self.folder)
         if pids:
             most = max(map(proportional_memory, pids))
             self.note("memory of a web process", "MB", most, goal="150 MB")
@@ -417,9 +349,7 @@ class Benchmark:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--contacts", type=int, default=100_000)
-    parser.add_argument("--leads", type=int, default=20_000)
-    parser.add_argument("--users", type=int, default=50)
+    add_size(parser)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="of one measurement")
     parser.add_argument("--connections", type=int, default=16)
@@ -428,12 +358,6 @@ def main() -> int:
     parser.add_argument("--imported", type=int, default=30_000, help="rows")
     parser.add_argument("--only", nargs="+", choices=PARTS)
     parser.add_argument("--no-stock", dest="stock", action="store_false")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=BACKEND.parent / "var" / "benchmark",
-        help="where the stack keeps what it has: used again if it is there",
-    )
     parser.add_argument("--json", type=Path, help="write the numbers there")
     return Benchmark(parser.parse_args()).run()
 

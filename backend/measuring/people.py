@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from core.zipf import Weighted, Zipf
 
@@ -195,11 +195,12 @@ class Person:
     def browse(self, kind: str, query: str = "") -> None:
         """A list, and sometimes its next pages."""
         path = f"/api/{kind}/"
-        self.list(f"{kind}: list", f"{path}?{query}" if query else path)
-        page = 2
-        while page < 5 and self.chance.random() < 0.3:
-            self.look(f"{kind}: page", f"{path}?{query}&page={page}")
-            page += 1
+        path = f"{path}?{query}" if query else path
+        page = self.look(f"{kind}: list", path)
+        self.seen[path] = page["results"]
+        while page["next"] and self.chance.random() < 0.3:
+            parts = urlsplit(page["next"])
+            page = self.look(f"{kind}: page", f"{parts.path}?{parts.query}")
 
     def open(self, kind: str, query: str = "") -> dict:
         path = f"/api/{kind}/?{query}" if query else f"/api/{kind}/"

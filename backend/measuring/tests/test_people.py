@@ -1,5 +1,6 @@
 import json
 import random
+from unittest import mock
 
 from django.test import SimpleTestCase
 
@@ -36,7 +37,7 @@ class PersonTests(SimpleTestCase):
         return kind(*arguments)
 
     def test_they_sign_in_and_send_the_token(self):
-        person = self.person(get=(200, '"1"', {"results": []}))
+        person = self.person(get=(200, '"1"', {"results": [], "next": None}))
         person.stay_signed_in()
         person.list_contacts()
         self.assertEqual(
@@ -63,6 +64,16 @@ class PersonTests(SimpleTestCase):
         self.assertEqual(self.site.asked[1].headers["If-None-Match"], '"7"')
         self.assertIn(304, self.site.asked[1].expected)
         self.assertNotIn(304, self.site.asked[0].expected)
+
+    def test_they_turn_pages_as_long_as_there_are_some(self):
+        following = "http://x.example/api/contacts/?page=2"
+        person = self.person(get=(200, "", {"results": [], "next": following}))
+        person.chance = mock.Mock(random=mock.Mock(side_effect=[0, 0, 1]))
+        person.thinks = False
+        person.browse("contacts")
+        paths = [request.path for request in self.site.asked]
+        page = "/api/contacts/?page=2"
+        self.assertEqual(paths, ["/api/contacts/", page, page])
 
     def test_they_edit_what_they_saw_and_look_again_if_it_was_changed(self):
         person = self.person(get=(200, '"7"', {"id": 1}), patch=(412, "", {}))
