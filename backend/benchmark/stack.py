@@ -15,7 +15,7 @@ from measuring.freshness import Api, sign_in
 from measuring.servers import BACKEND, Server, free_port
 
 NAME, EMAIL, PASSWORD = "Benchmark", "admin@example.com", "correct-horse-battery"
-START_SECONDS = 180
+START_SECONDS = 600
 
 
 def add_size(parser: ArgumentParser) -> None:
