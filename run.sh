@@ -31,6 +31,10 @@ export HOST PORT
 logs="$(setting MYCRM_DATA var)/logs"
 mkdir -p "$logs" || fail "Set MYCRM_DATA to a folder that you may write to."
 
+# Where all processes count for /metrics, in memory if there is a place for it.
+metrics=$(mktemp -d /dev/shm/mycrm-XXXXXX 2>/dev/null || mktemp -d)
+export PROMETHEUS_MULTIPROC_DIR=$metrics
+
 # Processes: each leads a group of its own, so that Ctrl-C reaches this script alone,
 # and whatever is left of a group can be ended with it.
 
@@ -65,7 +69,7 @@ stop_groups() {
     groups=()
 }
 
-trap stop EXIT
+trap 'stop; rm -rf "$metrics"' EXIT
 trap 'say "" "Stopping, which takes some seconds ..."; stop; say "Stopped."; exit $stopped' INT TERM HUP
 
 # One step of the set-up; what it prints goes to a log, shown if it fails.

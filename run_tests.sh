@@ -22,7 +22,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 CORE_COVERAGE=95
-PACKAGES=(postgresql redis-server chromium)
+PACKAGES=(postgresql redis-server chromium prometheus)
 LOAD_PACKAGES=(postgresql redis-server nginx-light wrk)
 
 python=.venv/bin/python
@@ -59,6 +59,9 @@ missing() {
                 ;;
             wrk)
                 command -v wrk
+                ;;
+            prometheus)
+                command -v promtool
                 ;;
             chromium)
                 command -v chromium || command -v chromium-browser ||
@@ -115,6 +118,12 @@ lint() {
     on_sqlite $python backend/manage.py makemigrations --check --dry-run
     on_sqlite $python backend/manage.py spectacular --validate --fail-on-warn \
         --file "$tmp/schema.yml"
+
+    heading "Alerts"
+    promtool check rules monitoring/rules/*.yml
+    promtool check config --syntax-only monitoring/prometheus.yml
+    promtool test rules monitoring/tests.yml
+
     if [[ -f backend/backend/settings_production.py ]]; then
         DJANGO_SETTINGS_MODULE=backend.settings_production MYCRM_DATA=$tmp \
             $python backend/manage.py check --deploy --fail-level WARNING
@@ -242,9 +251,13 @@ case $word in
     setup)
         set_up "${PACKAGES[@]}"
         ;;
-    lint | unit)
+    lint)
+        set_up prometheus
+        lint
+        ;;
+    unit)
         python_packages
-        "$word" "$@"
+        unit "$@"
         ;;
     browser)
         set_up chromium

@@ -4,6 +4,7 @@ The parser in C (gunicorn_h1c) needs no setting: Gunicorn takes it if it is inst
 """
 
 import os
+import time
 from pathlib import Path
 
 import environ
@@ -32,6 +33,9 @@ max_requests = 20_000
 max_requests_jitter = 2_000
 # Heartbeats of the workers on a disk can block; in memory they do not.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
+
+# Its workers come and go; for /api/health/ the server is as old as its first.
+os.environ.setdefault("MYCRM_STARTED_AT", str(time.time()))
 
 accesslog = env("ACCESS_LOG") or None
 # Its place is shared by everything of one user: two installations would collide.

@@ -7,6 +7,7 @@ a file-system broker. `.env.example` lists every setting with its default.
 import contextlib
 import os
 import secrets
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -99,6 +100,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "core.metrics.middleware.MetricsMiddleware",
     "core.middleware.RequestIdMiddleware",
     "core.middleware.BusyMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -228,6 +230,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=5),
         # A sweep that waited longer than this is of no more use than the next one.
         "options": {"expires": 30},
+    },
+    "count_figures": {
+        "task": "core.tasks.count_figures",
+        "schedule": timedelta(minutes=5),
+        "options": {"expires": 300},
     },
     "erase_old_logs": {
         "task": "core.tasks.erase_old_logs",
@@ -409,6 +416,15 @@ SPECTACULAR_SETTINGS = {
         "core.schema.add_problem_answers",
     ],
 }
+
+# Watching: who may read /metrics without being a proxy, by the network that they ask
+# from, and from anywhere with "Authorization: Bearer" and the token, if there is one.
+METRICS_NETWORKS = env.list("METRICS_NETWORKS", default=["127.0.0.0/8", "::1/128"])
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+# The port of a Celery worker's own /metrics, where it is the only one that can tell.
+METRICS_PORT = env.int("METRICS_PORT", 0)
+# When the server that this process belongs to started, in seconds since the epoch.
+STARTED_AT = env.float("MYCRM_STARTED_AT", time.time())
 
 # Uploads: a request's body, and the file of an import, in bytes.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024

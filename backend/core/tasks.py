@@ -9,6 +9,7 @@ from core import jobs, notifications, retention
 from core.exporting.job import remove_old_files
 from core.idempotency import KEPT_HOURS
 from core.importing.job import remove_orphans
+from core.metrics import figures
 from core.models import Heartbeat, IdempotencyKey
 from core.purge import purge
 
@@ -37,6 +38,12 @@ def sweep() -> None:
     IdempotencyKey.objects.filter(created_at__lt=kept_since).delete()
     remove_orphans()
     remove_old_files()
+
+
+@shared_task
+def count_figures() -> None:
+    """Every few minutes: the numbers of the business, for /metrics."""
+    figures.count_all()
 
 
 @shared_task
