@@ -21,10 +21,11 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from django.conf import settings
 from django.db import transaction
+from redis.commands.core import Script
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
@@ -35,19 +36,33 @@ TOKEN_SECONDS = 60
 MARK_SECONDS = 60
 REST_SECONDS = 2  # how long Redis is left alone after it failed
 
-# KEYS: the versions. ARGV: name of the answer, new token, seconds a token lives.
+# KEYS: the versions that the answer is made from, then of a proof its versions and
+# what it needs. ARGV: name of the answer, new token, seconds a token lives, how many
+# versions of the answer and of the proof there are, the proof's tokens.
 FIND = """
 local now = tonumber(redis.call('TIME')[1])
-local name = ARGV[1]
-for _, key in ipairs(KEYS) do
-  if redis.call('ZCOUNT', key .. ':marks', now, '+inf') > 0 then return nil end
-  local token = redis.call('GET', key)
-  if not token then
-    token = ARGV[2]
-    redis.call('SET', key, token, 'EX', ARGV[3])
+local function tokens(first, last)
+  local text = ''
+  for i = first, last do
+    local key = KEYS[i]
+    if redis.call('ZCOUNT', key .. ':marks', now, '+inf') > 0 then return nil end
+    local token = redis.call('GET', key)
+    if not token then
+      token = ARGV[2]
+      redis.call('SET', key, token, 'EX', ARGV[3])
+    end
+    text = text .. ':' .. token
   end
-  name = name .. ':' .. token
+  return text
 end
+local own, all = tonumber(ARGV[4]), ARGV[4] + ARGV[5]
+for i = all + 1, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 0 then return nil end
+end
+if tokens(own + 1, all) ~= ARGV[6] then return nil end
+local versions = tokens(1, own)
+if not versions then return nil end
+local name = ARGV[1] .. versions
 return {name, redis.call('GET', name)}
 """
 
@@ -87,22 +102,71 @@ class Mark:
     name: str
 
 
-def find(organization_id, record_types: Iterable[str], request_key: str) -> Slot | None:
+@dataclass(frozen=True)
+class Proof:
+    """That something was found to be so, and what must stand for it to be so still.
+
+    Attributes:
+        keys: of the versions at which it was found.
+        tokens: what these versions were.
+        needed: keys that must be there; what keeps them is none of this module.
+        until: when it ends by itself, in seconds since the epoch.
+    """
+
+    keys: list[str]
+    tokens: str
+    needed: list[str]
+    until: float
+
+
+NOTHING = Proof([], "", [], float("inf"))
+
+
+def prove(
+    organization_id, names: Iterable[str], needed: list[str], until: float
+) -> Proof | None:
+    """The proof of what is found out after this call, from the versions of `names`.
+
+    None: Redis is away, something needed is missing, or a change is just announced.
+    """
+    keys = _version_keys(organization_id, names)
+    found = _find(keys, "", Proof([], "", needed, until))
+    return Proof(keys, found[0].decode(), needed, until) if found else None
+
+
+def stands(proof: Proof) -> bool:
+    """Whether what was proven is so still; no, too, where nobody can tell."""
+    return time.time() < proof.until and _find([], "", proof) is not None
+
+
+def find(
+    organization_id,
+    record_types: Iterable[str],
+    request_key: str,
+    proof: Proof = NOTHING,
+) -> Slot | None:
     """The slot for an answer made from these record types; None: go to the database.
 
     Args:
         request_key: whatever else the answer depends on, such as the path, the query
             and what the reader may see.
+        proof: what must stand besides, or there is no slot.
     """
+    if time.time() >= proof.until:
+        return None
     digest = hashlib.blake2b(request_key.encode(), digest_size=16).hexdigest()
-    found = _call(
-        FIND,
-        _version_keys(organization_id, record_types),
-        f"mycrm:answer:{digest}",
-        secrets.token_urlsafe(9),
-        TOKEN_SECONDS,
-    )
+    keys = _version_keys(organization_id, record_types)
+    found = _find(keys, f"mycrm:answer:{digest}", proof)
     return Slot(found[0].decode(), found[1]) if found else None
+
+
+def _find(keys: list[str], name: str, proof: Proof) -> list | None:
+    return _call(
+        FIND,
+        [*keys, *proof.keys, *proof.needed],
+        *(name, secrets.token_urlsafe(9), TOKEN_SECONDS),
+        *(len(keys), len(proof.keys), proof.tokens),
+    )
 
 
 def store(slot: Slot | None, answer: bytes) -> None:
@@ -152,10 +216,13 @@ def _version_keys(organization_id, record_types: Iterable[str]) -> list[str]:
     return [f"mycrm:version:{organization_id}:{t}" for t in sorted(set(record_types))]
 
 
+@cache
+def _script(text: str) -> Script:
+    return Script(None, text.encode())
+
+
 def _call(script: str, keys: list[str], *arguments):
-    return _safely(
-        lambda redis: redis.register_script(script)(keys=keys, args=arguments)
-    )
+    return _safely(lambda redis: _script(script)(keys, arguments, redis))
 
 
 def _safely(action: Callable):
