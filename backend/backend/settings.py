@@ -105,6 +105,8 @@ MIDDLEWARE = [
     "core.metrics.middleware.MetricsMiddleware",
     "core.middleware.RequestIdMiddleware",
     "core.middleware.BusyMiddleware",
+    # What it gives again goes no further, and has the headers of all that follow.
+    "core.recall.RecallMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -338,7 +340,8 @@ MFA_TOTP_ISSUER = "MyCRM"
 HEADLESS_ONLY = False
 HEADLESS_TOKEN_STRATEGY = "allauth.headless.tokens.strategies.jwt.JWTTokenStrategy"  # noqa: S105
 HEADLESS_JWT_ALGORITHM = "HS256"
-# The session behind a token is looked up on each request: signing out ends it at once.
+# The session behind a token must be there at each request: signing out ends it at once
+# (user_management.remembered).
 HEADLESS_JWT_STATEFUL_VALIDATION_ENABLED = True
 HEADLESS_JWT_ACCESS_TOKEN_EXPIRES_IN = 15 * 60
 HEADLESS_JWT_REFRESH_TOKEN_EXPIRES_IN = 14 * 24 * 3600

@@ -21,10 +21,11 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from django.conf import settings
 from django.db import transaction
+from redis.commands.core import Script
 from redis.exceptions import RedisError
 
 from core.metrics.measures import cache_reads
@@ -37,19 +38,33 @@ TOKEN_SECONDS = 60
 MARK_SECONDS = 60
 REST_SECONDS = 2  # how long Redis is left alone after it failed
 
-# KEYS: the versions. ARGV: name of the answer, new token, seconds a token lives.
+# KEYS: the versions that the answer is made from, then of a proof its versions and
+# what it needs. ARGV: name of the answer, new token, seconds a token lives, how many
+# versions of the answer and of the proof there are, the proof's tokens.
 FIND = """
 local now = tonumber(redis.call('TIME')[1])
-local name = ARGV[1]
-for _, key in ipairs(KEYS) do
-  if redis.call('ZCOUNT', key .. ':marks', now, '+inf') > 0 then return nil end
-  local token = redis.call('GET', key)
-  if not token then
-    token = ARGV[2]
-    redis.call('SET', key, token, 'EX', ARGV[3])
+local function tokens(first, last)
+  local text = ''
+  for i = first, last do
+    local key = KEYS[i]
+    if redis.call('ZCOUNT', key .. ':marks', now, '+inf') > 0 then return nil end
+    local token = redis.call('GET', key)
+    if not token then
+      token = ARGV[2]
+      redis.call('SET', key, token, 'EX', ARGV[3])
+    end
+    text = text .. ':' .. token
   end
-  name = name .. ':' .. token
+  return text
 end
+local own, all = tonumber(ARGV[4]), ARGV[4] + ARGV[5]
+for i = all + 1, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 0 then return nil end
+end
+if tokens(own + 1, all) ~= ARGV[6] then return nil end
+local versions = tokens(1, own)
+if not versions then return nil end
+local name = ARGV[1] .. versions
 return {name, redis.call('GET', name)}
 """
 
@@ -91,6 +106,43 @@ class Mark:
     name: str
 
 
+@dataclass(frozen=True)
+class Proof:
+    """That something was found to be so, and what must stand for it to be so still.
+
+    Attributes:
+        keys: of the versions at which it was found.
+        tokens: what these versions were.
+        needed: keys that must be there; what keeps them is none of this module.
+        until: when it ends by itself, in seconds since the epoch.
+    """
+
+    keys: list[str]
+    tokens: str
+    needed: list[str]
+    until: float
+
+
+NOTHING = Proof([], "", [], float("inf"))
+
+
+def prove(
+    organization_id, names: Iterable[str], needed: list[str], until: float
+) -> Proof | None:
+    """The proof of what is found out after this call, from the versions of `names`.
+
+    None: Redis is away, something needed is missing, or a change is just announced.
+    """
+    keys = _version_keys(organization_id, names)
+    found = _find(keys, "", Proof([], "", needed, until))
+    return Proof(keys, found[0].decode(), needed, until) if found else None
+
+
+def stands(proof: Proof) -> bool:
+    """Whether what was proven is so still; no, too, where nobody can tell."""
+    return time.time() < proof.until and bool(_find([], "", proof))
+
+
 def find(organization_id, record_types: Iterable[str], request_key: str) -> Slot | None:
     """The slot for an answer made from these record types; None: go to the database.
 
@@ -98,16 +150,44 @@ def find(organization_id, record_types: Iterable[str], request_key: str) -> Slot
         request_key: whatever else the answer depends on, such as the path, the query
             and what the reader may see.
     """
+    slot = _slot(organization_id, record_types, request_key, NOTHING)
+    if slot:
+        cache_reads["miss" if slot.answer is None else "hit"].inc()
+    elif settings.REDIS_URL:
+        cache_reads["unavailable" if slot is AWAY else "marked"].inc()
+    return slot or None
+
+
+def find_again(
+    organization_id, record_types: Iterable[str], request_key: str, proof: Proof
+) -> bytes | None:
+    """The answer, if the cache holds it and the proof stands.
+
+    Only what is found is counted: whoever finds nothing looks once more, by `find`.
+    """
+    if time.time() >= proof.until:
+        return None
+    slot = _slot(organization_id, record_types, request_key, proof)
+    if not slot or slot.answer is None:
+        return None
+    cache_reads["hit"].inc()
+    return slot.answer
+
+
+def _slot(organization_id, record_types, request_key, proof) -> Slot | tuple | None:
     digest = hashlib.blake2b(request_key.encode(), digest_size=16).hexdigest()
-    found = _call(
+    keys = _version_keys(organization_id, record_types)
+    found = _find(keys, f"mycrm:answer:{digest}", proof)
+    return Slot(found[0].decode(), found[1]) if found else found
+
+
+def _find(keys: list[str], name: str, proof: Proof) -> list | tuple | None:
+    return _call(
         FIND,
-        _version_keys(organization_id, record_types),
-        f"mycrm:answer:{digest}",
-        secrets.token_urlsafe(9),
-        TOKEN_SECONDS,
+        [*keys, *proof.keys, *proof.needed],
+        *(name, secrets.token_urlsafe(9), TOKEN_SECONDS),
+        *(len(keys), len(proof.keys), proof.tokens),
     )
-    _count(found)
-    return Slot(found[0].decode(), found[1]) if found else None
 
 
 def store(slot: Slot | None, answer: bytes) -> None:
@@ -157,17 +237,13 @@ def _version_keys(organization_id, record_types: Iterable[str]) -> list[str]:
     return [f"mycrm:version:{organization_id}:{t}" for t in sorted(set(record_types))]
 
 
+@cache
+def _script(text: str) -> Script:
+    return Script(None, text.encode())
+
+
 def _call(script: str, keys: list[str], *arguments):
-    return _safely(
-        lambda redis: redis.register_script(script)(keys=keys, args=arguments)
-    )
-
-
-def _count(found) -> None:
-    if found:
-        cache_reads["miss" if found[1] is None else "hit"].inc()
-    elif settings.REDIS_URL:
-        cache_reads["unavailable" if found is AWAY else "marked"].inc()
+    return _safely(lambda redis: _script(script)(keys, arguments, redis))
 
 
 def _safely(action: Callable):

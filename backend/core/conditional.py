@@ -8,6 +8,8 @@ a record read with other `fields` or `expand` may still be written.
 import hashlib
 import re
 
+from django.http import HttpResponse
+from django.utils.cache import patch_vary_headers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 ENTITY_TAG = re.compile(r'(?:W/)?"([^"]*)"')
@@ -24,6 +26,22 @@ def not_modified(request, etag: str) -> bool:
     if header is None:
         return False
     return header.strip() == "*" or etag.strip('"') in ENTITY_TAG.findall(header)
+
+
+def conditional_response(request, body: bytes, etag: str) -> HttpResponse:
+    """The answer to a GET or HEAD of what has this body: 200, or 304."""
+    if not_modified(request, etag):
+        response = HttpResponse(status=304)
+        del response["Content-Type"]
+        response["Content-Length"] = 0
+    else:
+        content = b"" if request.method == "HEAD" else body
+        response = HttpResponse(content, content_type="application/json")
+        response["Content-Length"] = len(body)
+    response["ETag"] = etag
+    response["Cache-Control"] = "private, no-cache"
+    patch_vary_headers(response, ("Authorization", "Cookie"))
+    return response
 
 
 def matches(request, version: int) -> bool:

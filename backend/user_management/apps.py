@@ -8,7 +8,7 @@ class UserManagementConfig(AppConfig):
     def ready(self):
         from allauth.mfa.signals import authenticator_added
 
-        from user_management import security  # noqa: F401
+        from user_management import remembered, security  # noqa: F401
 
         authenticator_added.connect(end_other_sessions)
 

@@ -12,7 +12,10 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.headless.contrib.rest_framework.authentication import (
     JWTTokenAuthentication,
 )
-from allauth.headless.tokens.strategies.jwt.internal import get_token_session
+from allauth.headless.tokens.strategies.jwt.internal import (
+    get_token_session,
+    session_key_from_sid,
+)
 from allauth.mfa.models import Authenticator
 from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
@@ -29,6 +32,7 @@ from rest_framework import authentication, exceptions
 
 from core.problems import problem_response
 from user_management.models import ApiKey, User
+from user_management.remembered import Remembered, key_of_session
 
 KEY = re.compile(rf"{knox_settings.TOKEN_PREFIX}[0-9a-f]{{64}}", re.ASCII)
 OWNER_WITH_RIGHTS = ("owner__organization", "owner__role", "owner__team")
@@ -134,15 +138,19 @@ class TwoFactorGate:
         return found
 
 
-class TokenAuthentication(TwoFactorGate, JWTTokenAuthentication):
+class TokenAuthentication(Remembered, TwoFactorGate, JWTTokenAuthentication):
     """`Authorization: Bearer <access token>`, as the sign-in gave it."""
+
+    def stands_on(self, token):
+        session_key = session_key_from_sid(token["sid"])
+        return [key_of_session(session_key)], token["exp"]
 
 
 class SessionAuthentication(TwoFactorGate, authentication.SessionAuthentication):
     """The session cookie of a page in a browser."""
 
 
-class KeyAuthentication(TwoFactorGate, KnoxAuthentication):
+class KeyAuthentication(Remembered, TwoFactorGate, KnoxAuthentication):
     """`Authorization: Api-Key <API key>`, in the name of the key's owner.
 
     A key is made and hashed by django-rest-knox. But one that ended stays in the
@@ -153,6 +161,9 @@ class KeyAuthentication(TwoFactorGate, KnoxAuthentication):
 
     def authenticate_header(self, request):
         return self.scheme
+
+    def stands_on(self, key):
+        return [], key.expiry.timestamp()
 
     def authenticate_credentials(self, token: bytes):
         text = token.decode(errors="replace")

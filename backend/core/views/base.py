@@ -4,19 +4,18 @@ from functools import partial
 
 from django.db import OperationalError, transaction
 from django.http import Http404, HttpResponse
-from django.utils.cache import patch_vary_headers
-from rest_framework import status
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.viewsets import GenericViewSet
 
 from core import cache
-from core.conditional import etag_of, not_modified
+from core.conditional import conditional_response, etag_of
 from core.exceptions import bad_parameter
 from core.filters import StrictFilterBackend, filter_set
 from core.idempotency import once
 from core.models import ChangeSet
 from core.origin import origin
 from core.pagination import Pagination
+from core.recall import Place
 from core.renderers import dumps
 from core.serializers import StrictSerializer
 
@@ -43,6 +42,9 @@ class ViewSet(GenericViewSet):
     query_parameters: tuple[str, ...] = ("page", "page_size", "cursor")
     # False where a view gives `dry_run` a meaning of its own.
     takes_dry_run_back = True
+    # Whether the address, the reader and the record types that an answer is made from
+    # tell all that it depends on, so that core.recall may give it again.
+    is_recalled = False
 
     def initial(self, request, *args, **kwargs):
         super().initial(request, *args, **kwargs)
@@ -125,7 +127,7 @@ class ViewSet(GenericViewSet):
             record_types: what the answer is made from.
             visibility: readers with equal texts would get equal answers.
         """
-        request = self.request
+        request, user = self.request, self.request.user
 
         def make():
             answer, version = build()
@@ -133,28 +135,18 @@ class ViewSet(GenericViewSet):
             return etag_of(body, version).encode() + b"\n" + body
 
         key = request_key(request, visibility)
-        answer = cache.kept(request.user.organization_id, record_types, key, make)
+        answer = cache.kept(user.organization_id, record_types, key, make)
         etag, _, body = answer.partition(b"\n")
-        return self._conditional(body, etag.decode())
+        response = conditional_response(request, body, etag.decode())
+        if self.is_recalled and user.proof:
+            types = frozenset(record_types)
+            response.place = Place(user.organization_id, types, key, user.proof)
+        return response
 
     def conditional(self, answer, version: int | None = None) -> HttpResponse:
         """Answer a GET that is not worth a place in the cache."""
         body = dumps(answer)
-        return self._conditional(body, etag_of(body, version))
-
-    def _conditional(self, body: bytes, etag: str) -> HttpResponse:
-        if not_modified(self.request, etag):
-            response = HttpResponse(status=status.HTTP_304_NOT_MODIFIED)
-            del response["Content-Type"]
-        else:
-            head = self.request.method == "HEAD"
-            content = b"" if head else body
-            response = HttpResponse(content, content_type="application/json")
-            response["Content-Length"] = len(body)
-        response["ETag"] = etag
-        response["Cache-Control"] = "private, no-cache"
-        patch_vary_headers(response, ("Authorization", "Cookie"))
-        return response
+        return conditional_response(self.request, body, etag_of(body, version))
 
 
 class ReadOnlyViewSet(ViewSet):

@@ -116,6 +116,7 @@ class JournaledViewSet(ViewSet):
     # What the serializer takes beside the fields; `write` makes values of it.
     serializer_base = RecordSerializer
     default_ordering = "-created_at"
+    is_recalled = True
 
     filter_backends = (StrictFilterBackend, Search)
 

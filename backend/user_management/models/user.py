@@ -91,6 +91,8 @@ class User(AbstractBaseUser, Journaled):
 
     # The key that a request or a job came with in this user's name, if it did.
     api_key = None
+    # That the user's credentials and rights are what they are here, where it is known.
+    proof = None
 
     # What nobody changes of themselves: it decides who they are and what they may do.
     granted_fields = frozenset(
