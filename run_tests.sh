@@ -10,6 +10,8 @@
 #   ./run_tests.sh browser       sign-in and the pages in Chromium
 #   ./run_tests.sh performance   comes later
 #   ./run_tests.sh load          comes later
+#   ./run_tests.sh faults        what holds while parts of the production stack fail;
+#                                what follows are names of faults; ROUNDS=20
 #   ./run_tests.sh all           everything; the same as no word
 #
 # PostgreSQL and Redis are throw-away servers, unless DATABASE_URL and REDIS_URL name
@@ -229,6 +231,10 @@ case $word in
         ;;
     performance | load)
         say "The $word tests come later."
+        ;;
+    faults)
+        set_up postgresql redis-server
+        $python backend/fault_tests.py "$@"
         ;;
     all)
         set_up "${PACKAGES[@]}"
