@@ -292,13 +292,14 @@ serve_production() {
         "Ctrl-C stops everything."
     stopped=0
     while true; do
-        wait -n "${pids[@]}" || true
+        # `wait -n` would not see what ended while another was being started again.
+        sleep 1 &
+        wait $! || true
         for name in "${!pids[@]}"; do
             kill -0 "${pids[$name]}" 2>/dev/null && continue
             say "$name ended; starting it again. Its log: $logs/$name.log"
             # What is left of it would hold its sockets.
             kill -KILL -- "-${pids[$name]}" 2>/dev/null || true
-            sleep 1
             keep "$name"
         done
     done
