@@ -132,8 +132,10 @@ production_settings() {
 # Fills in what stands in capital letters in nginx/templates, as its container does.
 render_nginx() {
     local template target server='' instance
+    # max_fails=0: an instance has several processes behind one socket. Where one of them
+    # dies with what it was at, the socket goes on; and one that is closed costs nothing.
     for instance in "${INSTANCES[@]}"; do
-        server+="server unix:$run/web-$instance.sock max_fails=3 fail_timeout=2s;"
+        server+="server unix:$run/web-$instance.sock max_fails=0;"
     done
     for template in nginx/templates/*.template nginx/templates/sites/*.template; do
         target=$run/nginx/${template#nginx/templates/}

@@ -430,11 +430,18 @@ def web_worker_killed(trial: Trial) -> None:
             victim = random.choice(workers)  # noqa: S311
             with suppress(psutil.Error):
                 victim.kill()
-            # As many as before are there again.
+            # As many as before are there again, and answer.
             await_true(
                 lambda wanted=wanted: len(stack.processes("gunicorn")) == wanted,
                 "Gunicorn's workers",
             )
+            for port in (stack.port + 1, stack.port + 2):
+                live = f"http://127.0.0.1:{port}/api/health/live/"
+                await_true(
+                    lambda live=live: requests.get(live, timeout=5).ok,
+                    "both instances",
+                    requests.RequestException,
+                )
             time.sleep(1)
 
 
