@@ -8,6 +8,7 @@
 #   ./run_tests.sh coverage      the tests on PostgreSQL and Redis, and the lines of
 #                                backend/core that they miss
 #   ./run_tests.sh browser       sign-in and the pages in Chromium
+#   ./run_tests.sh production    the stack of production, started and tried by Nginx
 #   ./run_tests.sh performance   comes later
 #   ./run_tests.sh load          comes later
 #   ./run_tests.sh all           everything; the same as no word
@@ -18,7 +19,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 CORE_COVERAGE=95
-PACKAGES=(postgresql redis-server chromium prometheus)
+PACKAGES=(postgresql redis-server chromium prometheus nginx-light docker-compose)
 
 python=.venv/bin/python
 tmp=$(mktemp -d)
@@ -51,6 +52,12 @@ missing() {
                 ;;
             prometheus)
                 command -v promtool
+                ;;
+            nginx-light)
+                command -v nginx || command -v /usr/sbin/nginx
+                ;;
+            docker-compose)
+                command -v docker-compose
                 ;;
             chromium)
                 command -v chromium || command -v chromium-browser ||
@@ -113,10 +120,16 @@ lint() {
     promtool check config --syntax-only monitoring/prometheus.yml
     promtool test rules monitoring/tests.yml
 
-    if [[ -f backend/backend/settings_production.py ]]; then
-        DJANGO_SETTINGS_MODULE=backend.settings_production MYCRM_DATA=$tmp \
-            $python backend/manage.py check --deploy --fail-level WARNING
-    fi
+    DJANGO_SETTINGS_MODULE=backend.settings_production MYCRM_DATA=$tmp \
+        SECRET_KEY=$(openssl rand -hex 32) ALLOWED_HOSTS=crm.example.com \
+        DATABASE_URL=postgres://mycrm@db/mycrm REDIS_URL=redis://cache/0 \
+        BROKER_URL=redis://broker/0 \
+        $python backend/manage.py check --deploy --fail-level WARNING
+
+    heading "Containers"
+    docker-compose config --quiet
+    ALLOWED_HOSTS=crm.example.com docker-compose --file docker-compose.production.yml \
+        --profile monitoring config --quiet
 }
 
 # Testing: warnings are errors. One process, for of several Django cannot show every
@@ -134,6 +147,43 @@ unit() {
 browser() {
     heading "Tests in a browser"
     django_tests --tag browser "$@"
+}
+
+# Nginx, two instances of the web server, workers, PostgreSQL and Redis, as
+# processes of this machine.
+production() {
+    local log=$tmp/production.log port site pids
+    heading "The stack of production"
+    # PostgreSQL does not run as root, and its user must get at its files.
+    chmod 711 "$tmp"
+    port=$($python -c 'import random; print(random.randrange(20_000, 30_000, 10))')
+    site=http://127.0.0.1:$port
+    export ADMIN_PASSWORD="throw-away $RANDOM $RANDOM"
+    set -m
+    MYCRM_DATA=$tmp/production PORT=$port DEMO=0 ADMIN_EMAIL=admin@example.com \
+        ./run.sh production </dev/null >"$log" 2>&1 &
+    servers=$!
+    set +m
+    until grep -q 'Ctrl-C stops' "$log"; do
+        kill -0 "$servers" 2>/dev/null || fail "$(cat "$log")"
+        sleep 0.2
+    done
+    mapfile -t pids < <(sed -n 's/.*(process \([0-9]*\)).*/\1/p' "$log")
+    $python production_test.py "$site" admin@example.com "${pids[@]}"
+    check_tls "$tmp/production/run/nginx"
+    kill "$servers"
+    wait "$servers" || fail "It did not stop as it should:" "$(cat "$log")"
+    servers=
+}
+
+# The configuration with TLS, of a certificate that nobody else knows.
+check_tls() {
+    openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost \
+        -keyout "$tmp/key.pem" -out "$tmp/certificate.pem" 2>/dev/null
+    sed -i "s#ssl_certificate ;#ssl_certificate $tmp/certificate.pem;#
+        s#ssl_certificate_key ;#ssl_certificate_key $tmp/key.pem;#" "$1/sites/https.conf"
+    sed -i 's#sites/http.conf#sites/https.conf#' "$1/nginx.conf"
+    PATH=$PATH:/usr/sbin nginx -t -q -e stderr -p "$1" -c "$1/nginx.conf"
 }
 
 django_tests() {
@@ -191,7 +241,7 @@ everything() {
     ./run_tests.sh coverage </dev/null >"$tmp/coverage.log" 2>&1 &
     servers=$!
     set +m
-    for part in lint unit browser; do
+    for part in lint unit browser production; do
         ./run_tests.sh "$part" || failed+=("$part")
     done
     wait "$servers" || failed+=(coverage)
@@ -202,7 +252,7 @@ everything() {
         fail "FAILED: ${failed[*]}. One alone: ./run_tests.sh ${failed[0]}"
     fi
     say "Everything passed: lint, the tests on SQLite, in a browser, on PostgreSQL and" \
-        "Redis, and $CORE_COVERAGE % coverage of backend/core."
+        "Redis, the stack of production, and $CORE_COVERAGE % coverage of backend/core."
 }
 
 word=${1-all}
@@ -212,7 +262,7 @@ case $word in
         set_up "${PACKAGES[@]}"
         ;;
     lint)
-        set_up prometheus
+        set_up prometheus docker-compose
         lint
         ;;
     unit)
@@ -226,6 +276,10 @@ case $word in
     coverage)
         set_up postgresql redis-server
         coverage
+        ;;
+    production)
+        set_up postgresql redis-server nginx-light
+        production
         ;;
     performance | load)
         say "The $word tests come later."
