@@ -96,7 +96,7 @@ set_up() {
         fi
         tail -n 20 "$tmp/apt.log" >&2
     fi
-    fail "The tests need PostgreSQL, Redis and Chromium. Install ${packages[*]}" \
+    fail "The tests need servers and Chromium. Install ${packages[*]}" \
         "(Debian: apt-get install ${packages[*]})," \
         "or name servers to use in DATABASE_URL and REDIS_URL."
 }
