@@ -143,6 +143,7 @@ render_nginx() {
         env NGINX_RUN="$run/nginx" MIME_TYPES=/etc/nginx/mime.types \
             SITE="$([[ -n $TLS_CERTIFICATE ]] && echo https || echo http)" \
             ACCESS_LOG="$logs/access.log" UPSTREAM="$server" \
+            STATUS_LISTEN="unix:$run/nginx-status.sock" \
             LISTEN="$HOST:$PORT" LISTEN_TLS="$HOST:$(setting TLS_PORT 8443)" \
             STATIC_ROOT="$data/static" FORWARDED_PROTO="\$scheme" \
             IMPORT_SIZE="$(setting IMPORT_MAX_SIZE 201m)" \
@@ -153,6 +154,9 @@ render_nginx() {
 print(re.sub(r"\$\{([A-Z_]+)\}", lambda m: os.environ[m[1]], sys.stdin.read()), end="")
 ' <"$template" >"${target%.template}"
     done
+    rm -f "$run/nginx-status.sock" # of an Nginx that was killed
+    step nginx-test "Checking the configuration of Nginx" \
+        nginx -t -e stderr -p "$run/nginx" -c "$run/nginx/nginx.conf"
 }
 
 # The processes. Each is started again if it ends.
