@@ -659,9 +659,9 @@ def main() -> None:
             report(trials[-1])
     finally:
         stack.stop()
-    for trial in trials:
-        for text, number in Counter(trial.others).most_common(10):
-            print(f"{trial.name}: {number} x {text}")
+        for trial in trials:
+            for text, number in Counter(trial.others).most_common(10):
+                print(f"{trial.name}: {number} x {text}")
     if all(trial.is_good for trial in trials):
         shutil.rmtree(folder)
         print("Nothing was lost, nothing was done twice, every answer was right.")
