@@ -1,20 +1,28 @@
 # MyCRM: the web server by default; a worker or the scheduler by another command.
 
-FROM python:3.13-slim AS packages
+FROM python:3.13.5-slim-bookworm AS packages
 # gunicorn_h1c comes as source only.
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 RUN python -m venv /opt/venv
 COPY requirements.txt .
 RUN /opt/venv/bin/pip install --no-cache-dir --requirement requirements.txt
 
-FROM python:3.13-slim
+# The pool of connections to PostgreSQL, in docker-compose.production.yml.
+FROM debian:12.11-slim AS pgbouncer
+RUN apt-get update && apt-get install --yes --no-install-recommends pgbouncer \
+    && rm -rf /var/lib/apt/lists/*
+USER postgres
+EXPOSE 6432
+CMD ["pgbouncer", "/etc/pgbouncer/pgbouncer.ini"]
+
+FROM python:3.13.5-slim-bookworm
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOST=0.0.0.0 \
     MYCRM_DATA=/data \
     PROMETHEUS_MULTIPROC_DIR=/dev/shm/metrics
-RUN useradd --uid 1000 --create-home mycrm && install --directory --owner mycrm /data
+RUN useradd --uid 1000 --create-home mycrm && install --directory --owner mycrm /data /data/static
 COPY --from=packages /opt/venv /opt/venv
 COPY backend /app/backend
 WORKDIR /app/backend

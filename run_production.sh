@@ -132,8 +132,10 @@ production_settings() {
 # Fills in what stands in capital letters in nginx/templates, as its container does.
 render_nginx() {
     local template target server='' instance
+    # max_fails=0: an instance has several processes behind one socket. Where one of them
+    # dies with what it was at, the socket goes on; and one that is closed costs nothing.
     for instance in "${INSTANCES[@]}"; do
-        server+="server unix:$run/web-$instance.sock max_fails=3 fail_timeout=2s;"
+        server+="server unix:$run/web-$instance.sock max_fails=0;"
     done
     for template in nginx/templates/*.template nginx/templates/sites/*.template; do
         target=$run/nginx/${template#nginx/templates/}
@@ -141,6 +143,7 @@ render_nginx() {
         env NGINX_RUN="$run/nginx" MIME_TYPES=/etc/nginx/mime.types \
             SITE="$([[ -n $TLS_CERTIFICATE ]] && echo https || echo http)" \
             ACCESS_LOG="$logs/access.log" UPSTREAM="$server" \
+            STATUS_LISTEN="unix:$run/nginx-status.sock" \
             LISTEN="$HOST:$PORT" LISTEN_TLS="$HOST:$(setting TLS_PORT 8443)" \
             STATIC_ROOT="$data/static" FORWARDED_PROTO="\$scheme" \
             IMPORT_SIZE="$(setting IMPORT_MAX_SIZE 201m)" \
@@ -151,6 +154,9 @@ render_nginx() {
 print(re.sub(r"\$\{([A-Z_]+)\}", lambda m: os.environ[m[1]], sys.stdin.read()), end="")
 ' <"$template" >"${target%.template}"
     done
+    rm -f "$run/nginx-status.sock" # of an Nginx that was killed
+    step nginx-test "Checking the configuration of Nginx" \
+        nginx -t -e stderr -p "$run/nginx" -c "$run/nginx/nginx.conf"
 }
 
 # The processes. Each is started again if it ends.
@@ -292,13 +298,14 @@ serve_production() {
         "Ctrl-C stops everything."
     stopped=0
     while true; do
-        wait -n "${pids[@]}" || true
+        # `wait -n` would not see what ended while another was being started again.
+        sleep 1 &
+        wait $! || true
         for name in "${!pids[@]}"; do
             kill -0 "${pids[$name]}" 2>/dev/null && continue
             say "$name ended; starting it again. Its log: $logs/$name.log"
             # What is left of it would hold its sockets.
             kill -KILL -- "-${pids[$name]}" 2>/dev/null || true
-            sleep 1
             keep "$name"
         done
     done

@@ -8,12 +8,15 @@
 #   ./run_tests.sh coverage      the tests on PostgreSQL and Redis, and the lines of
 #                                backend/core that they miss
 #   ./run_tests.sh browser       sign-in and the pages in Chromium
+#   ./run_tests.sh production    the stack of production, started and tried by Nginx
 #   ./run_tests.sh performance   plans, times, memory and cache on PostgreSQL and Redis,
 #                                compared with the baseline; not part of `all`
 #   ./run_tests.sh load          people at work against the production stack:
 #                                ./run_tests.sh load medium --no-think; `load locust`
 #                                opens the page of Locust on port 8089
 #   ./run_tests.sh benchmark     MyCRM beside stock DRF and PostgreSQL, in one table
+#   ./run_tests.sh faults        what holds while parts of the production stack fail;
+#                                what follows are names of faults; ROUNDS=20
 #   ./run_tests.sh all           everything; the same as no word
 #
 # PostgreSQL and Redis are throw-away servers, unless DATABASE_URL and REDIS_URL name
@@ -22,7 +25,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 CORE_COVERAGE=95
-PACKAGES=(postgresql redis-server chromium prometheus)
+PACKAGES=(postgresql redis-server chromium prometheus nginx-light docker-compose)
 LOAD_PACKAGES=(postgresql redis-server nginx-light wrk)
 
 python=.venv/bin/python
@@ -63,6 +66,12 @@ missing() {
             prometheus)
                 command -v promtool
                 ;;
+            nginx-light)
+                command -v nginx || command -v /usr/sbin/nginx
+                ;;
+            docker-compose)
+                command -v docker-compose
+                ;;
             chromium)
                 command -v chromium || command -v chromium-browser ||
                     command -v google-chrome
@@ -100,7 +109,7 @@ set_up() {
         fi
         tail -n 20 "$tmp/apt.log" >&2
     fi
-    fail "The tests need PostgreSQL, Redis and Chromium. Install ${packages[*]}" \
+    fail "The tests need servers and Chromium. Install ${packages[*]}" \
         "(Debian: apt-get install ${packages[*]})," \
         "or name servers to use in DATABASE_URL and REDIS_URL."
 }
@@ -124,10 +133,16 @@ lint() {
     promtool check config --syntax-only monitoring/prometheus.yml
     promtool test rules monitoring/tests.yml
 
-    if [[ -f backend/backend/settings_production.py ]]; then
-        DJANGO_SETTINGS_MODULE=backend.settings_production MYCRM_DATA=$tmp \
-            $python backend/manage.py check --deploy --fail-level WARNING
-    fi
+    DJANGO_SETTINGS_MODULE=backend.settings_production MYCRM_DATA=$tmp \
+        SECRET_KEY=$(openssl rand -hex 32) ALLOWED_HOSTS=crm.example.com \
+        DATABASE_URL=postgres://mycrm@db/mycrm REDIS_URL=redis://cache/0 \
+        BROKER_URL=redis://broker/0 \
+        $python backend/manage.py check --deploy --fail-level WARNING
+
+    heading "Containers"
+    docker-compose config --quiet
+    ALLOWED_HOSTS=crm.example.com docker-compose --file docker-compose.production.yml \
+        --profile monitoring config --quiet
 }
 
 # Testing: warnings are errors. One process, for of several Django cannot show every
@@ -145,6 +160,43 @@ unit() {
 browser() {
     heading "Tests in a browser"
     django_tests --tag browser "$@"
+}
+
+# Nginx, two instances of the web server, workers, PostgreSQL and Redis, as
+# processes of this machine.
+production() {
+    local log=$tmp/production.log port site pids
+    heading "The stack of production"
+    # PostgreSQL does not run as root, and its user must get at its files.
+    chmod 711 "$tmp"
+    port=$($python -c 'import random; print(random.randrange(20_000, 30_000, 10))')
+    site=http://127.0.0.1:$port
+    export ADMIN_PASSWORD="throw-away $RANDOM $RANDOM"
+    set -m
+    MYCRM_DATA=$tmp/production PORT=$port DEMO=0 ADMIN_EMAIL=admin@example.com \
+        ./run.sh production </dev/null >"$log" 2>&1 &
+    servers=$!
+    set +m
+    until grep -q 'Ctrl-C stops' "$log"; do
+        kill -0 "$servers" 2>/dev/null || fail "$(cat "$log")"
+        sleep 0.2
+    done
+    mapfile -t pids < <(sed -n 's/.*(process \([0-9]*\)).*/\1/p' "$log")
+    $python production_test.py "$site" admin@example.com "${pids[@]}"
+    check_tls "$tmp/production/run/nginx"
+    kill "$servers"
+    wait "$servers" || fail "It did not stop as it should:" "$(cat "$log")"
+    servers=
+}
+
+# The configuration with TLS, of a certificate that nobody else knows.
+check_tls() {
+    openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost \
+        -keyout "$tmp/key.pem" -out "$tmp/certificate.pem" 2>/dev/null
+    sed -i "s#ssl_certificate ;#ssl_certificate $tmp/certificate.pem;#
+        s#ssl_certificate_key ;#ssl_certificate_key $tmp/key.pem;#" "$1/sites/https.conf"
+    sed -i 's#sites/http.conf#sites/https.conf#' "$1/nginx.conf"
+    PATH=$PATH:/usr/sbin nginx -t -q -e stderr -p "$1" -c "$1/nginx.conf"
 }
 
 django_tests() {
@@ -231,7 +283,7 @@ everything() {
     ./run_tests.sh coverage </dev/null >"$tmp/coverage.log" 2>&1 &
     servers=$!
     set +m
-    for part in lint unit browser; do
+    for part in lint unit browser production; do
         ./run_tests.sh "$part" || failed+=("$part")
     done
     wait "$servers" || failed+=(coverage)
@@ -242,7 +294,7 @@ everything() {
         fail "FAILED: ${failed[*]}. One alone: ./run_tests.sh ${failed[0]}"
     fi
     say "Everything passed: lint, the tests on SQLite, in a browser, on PostgreSQL and" \
-        "Redis, and $CORE_COVERAGE % coverage of backend/core."
+        "Redis, the stack of production, and $CORE_COVERAGE % coverage of backend/core."
 }
 
 word=${1-all}
@@ -252,7 +304,7 @@ case $word in
         set_up "${PACKAGES[@]}"
         ;;
     lint)
-        set_up prometheus
+        set_up prometheus docker-compose
         lint
         ;;
     unit)
@@ -267,6 +319,10 @@ case $word in
         set_up postgresql redis-server
         coverage
         ;;
+    production)
+        set_up postgresql redis-server nginx-light
+        production
+        ;;
     performance)
         set_up postgresql redis-server
         on_servers performance-on-servers "$@"
@@ -274,6 +330,10 @@ case $word in
     load | benchmark)
         set_up "${LOAD_PACKAGES[@]}"
         "$word" "$@"
+        ;;
+    faults)
+        set_up postgresql redis-server nginx-light
+        $python backend/fault_tests.py "$@"
         ;;
     all)
         set_up "${PACKAGES[@]}"

@@ -31,7 +31,7 @@ def serve_metrics(**_) -> None:
 
 @worker_ready.connect
 def work_at_once(**_) -> None:
-    """Whoever looks at `/api/health/` or /metrics need not wait for the first tick."""
+    """Whoever looks at `/api/health/` or /metrics need not wait for Beat."""
     app.send_task("core.tasks.sweep")
     app.send_task("core.tasks.count_figures")
 

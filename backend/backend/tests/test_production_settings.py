@@ -28,7 +28,7 @@ class StartTests(SimpleTestCase):
 
     def run_with(self, environment, code="import django; django.setup()"):
         with tempfile.TemporaryDirectory() as data:
-            return subprocess.run(
+            return subprocess.run(  # noqa: S603
                 [sys.executable, "-W", "error", "-c", code],
                 cwd=settings.BACKEND_DIR,
                 env={

@@ -1,0 +1,50 @@
+"""A worker of Gunicorn that stays until those that take its place can answer.
+
+On SIGHUP Gunicorn tells the old workers to end at the moment that it starts new ones,
+which need seconds to load MyCRM: until then nobody would answer.
+
+This stands beside gunicorn.conf.py, not in it: Gunicorn reads that once more on each
+SIGHUP, and what old and new workers share must stay the same.
+"""
+
+import time
+from multiprocessing import Value
+
+from gunicorn.workers.gthread import ThreadWorker
+
+# Gunicorn numbers workers as it starts them.
+newest_started = Value("i", 0)
+newest_ready = Value("i", 0)
+
+# One that never gets ready keeps nobody longer than this; graceful_timeout is more.
+PATIENCE_SECONDS = 25
+
+
+def pre_fork(server, worker) -> None:
+    newest_started.value = worker.age
+
+
+def post_worker_init(worker) -> None:
+    newest_ready.value = max(newest_ready.value, worker.age)
+
+
+class PatientWorker(ThreadWorker):
+    leave_by = None
+
+    def handle_exit(self, sig, frame):
+        if self.is_replaced_soon():
+            self.leave_by = time.monotonic() + PATIENCE_SECONDS
+        else:
+            super().handle_exit(sig, frame)
+
+    def notify(self):
+        """Called each second, and after whatever happens."""
+        super().notify()
+        if self.leave_by is None:
+            return
+        if not self.is_replaced_soon() or time.monotonic() > self.leave_by:
+            self.leave_by = None
+            super().handle_exit(None, None)
+
+    def is_replaced_soon(self) -> bool:
+        return newest_started.value > max(self.age, newest_ready.value)
