@@ -5,7 +5,8 @@
     ADMIN_PASSWORD=... monitoring/queries.py http://127.0.0.1:8001 [JOB=http://... ...]
 
 The address is that of one web server; further ones name an exporter with its job, such
-as `postgres=http://127.0.0.1:9187/metrics`; redis is the cache's, redis-broker the other.
+as `postgres=http://127.0.0.1:9187/metrics`; redis is the cache's, redis-broker the
+other.
 Signs in as ADMIN_EMAIL and uses MyCRM for a while, so that there is something of
 everything: it leaves a contact.
 

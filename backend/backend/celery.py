@@ -31,7 +31,7 @@ def serve_metrics(**_) -> None:
 
 @worker_ready.connect
 def work_at_once(**_) -> None:
-    """Whoever looks at `/api/health/` or /metrics need not wait for Beat's first tick."""
+    """Nobody who looks at /api/health/ or /metrics waits for Beat's first tick."""
     app.send_task("core.tasks.sweep")
     app.send_task("core.tasks.count_figures")
 
