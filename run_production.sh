@@ -133,7 +133,7 @@ production_settings() {
 render_nginx() {
     local template target server='' instance
     for instance in "${INSTANCES[@]}"; do
-        server+="server unix:$run/web-$instance.sock max_fails=3 fail_timeout=2s;"
+        server+="server unix:$run/web-$instance.sock max_fails=0;"
     done
     for template in nginx/templates/*.template nginx/templates/sites/*.template; do
         target=$run/nginx/${template#nginx/templates/}
