@@ -167,7 +167,7 @@ beat() {
 }
 
 healthy() {
-    .venv/bin/python - "$1/api/health/" 2>/dev/null <<'END'
+    .venv/bin/python - "$1" 2>/dev/null <<'END'
 import sys, urllib.request
 
 # No proxy: the address is this machine.
@@ -199,7 +199,7 @@ serve() {
     launch beat && beat=$started
 
     for ((seconds = START_SECONDS; seconds > 0; seconds--)); do
-        healthy "$site" && break
+        healthy "$site/api/health/" && break
         check_alive "$web"
         sleep 1
     done

@@ -238,6 +238,7 @@ serve_production() {
     make_cluster
 
     say "Starting the servers ..."
+    rm -f "$logs"/*.log
     base=(postgres redis-cache redis-broker)
     for name in "${base[@]}"; do
         keep "$name"
@@ -251,8 +252,9 @@ serve_production() {
         grep -q 1 || "${as_postgres[@]}" createdb --host "$run/postgres" \
         --username mycrm mycrm
 
+    # Migrations may take longer than a statement may.
     step migrate "Preparing the database" \
-        .venv/bin/python backend/manage.py migrate --no-input
+        env STATEMENT_SECONDS=0 .venv/bin/python backend/manage.py migrate --no-input
     step static "Collecting the static files" \
         .venv/bin/python backend/manage.py collectstatic --no-input
     start .venv/bin/python backend/manage.py bootstrap
@@ -271,11 +273,12 @@ serve_production() {
         keep "$name"
     done
     for instance in "${INSTANCES[@]}"; do
-        await "web-$instance" healthy "http://127.0.0.1:$((PORT + instance))"
+        await "web-$instance" healthy \
+            "http://127.0.0.1:$((PORT + instance))/api/health/ready/"
     done
     render_nginx
     keep nginx-server
-    await nginx-server healthy "$site"
+    await nginx-server healthy "$site/api/health/ready/"
 
     say "" "MyCRM is ready." "" \
         "  API docs   $site/api/docs/" \

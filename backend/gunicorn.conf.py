@@ -4,6 +4,7 @@ The parser in C (gunicorn_h1c) needs no setting: Gunicorn takes it if it is inst
 """
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -38,5 +39,10 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 os.environ.setdefault("MYCRM_STARTED_AT", str(time.time()))
 
 accesslog = env("ACCESS_LOG") or None
+if env("DJANGO_SETTINGS_MODULE") == "backend.settings_production":
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.logs import configuration
+
+    logconfig_dict = configuration(env("LOG_LEVEL") or "INFO")
 # Its place is shared by everything of one user: two installations would collide.
 control_socket_disable = True

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import environ
+from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.templatetags.static import static
 from kombu import Queue
 
@@ -89,6 +90,7 @@ INSTALLED_APPS = [
     "allauth.usersessions",
     "django.contrib.humanize",
     "corsheaders",
+    "csp",
     "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -112,6 +114,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "core.middleware.PolicyMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 ]
 
@@ -158,7 +161,8 @@ else:
         CONN_HEALTH_CHECKS=True,
         OPTIONS={
             "options": (
-                "-c statement_timeout=10000 -c lock_timeout=2000"
+                f"-c statement_timeout={env.int('STATEMENT_SECONDS', 10)}s"
+                " -c lock_timeout=2000"
                 " -c idle_in_transaction_session_timeout=30000"
             ),
         },
@@ -443,6 +447,20 @@ STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
+# Where a page may load from; the admin's pages may more (core.middleware).
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF, UNSAFE_INLINE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
 UNFOLD = {
     "SITE_TITLE": "MyCRM",
     "SITE_HEADER": "MyCRM",

@@ -47,6 +47,7 @@ read_environment()
 
 from backend.settings import *  # noqa: E402, F403
 from backend.settings import DATABASES, MIDDLEWARE, env  # noqa: E402
+from core import logs  # noqa: E402
 
 DEBUG = False
 
@@ -84,7 +85,19 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
-        "BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+        "BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage",
+        # Nginx is another user.
+        "OPTIONS": {
+            "file_permissions_mode": 0o644,
+            "directory_permissions_mode": 0o755,
+        },
     },
 }
 MIDDLEWARE.remove("whitenoise.middleware.WhiteNoiseMiddleware")
+# Whose request it was stands in Nginx' log, beside its path and time.
+MIDDLEWARE.insert(
+    MIDDLEWARE.index("core.middleware.RequestIdMiddleware") + 1,
+    "core.middleware.ActorMiddleware",
+)
+
+LOGGING = logs.configuration(env.str("LOG_LEVEL", "INFO"))
