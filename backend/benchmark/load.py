@@ -5,6 +5,7 @@ python -m benchmark.load [SCENARIO or locust] [options of load_test.py or of loc
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("scenario", nargs="?", default="light")
     add_size(parser)
     options, further = parser.parse_known_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = options.data.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with production(folder) as server:

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -130,14 +131,20 @@ class Benchmark:
                 self.stock = self.stock_of(server)
             self.sign_in()
             self.prepare()
-            for part in self.options.only or PARTS:
-                once = part in ONCE
-                for repetition in range(1 if once else self.options.repetitions):
-                    print(f"-- {part} {repetition + 1}", file=sys.stderr)  # noqa: T201
-                    self.sign_in()
-                    getattr(self, part)()
-            self.memory()
-            return self.report()
+            try:
+                self.measure()
+            finally:
+                # Somebody who stops it sees what there is.
+                status = self.report()
+            return status
+
+    def measure(self) -> None:
+        for part in self.options.only or PARTS:
+            for repetition in range(1 if part in ONCE else self.options.repetitions):
+                print(f"-- {part} {repetition + 1}", file=sys.stderr)  # noqa: T201
+                self.sign_in()
+                getattr(self, part)()
+        self.memory()
 
     def sign_in(self) -> None:
         """Before each part: a token lives for 15 minutes."""
@@ -359,6 +366,8 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=PARTS)
     parser.add_argument("--no-stock", dest="stock", action="store_false")
     parser.add_argument("--json", type=Path, help="write the numbers there")
+    # Whoever is ended takes the stack with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return Benchmark(parser.parse_args()).run()
 
 
