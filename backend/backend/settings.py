@@ -224,7 +224,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(hours=1),
     },
     "send_letters": {
-        "task": "user_management.tasks.send_letters",
+        "task": "core.tasks.send_letters",
         "schedule": timedelta(seconds=10),
         "options": {"expires": 30},
     },
@@ -328,12 +328,23 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "account"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 
-if "EMAIL_URL" in env:
+EMAIL_PROVIDER = env.str("EMAIL_PROVIDER", "")
+if EMAIL_PROVIDER:
+    # The API of a provider that django-anymail knows, such as mailgun.
+    EMAIL_BACKEND = f"anymail.backends.{EMAIL_PROVIDER}.EmailBackend"
+    ANYMAIL = {
+        f"{EMAIL_PROVIDER.upper()}_{name}": value
+        for name, value in env.dict("EMAIL_PROVIDER_SETTINGS", default={}).items()
+    }
+    ANYMAIL["REQUESTS_TIMEOUT"] = 10
+elif env.str("EMAIL_URL", ""):
     vars().update(env.email_url("EMAIL_URL"))
 else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     EMAIL_FILE_PATH = DATA_DIR / "mail"
 EMAIL_TIMEOUT = 10
+# For how long an e-mail that the mail server does not take is tried again.
+EMAIL_RETRY_HOURS = env.int("EMAIL_RETRY_HOURS", 72)
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "MyCRM <mycrm@localhost>")
 
 # API keys. The length of what a key begins with follows from knox: 15 characters.

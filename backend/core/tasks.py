@@ -5,7 +5,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from core import jobs, notifications, retention
+from core import jobs, letters, notifications, retention
 from core.exporting.job import remove_old_files
 from core.idempotency import KEPT_HOURS
 from core.importing.job import remove_orphans
@@ -50,3 +50,15 @@ def purge_deleted() -> None:
     """Every hour: remove for good what was deleted, or told, long ago."""
     purge()
     notifications.forget()
+    letters.forget()
+
+
+@shared_task
+def send_letter(pk: str) -> None:
+    letters.send(pk)
+
+
+@shared_task
+def send_letters() -> None:
+    """Every few seconds: what no worker was told of, or no mail server took."""
+    letters.send_due()

@@ -2,6 +2,7 @@
 
 from .forms import JournaledForm
 from .jobs import JobAdmin
+from .letters import LetterAdmin
 from .logs import ChangeSetAdmin, SecurityEventAdmin
 from .notifications import NotificationAdmin
 from .organization import CustomFieldAdmin, ImportMappingAdmin, OrganizationAdmin
@@ -16,6 +17,7 @@ __all__ = [
     "JobAdmin",
     "JournaledAdmin",
     "JournaledForm",
+    "LetterAdmin",
     "NotificationAdmin",
     "OrganizationAdmin",
     "ReadOnlyAdmin",
