@@ -78,6 +78,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    # Before core, which has a page of its own for it.
+    "django_celery_beat",
     # Before allauth, whose pages it dresses.
     "user_management",
     "allauth",
@@ -193,6 +195,11 @@ if REDIS_URL:
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "socket_timeout": 5,
         "socket_connect_timeout": 0.5,
+        # What a worker that died had not finished comes back: after longer than a task
+        # may take, and then within seconds, not after ten of kombu's rounds.
+        "visibility_timeout": 150,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
     }
 else:
     BROKER_DIR = DATA_DIR / "broker"
@@ -206,18 +213,25 @@ else:
         folder.mkdir(parents=True, exist_ok=True)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_EXPIRES = None
+# Each task may come twice: one that was begun and not ended is better begun again.
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_TIME_LIMIT = 120
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = bool(REDIS_URL)
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+# Beat keeps in the database when each of these ran last, and makes that table say what
+# stands here whenever it starts. Two Beats by mistake do nothing twice: each task does
+# what it finds to do.
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {
         "task": "core.tasks.sweep",
         "schedule": timedelta(seconds=5),
         # A sweep that waited longer than this is of no more use than the next one.
-        "options": {"expires": 30},
+        "options": {"expire_seconds": 30},
     },
     "erase_old_logs": {
         "task": "core.tasks.erase_old_logs",
@@ -226,7 +240,7 @@ CELERY_BEAT_SCHEDULE = {
     "send_letters": {
         "task": "core.tasks.send_letters",
         "schedule": timedelta(seconds=10),
-        "options": {"expires": 30},
+        "options": {"expire_seconds": 30},
     },
     "purge_deleted": {
         "task": "core.tasks.purge_deleted",
@@ -235,7 +249,7 @@ CELERY_BEAT_SCHEDULE = {
     "remind_of_dates": {
         "task": "lead_management.tasks.remind_of_dates",
         "schedule": timedelta(minutes=1),
-        "options": {"expires": 60},
+        "options": {"expire_seconds": 60},
     },
     "remind_of_silence": {
         "task": "lead_management.tasks.remind_of_silence",
@@ -244,7 +258,7 @@ CELERY_BEAT_SCHEDULE = {
     "rescore_due": {
         "task": "lead_management.tasks.rescore_due",
         "schedule": timedelta(seconds=10),
-        "options": {"expires": 30},
+        "options": {"expire_seconds": 30},
     },
     "tidy_scores": {
         "task": "lead_management.tasks.tidy_scores",
@@ -253,6 +267,10 @@ CELERY_BEAT_SCHEDULE = {
     "forget_attempts": {
         "task": "user_management.tasks.forget_attempts",
         "schedule": timedelta(hours=1),
+    },
+    "end_sessions": {
+        "task": "user_management.tasks.end_sessions",
+        "schedule": timedelta(hours=6),
     },
 }
 

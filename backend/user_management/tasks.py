@@ -5,9 +5,15 @@ Importing the letters and services registers them, and the handlers of their job
 
 from celery import shared_task
 
-from user_management import letters, limits, services  # noqa: F401
+from user_management import letters, limits, services, sessions  # noqa: F401
 
 
 @shared_task
 def forget_attempts() -> None:
     limits.forget()
+
+
+@shared_task
+def end_sessions() -> None:
+    """Every few hours: remove sessions that ran out, and what is noted of them."""
+    sessions.forget()

@@ -7,6 +7,7 @@ from .logs import ChangeSetAdmin, SecurityEventAdmin
 from .notifications import NotificationAdmin
 from .organization import CustomFieldAdmin, ImportMappingAdmin, OrganizationAdmin
 from .records import JournaledAdmin, RecordAdmin
+from .schedule import PeriodicTaskAdmin
 from .scoped import ReadOnlyAdmin, ScopedAdmin
 from .timeline import TimelineAdmin
 
@@ -20,6 +21,7 @@ __all__ = [
     "LetterAdmin",
     "NotificationAdmin",
     "OrganizationAdmin",
+    "PeriodicTaskAdmin",
     "ReadOnlyAdmin",
     "RecordAdmin",
     "ScopedAdmin",
