@@ -242,6 +242,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=10),
         "options": {"expire_seconds": 30},
     },
+    "mail_notifications": {
+        "task": "core.tasks.mail_notifications",
+        "schedule": timedelta(seconds=30),
+        "options": {"expire_seconds": 30},
+    },
     "purge_deleted": {
         "task": "core.tasks.purge_deleted",
         "schedule": timedelta(hours=1),

@@ -16,6 +16,7 @@ import logging
 from datetime import timedelta
 from email.utils import parseaddr
 from smtplib import SMTPRecipientsRefused
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core import signing
@@ -217,19 +218,26 @@ def _is_for_good(error: Exception) -> bool:
 
 def _message(kind: LetterKind) -> EmailMultiAlternatives:
     written = kind.letter
+    zone = written.user.timezone if written.user else "UTC"
     context = {
         "user": written.user,
+        "zone": zone,
         "link": written.link.replace(KEY, key_of(written)),
         "letter": written,
         "subject": kind.title(),
         "home": settings.FRONTEND_URL,
         **kind.context(),
     }
+    with timezone.override(ZoneInfo(zone)):
+        text, page = (
+            render_to_string(f"{kind.template}.{ending}", context)
+            for ending in ("txt", "html")
+        )
     _, sender = parseaddr(settings.DEFAULT_FROM_EMAIL)
     message = EmailMultiAlternatives(
         # A name in it may hold anything, and a header is one line.
         " ".join(context["subject"].split()),
-        render_to_string(f"{kind.template}.txt", context),
+        text,
         to=[written.email],
         headers={
             "Message-ID": f"<{written.pk}@{sender.rpartition('@')[2]}>",
@@ -237,9 +245,7 @@ def _message(kind: LetterKind) -> EmailMultiAlternatives:
             "Auto-Submitted": "auto-generated",
         },
     )
-    message.attach_alternative(
-        render_to_string(f"{kind.template}.html", context), "text/html"
-    )
+    message.attach_alternative(page, "text/html")
     for name, content, media_type in kind.attachments():
         message.attach(name, content, media_type)
     return message

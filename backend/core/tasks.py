@@ -54,6 +54,12 @@ def purge_deleted() -> None:
 
 
 @shared_task
+def mail_notifications() -> None:
+    """Twice a minute: a letter to each user who wants e-mail of what is new."""
+    notifications.post_due()
+
+
+@shared_task
 def send_letter(pk: str) -> None:
     letters.send(pk)
 

@@ -231,7 +231,8 @@ class User(AbstractBaseUser, Journaled):
 
     def wants(self, event: str, channel: str) -> bool:
         """Whether they chose to be told of such events in this way."""
-        return self.notifications.get(event, {}).get(channel, True)
+        default = (event, channel) not in preferences.NOT_BY_DEFAULT
+        return self.notifications.get(event, {}).get(channel, default)
 
     def field_rights(self, record_type: str) -> FieldRights:
         return self.role.fields(record_type)
