@@ -260,6 +260,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "lead_management.tasks.remind_of_silence",
         "schedule": timedelta(hours=1),
     },
+    "send_reports": {
+        "task": "lead_management.tasks.send_reports",
+        "schedule": timedelta(minutes=1),
+        "options": {"expire_seconds": 60},
+    },
     "rescore_due": {
         "task": "lead_management.tasks.rescore_due",
         "schedule": timedelta(seconds=10),

@@ -38,7 +38,8 @@ class LetterTests(TestCase):
             letter=self.letter,
         )
 
-    def fail(self, error=OSError("no mail server")):
+    def fail(self, error=None):
+        error = error or OSError("no mail server")
         with mock.patch(SEND, side_effect=error), self.assertLogs("core.letters"):
             letters.send(self.letter.pk)
         self.letter.refresh_from_db()
@@ -110,9 +111,9 @@ class LetterTests(TestCase):
             sent.append(message.message()["Message-ID"])
             raise Killed
 
-        with mock.patch(SEND, autospec=True, side_effect=die):
-            with self.assertRaises(Killed):
-                letters.send(self.letter.pk)
+        dying = mock.patch(SEND, autospec=True, side_effect=die)
+        with dying, self.assertRaises(Killed):
+            letters.send(self.letter.pk)
         letters.send_due()
         self.assertEqual(mail.outbox, [])  # it is claimed for a minute
         self.make_due()

@@ -536,7 +536,7 @@ class CostTests(AssignmentTestCase):
             sized = {"estimated_value__gte": 10**6 + n, "tags": "vip"}
             self.rule(f"big {n}", filter=sized, method="user", user=self.ann)
         # Which of them the lead matches.
-        self.assertEqual(self.queries(), without + 8)
+        self.assertEqual(self.queries(), without + 10)
         self.available(self.ben, max_open_leads=9)
         # How many leads who has a limit has.
         self.assertEqual(self.queries(), without + 9)
