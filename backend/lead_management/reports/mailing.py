@@ -52,7 +52,10 @@ class ReportLetter(LetterKind):
 
     def attachments(self):
         ending = self.about["attachment"]
-        return [file_of(self.report, ending)] if ending else []
+        if not ending:
+            return []
+        name, content, media_type = file_of(self.report, ending)
+        return [(name, content, media_type.partition(";")[0])]
 
 
 def send_due() -> int:

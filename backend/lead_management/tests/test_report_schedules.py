@@ -188,9 +188,8 @@ class MailingTests(LifecycleTestCase):
         answer = self.alice.post(address)
         self.assertEqual((answer.status_code, answer.json()), (202, {"letters": 1}))
         letters.send_due()
-        self.assertEqual(
-            [message.to for message in mail.outbox], [[self.cast.alice.email]]
-        )
+        [message] = mail.outbox
+        self.assertEqual(message.to, [self.cast.alice.email])
         refused = client_of(self.cast.carol).post(address)
         self.assertEqual(refused.status_code, 404)
         self.assertEqual(Letter.objects.count(), 1)
@@ -216,7 +215,7 @@ class FileTests(LifecycleTestCase):
         answer = self.get("sources", format="xlsx")
         with zipfile.ZipFile(io.BytesIO(answer.content)) as book:
             chart = book.read("xl/charts/chart1.xml").decode()
-        self.assertIn("'Sources by yield'!$B$2:$B$2", chart)
+        self.assertIn("'Sources by yield'!$B$2<", chart)
         self.assertIn("<c:v>2</c:v>", chart)
         self.assertIn('<c:barDir val="bar"/>', chart)
 
