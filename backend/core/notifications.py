@@ -35,10 +35,13 @@ SENTENCES = {
 }
 
 
-def notify(notifications: Iterable[Notification]) -> int:
+def notify(notifications: Iterable[Notification], are_new: bool = False) -> int:
     """Keep the notifications that their users want, in the app or by e-mail.
 
     What was told before, with the same code, record and moment, is not told again.
+
+    Args:
+        are_new: nobody can have told of this before.
 
     Returns:
         How many are new.
@@ -46,10 +49,7 @@ def notify(notifications: Iterable[Notification]) -> int:
     count = 0
     for some in batched(notifications, AT_ONCE):
         users = get_user_model().objects.in_bulk({n.user_id for n in some})
-        known = Notification.objects.filter(
-            user__in=users, subject_id__in={n.subject_id for n in some}
-        )
-        told = set(known.values_list("user_id", "code", "subject_id", "at"))
+        told = set() if are_new else _told(some, users)
         new = []
         for one in some:
             user = users[one.user_id]
@@ -62,6 +62,14 @@ def notify(notifications: Iterable[Notification]) -> int:
         Notification.objects.bulk_create(new, ignore_conflicts=True)
         count += len(new)
     return count
+
+
+def _told(some: Iterable[Notification], users) -> set[tuple]:
+    """By user, code, subject and moment, what they were told about the same."""
+    known = Notification.objects.filter(
+        user__in=users, subject_id__in={n.subject_id for n in some}
+    )
+    return set(known.values_list("user_id", "code", "subject_id", "at"))
 
 
 def tell_of_job(job: Job) -> None:
@@ -278,7 +286,7 @@ class News:
                 rows.append(row)
         if summaries:
             Notification.objects.bulk_update(summaries.values(), ["count"])
-        notify(rows)
+        notify(rows, are_new=self.is_new)
 
     def _known_summaries(self) -> dict:
         """What an earlier chunk of this job told, by user."""
