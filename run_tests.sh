@@ -18,7 +18,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 CORE_COVERAGE=95
-PACKAGES=(postgresql redis-server chromium)
+PACKAGES=(postgresql redis-server chromium prometheus)
 
 python=.venv/bin/python
 tmp=$(mktemp -d)
@@ -48,6 +48,9 @@ missing() {
                 ;;
             redis-server)
                 [[ -n ${REDIS_URL-} ]] || command -v redis-server
+                ;;
+            prometheus)
+                command -v promtool
                 ;;
             chromium)
                 command -v chromium || command -v chromium-browser ||
@@ -104,6 +107,12 @@ lint() {
     on_sqlite $python backend/manage.py makemigrations --check --dry-run
     on_sqlite $python backend/manage.py spectacular --validate --fail-on-warn \
         --file "$tmp/schema.yml"
+
+    heading "Alerts"
+    promtool check rules monitoring/rules/*.yml
+    promtool check config --syntax-only monitoring/prometheus.yml
+    promtool test rules monitoring/tests.yml
+
     if [[ -f backend/backend/settings_production.py ]]; then
         DJANGO_SETTINGS_MODULE=backend.settings_production MYCRM_DATA=$tmp \
             $python backend/manage.py check --deploy --fail-level WARNING
@@ -202,9 +211,13 @@ case $word in
     setup)
         set_up "${PACKAGES[@]}"
         ;;
-    lint | unit)
+    lint)
+        set_up prometheus
+        lint
+        ;;
+    unit)
         python_packages
-        "$word" "$@"
+        unit "$@"
         ;;
     browser)
         set_up chromium

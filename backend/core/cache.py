@@ -27,6 +27,8 @@ from django.conf import settings
 from django.db import transaction
 from redis.exceptions import RedisError
 
+from core.metrics.measures import cache_reads
+
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 120
@@ -70,6 +72,8 @@ for _, key in ipairs(KEYS) do
 end
 """
 
+AWAY = ()  # in the place of what Redis would have said; None it says itself
+
 _resting_until = 0.0
 
 
@@ -102,6 +106,7 @@ def find(organization_id, record_types: Iterable[str], request_key: str) -> Slot
         secrets.token_urlsafe(9),
         TOKEN_SECONDS,
     )
+    _count(found)
     return Slot(found[0].decode(), found[1]) if found else None
 
 
@@ -158,11 +163,18 @@ def _call(script: str, keys: list[str], *arguments):
     )
 
 
+def _count(found) -> None:
+    if found:
+        cache_reads["miss" if found[1] is None else "hit"].inc()
+    elif settings.REDIS_URL:
+        cache_reads["unavailable" if found is AWAY else "marked"].inc()
+
+
 def _safely(action: Callable):
-    """Do it if there is a Redis and it answers; otherwise None."""
+    """Do it if there is a Redis and it answers; otherwise AWAY."""
     global _resting_until
     if not settings.REDIS_URL or time.monotonic() < _resting_until:
-        return None
+        return AWAY
     from django_redis import get_redis_connection
 
     try:
@@ -170,4 +182,4 @@ def _safely(action: Callable):
     except RedisError as error:
         _resting_until = time.monotonic() + REST_SECONDS
         logger.warning("The cache is away: %s", error)
-        return None
+        return AWAY

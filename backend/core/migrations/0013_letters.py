@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
     """The letters of people's accounts become the outbox of all e-mail."""
 
     dependencies = [
-        ('core', '0012_conversion_source'),
+        ('core', '0013_figures'),
         ('user_management', '0009_letters_to_core'),
     ]
 

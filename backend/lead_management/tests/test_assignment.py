@@ -540,7 +540,7 @@ class CostTests(AssignmentTestCase):
         self.assertEqual(self.queries(), without + 10)
         self.available(self.ben, max_open_leads=9)
         # How many leads who has a limit has.
-        self.assertEqual(self.queries(), without + 9)
+        self.assertEqual(self.queries(), without + 11)
 
 
 class TrialTests(AssignmentTestCase):
