@@ -94,7 +94,6 @@ WRITABLE = {
     "jobs/{import}/cancel": set(),
     "lead-process": {"statuses", "untouched_after_days"},
     "leads/{lead}/convert": {"contact", "company", "deal", "owner", "reason"},
-    "report-schedules/{schedule}/send": set(),
     "leads/{lead}/transition": {"status", "reason"},
     "notifications/read": {"ids"},
     "leads/{lead}/score/override": {"score", "reason", "until"},

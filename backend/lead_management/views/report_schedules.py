@@ -30,6 +30,7 @@ class ReportScheduleViewSet(RecordViewSet):
     def send(self, request, pk):
         """Send it to its recipients now, whatever its time."""
         self.refuse_parameters()
+        self.refuse_body()
         if "recipients" in self.field_rights.hidden:
             raise Http404
         schedule = self._locked(access.Verb.EDIT, self.get_queryset())
