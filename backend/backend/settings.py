@@ -81,6 +81,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    # Before core, which has a page of its own for it.
+    "django_celery_beat",
     # Before allauth, whose pages it dresses.
     "user_management",
     "allauth",
@@ -202,6 +204,11 @@ if REDIS_URL:
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "socket_timeout": 5,
         "socket_connect_timeout": 0.5,
+        # What a worker that died had not finished comes back: after longer than a task
+        # may take, and then within seconds, not after ten of kombu's rounds.
+        "visibility_timeout": 150,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
     }
 else:
     BROKER_DIR = DATA_DIR / "broker"
@@ -215,6 +222,10 @@ else:
         folder.mkdir(parents=True, exist_ok=True)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_EXPIRES = None
+# Each task may come twice: one that was begun and not ended is better begun again.
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_TIME_LIMIT = 120
 # What somebody waits for is not kept behind long work, nor that behind what is done by
 # the clock. A worker that is given no queues takes all.
@@ -223,33 +234,41 @@ CELERY_TASK_DEFAULT_QUEUE = "scheduled"
 CELERY_TASK_ROUTES = {
     "core.tasks.run_job": {"queue": "bulk"},
     "lead_management.tasks.rescore_leads": {"queue": "bulk"},
-    "user_management.tasks.send_*": {"queue": "interactive"},
+    "core.tasks.send_*": {"queue": "interactive"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = bool(REDIS_URL)
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
+# Beat keeps in the database when each of these ran last, and makes that table say what
+# stands here whenever it starts. Two Beats by mistake do nothing twice: each task does
+# what it finds to do.
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {
         "task": "core.tasks.sweep",
         "schedule": timedelta(seconds=5),
         # A sweep that waited longer than this is of no more use than the next one.
-        "options": {"expires": 30},
+        "options": {"expire_seconds": 30},
     },
     "count_figures": {
         "task": "core.tasks.count_figures",
         "schedule": timedelta(minutes=5),
-        "options": {"expires": 300},
+        "options": {"expire_seconds": 300},
     },
     "erase_old_logs": {
         "task": "core.tasks.erase_old_logs",
         "schedule": timedelta(hours=1),
     },
     "send_letters": {
-        "task": "user_management.tasks.send_letters",
+        "task": "core.tasks.send_letters",
         "schedule": timedelta(seconds=10),
-        "options": {"expires": 30},
+        "options": {"expire_seconds": 30},
+    },
+    "mail_notifications": {
+        "task": "core.tasks.mail_notifications",
+        "schedule": timedelta(seconds=30),
+        "options": {"expire_seconds": 30},
     },
     "purge_deleted": {
         "task": "core.tasks.purge_deleted",
@@ -258,16 +277,21 @@ CELERY_BEAT_SCHEDULE = {
     "remind_of_dates": {
         "task": "lead_management.tasks.remind_of_dates",
         "schedule": timedelta(minutes=1),
-        "options": {"expires": 60},
+        "options": {"expire_seconds": 60},
     },
     "remind_of_silence": {
         "task": "lead_management.tasks.remind_of_silence",
         "schedule": timedelta(hours=1),
     },
+    "send_reports": {
+        "task": "lead_management.tasks.send_reports",
+        "schedule": timedelta(minutes=1),
+        "options": {"expire_seconds": 60},
+    },
     "rescore_due": {
         "task": "lead_management.tasks.rescore_due",
         "schedule": timedelta(seconds=10),
-        "options": {"expires": 30},
+        "options": {"expire_seconds": 30},
     },
     "tidy_scores": {
         "task": "lead_management.tasks.tidy_scores",
@@ -276,6 +300,10 @@ CELERY_BEAT_SCHEDULE = {
     "forget_attempts": {
         "task": "user_management.tasks.forget_attempts",
         "schedule": timedelta(hours=1),
+    },
+    "end_sessions": {
+        "task": "user_management.tasks.end_sessions",
+        "schedule": timedelta(hours=6),
     },
 }
 
@@ -352,12 +380,23 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "account"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 
-if "EMAIL_URL" in env:
+EMAIL_PROVIDER = env.str("EMAIL_PROVIDER", "")
+if EMAIL_PROVIDER:
+    # The API of a provider that django-anymail knows, such as mailgun.
+    EMAIL_BACKEND = f"anymail.backends.{EMAIL_PROVIDER}.EmailBackend"
+    ANYMAIL = {
+        f"{EMAIL_PROVIDER.upper()}_{name}": value
+        for name, value in env.dict("EMAIL_PROVIDER_SETTINGS", default={}).items()
+    }
+    ANYMAIL["REQUESTS_TIMEOUT"] = 10
+elif env.str("EMAIL_URL", ""):
     vars().update(env.email_url("EMAIL_URL"))
 else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     EMAIL_FILE_PATH = DATA_DIR / "mail"
 EMAIL_TIMEOUT = 10
+# For how long an e-mail that the mail server does not take is tried again.
+EMAIL_RETRY_HOURS = env.int("EMAIL_RETRY_HOURS", 72)
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "MyCRM <mycrm@localhost>")
 
 # API keys. The length of what a key begins with follows from knox: 15 characters.

@@ -103,6 +103,7 @@ class Company(Reachable):
     )
     description = models.TextField(max_length=50_000, blank=True)
 
+    mention_fields = ("description",)
     summary_fields = ("id", "name", "domain")
     search_fields = (
         *("name", "domain", "phone", "phone_e164", "other_phones", "city"),
@@ -205,6 +206,7 @@ class Contact(Reachable):
     linkedin = LinkField(max_length=500, blank=True)
     notes = models.TextField(max_length=50_000, blank=True)
 
+    mention_fields = ("notes",)
     summary_fields = ("id", "first_name", "last_name", "email", "company_name")
     search_fields = (
         *("first_name", "last_name", "email", "other_emails", "company_name"),

@@ -163,6 +163,9 @@ def run(job_id, seconds: float = SLICE_SECONDS) -> bool:
         Whether there is more to do for whoever calls. False also where another worker
         has the job, or it failed and will be tried again by the sweep.
     """
+    # It sends letters, of which workers are told here.
+    from core.notifications import tell_of_job
+
     lease = _claim(job_id)
     if lease is None:
         return False
@@ -185,6 +188,8 @@ def run(job_id, seconds: float = SLICE_SECONDS) -> bool:
                 job.attempts = 0
                 _renew(job, keep=not (ended or out_of_time))
                 job.save(update_fields=PROGRESS)
+                if ended:
+                    tell_of_job(job)
             if connection.vendor == "sqlite":
                 # It has one lock for all writers, and gives it to whoever asks first.
                 time.sleep(PAUSE_SECONDS)
@@ -249,14 +254,21 @@ def _owned(job_id, lease):
 
 
 def _fail(job_id, lease, error: dict) -> None:
-    if _owned(job_id, lease).update(
-        status=Job.Status.FAILED,
-        error=error,
-        finished_at=timezone.now(),
-        lease=None,
-        lease_until=None,
-    ):
-        _ended(Job.objects.get(pk=job_id))
+    from core.notifications import tell_of_job
+
+    with transaction.atomic():
+        failed = _owned(job_id, lease).update(
+            status=Job.Status.FAILED,
+            error=error,
+            finished_at=timezone.now(),
+            lease=None,
+            lease_until=None,
+        )
+        if failed:
+            job = Job.objects.get(pk=job_id)
+            tell_of_job(job)
+    if failed:
+        _ended(job)
 
 
 def _ended(job: Job) -> None:

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from core import cache
 from core.deletion import references_to
+from core.locks import one_at_a_time
 from core.models import Organization
 from core.registry import record_types
 
@@ -38,6 +39,7 @@ def purge_batch(
     Those that others still refer to wait: what hangs on a record goes before it. Links
     between records go with either.
     """
+    one_at_a_time(f"purge: {organization.pk}")
     purged = {}
     for record_type, model in record_types().items():
         rows = model._base_manager.filter(

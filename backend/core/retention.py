@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from core.append_only import erasing
 from core.exceptions import Conflict
 from core.jobs import JobFailed, JobHandler, handles, submit
+from core.locks import one_at_a_time
 from core.models import Change, ChangeSet, Job, Organization, SecurityEvent
 from core.models.values import to_json
 
@@ -36,19 +38,25 @@ def require_kept(change_set: ChangeSet) -> None:
 def start_due() -> None:
     """Submit a job for each organization that has logs older than it wants."""
     for organization in Organization.objects.exclude(audit_retention_days=None):
-        before = organization.kept_since()
-        active = Job.objects.filter(organization=organization, kind=KIND)
-        if active.filter(status__in=Job.ACTIVE).exists():
-            continue
-        if any(rows.exists() for _, rows in _expired(organization, before)):
-            submit(
-                Job(
-                    organization=organization,
-                    kind=KIND,
-                    params={"before": before.isoformat()},
-                    counts={"changes": 0, "change_sets": 0, "security_events": 0},
-                )
+        with transaction.atomic():
+            one_at_a_time(f"retention: {organization.pk}")
+            _start(organization)
+
+
+def _start(organization: Organization) -> None:
+    before = organization.kept_since()
+    active = Job.objects.filter(organization=organization, kind=KIND)
+    if active.filter(status__in=Job.ACTIVE).exists():
+        return
+    if any(rows.exists() for _, rows in _expired(organization, before)):
+        submit(
+            Job(
+                organization=organization,
+                kind=KIND,
+                params={"before": before.isoformat()},
+                counts={"changes": 0, "change_sets": 0, "security_events": 0},
             )
+        )
 
 
 @handles(KIND)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from core import jobs, logs, notifications, retention
+from core import jobs, letters, logs, notifications, retention
 from core.exporting.job import remove_old_files
 from core.idempotency import KEPT_HOURS
 from core.importing.job import remove_orphans
@@ -58,3 +58,21 @@ def purge_deleted() -> None:
     """Every hour: remove for good what was deleted, or told, long ago."""
     purge()
     notifications.forget()
+    letters.forget()
+
+
+@shared_task
+def mail_notifications() -> None:
+    """Twice a minute: a letter to each user who wants e-mail of what is new."""
+    notifications.post_due()
+
+
+@shared_task
+def send_letter(pk: str) -> None:
+    letters.send(pk)
+
+
+@shared_task
+def send_letters() -> None:
+    """Every few seconds: what no worker was told of, or no mail server took."""
+    letters.send_due()

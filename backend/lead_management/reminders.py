@@ -11,10 +11,16 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from core.models import Notification, Organization
-from core.notifications import notify
+from core.notifications import SENTENCES, notify
 from lead_management.models import Activity, Lead, LeadProcess
 from lead_management.touches import waiting
 
+SENTENCES.update(
+    follow_up_due="It is time to follow up on {subject}",
+    task_reminder="A reminder of {subject}",
+    task_due="Due now: {subject}",
+    lead_untouched="Nobody has touched {subject} for long",
+)
 # What came due before is no news: it may have been imported.
 LATELY = timedelta(days=7)
 

@@ -6,6 +6,7 @@ The handlers of jobs are found in the modules that this one imports.
 from celery import shared_task
 
 from lead_management import reminders
+from lead_management.reports import mailing
 from lead_management.scoring import publication, rescoring, simulation  # noqa: F401
 
 
@@ -19,6 +20,12 @@ def remind_of_dates() -> None:
 def remind_of_silence() -> None:
     """Every hour: leads that nobody touched for long."""
     reminders.remind_of_silence()
+
+
+@shared_task
+def send_reports() -> None:
+    """Every minute: the letters of reports whose time has come."""
+    mailing.send_due()
 
 
 @shared_task

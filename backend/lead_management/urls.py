@@ -10,6 +10,7 @@ from lead_management.views import (
     LeadProcessViewSet,
     LeadViewSet,
     PipelineViewSet,
+    ReportScheduleViewSet,
     ScoringModelViewSet,
     report_urls,
 )
@@ -25,6 +26,7 @@ router.register("assignment-decisions", AssignmentDecisionViewSet)
 router.register("availability", AvailabilityViewSet)
 router.register("absences", AbsenceViewSet)
 router.register("scoring-models", ScoringModelViewSet)
+router.register("report-schedules", ReportScheduleViewSet)
 
 urlpatterns = [
     *LeadProcessViewSet.urls("lead-process"),

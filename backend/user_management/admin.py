@@ -14,7 +14,7 @@ from core.access import Scope, Verb
 from core.admin import JournaledAdmin, JournaledForm, ReadOnlyAdmin
 from user_management import services
 from user_management.auth import lacks_two_factor
-from user_management.models import ApiKey, Letter, Role, Team, User
+from user_management.models import ApiKey, Role, Team, User
 from user_management.views import invitation_link
 
 admin.site.unregister(Group)
@@ -150,31 +150,6 @@ class UserAdmin(JournaledAdmin, DjangoUserAdmin):
             messages.error(request, str(error.detail))
         else:
             messages.success(request, f"{done}: {len(people)}.")
-
-
-@admin.register(Letter)
-class LetterAdmin(ReadOnlyAdmin):
-    """For whoever manages people: what was sent to them, and what still waits."""
-
-    list_display = (
-        *("created_at", "kind", "email", "user"),
-        *("sent_at", "expires_at", "ended_at"),
-    )
-    list_filter = ("kind", "sent_at")
-    list_select_related = ("user",)
-    search_fields = ("email",)
-    fields = (
-        *("kind", "email", "user", "created_at"),
-        *("sent_at", "expires_at", "ended_at"),
-    )
-
-    def get_queryset(self, request):
-        return Letter.objects.filter(user__organization=request.user.organization_id)
-
-    def _may(self, request, action, obj=None):
-        if action != "view" or request.user.scope("user", Verb.EDIT) != Scope.ALL:
-            return False
-        return obj is None or self.get_queryset(request).filter(pk=obj.pk).exists()
 
 
 @admin.register(Role)

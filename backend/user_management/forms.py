@@ -1,12 +1,10 @@
 """The forms of allauth in which MyCRM has rules of its own: for the API and pages."""
 
-import logging
 import time
 
 from allauth.account.adapter import get_adapter
 from allauth.account.forms import ChangePasswordForm, ResetPasswordForm
 from allauth.core import context
-from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.core.internal.httpkit import get_frontend_url
 from allauth.headless.account.inputs import ChangePasswordInput
 from allauth.headless.internal.restkit.inputs import Input
@@ -15,20 +13,17 @@ from allauth.mfa import app_settings as mfa_settings
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
 from allauth.mfa.models import Authenticator
 from django import forms
+from django.conf import settings
 from django.contrib.auth.forms import SetPasswordMixin
 from django.db import transaction
 
-from core.exceptions import RETRY_SECONDS
-from core.problems import problem_response
-from user_management import letters, services, tasks
+from core import letters
+from user_management.letters import EmailChange, PasswordReset
 from user_management.limits import Try
-from user_management.models import Letter
-
-logger = logging.getLogger(__name__)
 
 
 class PasswordResetForm(ResetPasswordForm):
-    """Asks a worker for the e-mail, the same for whatever address was typed.
+    """Writes a letter, the same for whatever address was typed.
 
     Who has an account is looked up by the worker alone, so neither the answer nor the
     time that it takes can tell.
@@ -41,17 +36,10 @@ class PasswordResetForm(ResetPasswordForm):
         email = self.cleaned_data["email"]
         Try(request, "reset", email)
         link = get_frontend_url(
-            request, "account_reset_password_from_key", key=services.KEY
+            request, "account_reset_password_from_key", key=letters.KEY
         )
-        try:
-            tasks.send_password_reset.apply_async((email, link), retry=False)
-        except Exception as error:
-            logger.warning("No worker could be told of an e-mail", exc_info=True)
-            response = problem_response(
-                503, "unavailable", "E-mail does not work just now."
-            )
-            response["Retry-After"] = str(RETRY_SECONDS)
-            raise ImmediateHttpResponse(response) from error
+        hours = settings.PASSWORD_RESET_TIMEOUT / 3600
+        letters.post(None, PasswordReset, email=email, link=link, hours=hours)
         return email
 
 
@@ -92,7 +80,7 @@ class EmailConfirmInput(Input):
 
     def clean_key(self):
         key = self.cleaned_data["key"]
-        self.letter = letters.find(key, Letter.Kind.EMAIL_CHANGE)
+        self.letter = letters.find(key, EmailChange)
         if self.letter is None:
             raise get_adapter().validation_error("invalid_or_expired_key")
         return key

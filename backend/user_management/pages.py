@@ -12,17 +12,19 @@ from django.http import Http404
 from django.urls import include, path, re_path, reverse_lazy
 from django.views.generic import FormView, RedirectView
 
+from core import letters
+from core.letters import LetterKind
 from core.origin import origin
-from user_management import letters, services
+from user_management import services
 from user_management.auth import lacks_two_factor
 from user_management.forms import EmailChangeForm, InvitationForm
-from user_management.models import Letter
+from user_management.letters import EmailChange, Invitation
 
 
 class LinkPage(FormView):
     """What the link in a letter leads to. 404 once it is of no use any more."""
 
-    kind: Letter.Kind
+    kind: type[LetterKind]
     success_url = reverse_lazy("account_login")
 
     def dispatch(self, request, key):
@@ -36,7 +38,7 @@ class LinkPage(FormView):
 
 
 class InvitationPage(LinkPage):
-    kind = Letter.Kind.INVITATION
+    kind = Invitation
     form_class = InvitationForm
     template_name = "user_management/invitation.html"
 
@@ -53,7 +55,7 @@ class InvitationPage(LinkPage):
 
 
 class EmailConfirmPage(LinkPage):
-    kind = Letter.Kind.EMAIL_CHANGE
+    kind = EmailChange
     form_class = forms.Form
     template_name = "user_management/email_confirm.html"
 

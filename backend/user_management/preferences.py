@@ -7,15 +7,20 @@ from core.models import Notification
 
 EVENTS = tuple(Notification.Event.values)
 CHANNELS = ("in_app", "email")
+# Whoever waits for a job looks at it in the app; the rest may find them elsewhere.
+NOT_BY_DEFAULT = {(Notification.Event.JOB_DONE.value, "email")}
 NOTIFICATIONS_HELP = (
     f"For each of {', '.join(EVENTS)} an object of {' and '.join(CHANNELS)}, true or"
-    " false. What is not given is true."
+    " false. What is not given is true, but for the e-mail of a job that is done."
 )
 MAX_DASHBOARD_CHARACTERS = 20_000
 
 
 def default_notifications() -> dict:
-    return {event: dict.fromkeys(CHANNELS, True) for event in EVENTS}
+    return {
+        event: {name: (event, name) not in NOT_BY_DEFAULT for name in CHANNELS}
+        for event in EVENTS
+    }
 
 
 def complete_notifications(given) -> dict:

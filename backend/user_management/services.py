@@ -1,27 +1,22 @@
 """What is done with people and spans several records."""
 
-from allauth.account.forms import default_token_generator
 from allauth.account.models import EmailAddress
-from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.mail import send_mail
-from django.template.loader import render_to_string
 from knox.models import get_digest_token
 from knox.settings import CONSTANTS
 
-from core import access
+from core import access, letters
 from core.exceptions import Conflict
 from core.founding import found_organization
 from core.jobs import JobFailed, JobHandler, handles, submit
-from core.models import Changes, ChangeSet, Job, Organization
+from core.models import Changes, ChangeSet, Job, Letter, Organization
 from core.models.values import snapshot
 from core.origin import kept_origin
 from core.registry import inherited_types
-from user_management import letters
-from user_management.letters import KEY
-from user_management.models import ApiKey, Letter, Role, User
+from user_management.letters import EmailChange, EmailChanged, Invitation
+from user_management.models import ApiKey, Role, User
 from user_management.roles import BUILT_IN
 
 
@@ -82,7 +77,7 @@ def invite(changes: Changes, user: User, link: str, **fields) -> None:
     """
     user.set_unusable_password()
     changes.save(user, **{**fields, "is_active": False, "is_invited": True})
-    letters.post(user, Letter.Kind.INVITATION, user.email, link)
+    letters.post(user, Invitation, link=link, hours=settings.LINK_HOURS)
 
 
 def invite_again(changes: Changes, user: User, link: str) -> None:
@@ -94,7 +89,7 @@ def invite_again(changes: Changes, user: User, link: str) -> None:
     if user.is_active or user.has_usable_password():
         raise Conflict("This person needs no invitation any more.", "accepted")
     changes.save(user, is_invited=True)
-    letters.post(user, Letter.Kind.INVITATION, user.email, link)
+    letters.post(user, Invitation, link=link, hours=settings.LINK_HOURS)
 
 
 def accept_invitation(letter: Letter, password: str, **attributes) -> User | None:
@@ -132,7 +127,9 @@ def ask_for_email(user: User, email: str, link: str) -> None:
 
     Whether it is somebody else's is not looked up here, so nobody is told.
     """
-    letters.post(user, Letter.Kind.EMAIL_CHANGE, email.lower(), link)
+    letters.post(
+        user, EmailChange, email=email.lower(), link=link, hours=settings.LINK_HOURS
+    )
 
 
 def confirm_email(letter: Letter, **attributes) -> User | None:
@@ -159,7 +156,7 @@ def confirm_email(letter: Letter, **attributes) -> User | None:
         user = User.objects.select_for_update(of=("self",)).get(pk=letter.user_id)
         old = user.email
         if changes.save(user, email=letter.email):
-            letters.post(user, Letter.Kind.EMAIL_CHANGED, old)
+            letters.post(user, EmailChanged, email=old)
         _verify_email(user)
     return user
 
@@ -294,27 +291,3 @@ def make_api_key(changes, key: ApiKey, **values) -> str:
     key.prefix = text[: CONSTANTS.TOKEN_KEY_LENGTH]
     changes.save(key, **values)
     return text
-
-
-# Passwords
-
-
-def send_password_reset(email: str, link: str) -> None:
-    """Send a link to choose a new password, if somebody may use one.
-
-    Nothing goes to people who left, or whose administrator gave them no password.
-
-    Args:
-        link: where it leads, with KEY in the place of the key.
-    """
-    user = User.objects.filter(email=email.lower(), is_active=True).first()
-    if user is None or not user.has_usable_password():
-        return
-    key = f"{user_pk_to_url_str(user)}-{default_token_generator.make_token(user)}"
-    context = {
-        "user": user,
-        "link": link.replace(KEY, key),
-        "minutes": settings.PASSWORD_RESET_TIMEOUT // 60,
-    }
-    text = render_to_string("user_management/password_reset.txt", context)
-    send_mail("Your MyCRM password", text, None, [user.email])

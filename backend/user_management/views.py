@@ -23,7 +23,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core import access
+from core import access, letters
 from core.conditional import etag_of, matches, not_modified
 from core.exceptions import Busy, Conflict, PreconditionFailed, bad_parameter
 from core.origin import origin
@@ -32,10 +32,11 @@ from core.renderers import dumps
 from core.views import JournaledViewSet, ViewSet
 from core.views.base import REASON_HEADER, boolean
 from core.views.jobs import JobSerializer
-from user_management import avatars, letters, services
+from user_management import avatars, services
 from user_management.auth import lacks_two_factor, refusal
 from user_management.forms import EmailChangeInput, EmailConfirmInput
-from user_management.models import ApiKey, Letter, Role, Team, User
+from user_management.letters import EmailChange, Invitation
+from user_management.models import ApiKey, Role, Team, User
 from user_management.serializers import (
     AcceptSerializer,
     ApiKeySerializer,
@@ -333,7 +334,7 @@ class InvitationView(APIView):
 
     @staticmethod
     def _letter(key):
-        letter = letters.find(key, Letter.Kind.INVITATION)
+        letter = letters.find(key, Invitation)
         if letter is None:
             raise Http404
         return letter
@@ -352,7 +353,7 @@ class EmailView(AuthenticatedAPIView):
         user = request.user
         verified = EmailAddress.objects.filter(email=user.email, verified=True).exists()
         addresses = [EmailAddress(email=user.email, primary=True, verified=verified)]
-        waiting = user.letters.filter(kind=Letter.Kind.EMAIL_CHANGE, ended_at=None)
+        waiting = user.letters.filter(kind=EmailChange.name, ended_at=None)
         addresses += [EmailAddress(email=letter.email) for letter in waiting]
         return account.EmailAddressesResponse(request, addresses)
 

@@ -178,6 +178,7 @@ GET    reports/forecast           200 200 200 200 200 200 200 200 200 403
 GET    reports/funnel             200 200 200 200 200 200 200 200 200 403
 GET    reports/pipelines          200 200 200 200 200 200 200 200 200 403
 GET    reports/sources            200 200 200 200 200 200 200 200 200 403
+POST   report-schedules/{schedule}/send 404 404 403 404 403 403 202 202 202 404
 GET    reports/untouched          200 200 200 200 200 200 200 200 200 403
 GET    roles                      200 200 200 200 200 200 200 200 200 200
 POST   roles                      201 403 403 403 403 403 403 403 201 403
@@ -356,6 +357,7 @@ class PermissionTableTests(TestCase):
             "pipeline": Pipeline.objects.default_of(people.organization).pk,
             "lead": lead["id"],
             "note": make_notification(people.alice, lead["id"]).pk,
+            "schedule": cls.contracts["report-schedules"].make(n=900)["id"],
             "role": people.alice.role_id,
             "tag": tag["id"],
             "team": people.team.pk,

@@ -2,10 +2,12 @@
 
 from .forms import JournaledForm
 from .jobs import JobAdmin
+from .letters import LetterAdmin
 from .logs import ChangeSetAdmin, SecurityEventAdmin
 from .notifications import NotificationAdmin
 from .organization import CustomFieldAdmin, ImportMappingAdmin, OrganizationAdmin
 from .records import JournaledAdmin, RecordAdmin
+from .schedule import PeriodicTaskAdmin
 from .scoped import ReadOnlyAdmin, ScopedAdmin
 from .timeline import TimelineAdmin
 
@@ -16,8 +18,10 @@ __all__ = [
     "JobAdmin",
     "JournaledAdmin",
     "JournaledForm",
+    "LetterAdmin",
     "NotificationAdmin",
     "OrganizationAdmin",
+    "PeriodicTaskAdmin",
     "ReadOnlyAdmin",
     "RecordAdmin",
     "ScopedAdmin",

@@ -8,7 +8,7 @@ from django.utils.html import format_html
 from core.models import (
     Notification,
 )
-from core.registry import record_types
+from core.notifications import subject_types
 
 from .scoped import ReadOnlyAdmin
 
@@ -17,18 +17,22 @@ from .scoped import ReadOnlyAdmin
 class NotificationAdmin(ReadOnlyAdmin):
     """One's own, whoever one is."""
 
-    list_display = ("created_at", "code", "about", "at", "read_at")
+    list_display = ("created_at", "code", "about", "count", "at", "read_at")
     list_filter = ("event", "code", "created_at")
-    fields = ("event", "code", "about", "at", "created_at", "read_at")
+    fields = (
+        *("event", "code", "actor", "about", "count"),
+        *("at", "created_at", "read_at"),
+    )
     readonly_fields = ("about",)
     actions = ("mark_read",)
 
     def _may(self, request, action, obj=None):
-        return action == "view" and (obj is None or obj.user_id == request.user.pk)
+        mine = obj is None or obj.user_id == request.user.pk
+        return action == "view" and mine
 
     @admin.display(description="record")
     def about(self, notification):
-        model = record_types()[notification.subject_type]
+        model = subject_types()[notification.subject_type]
         pattern = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
         address = reverse(pattern, args=[notification.subject_id])
         return format_html('<a href="{}">{}</a>', address, model._meta.verbose_name)

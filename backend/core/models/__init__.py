@@ -3,6 +3,7 @@ from .idempotency import IdempotencyKey
 from .importing import ImportMapping, Upload
 from .job import Figure, Heartbeat, Job, JobError, JobSkip
 from .journal import Change, Changes, ChangeSet
+from .letter import Letter
 from .notification import Notification
 from .organization import Organization, OrganizationSettings
 from .record import (
@@ -31,6 +32,7 @@ __all__ = [
     "JobSkip",
     "Journaled",
     "JournaledQuerySet",
+    "Letter",
     "Notification",
     "Organization",
     "OrganizationSettings",

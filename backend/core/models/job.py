@@ -67,6 +67,7 @@ class Job(models.Model):
     finished_at = models.DateTimeField(null=True)
 
     objects = ScopedQuerySet.as_manager()
+    summary_fields = ("id", "kind", "status", "counts")
 
     class Meta:
         ordering = ["-created_at", "-id"]

@@ -71,6 +71,7 @@ class ChangeSet(AppendOnly):
     )
 
     objects = ChangeSetQuerySet.as_manager()
+    summary_fields = ("id", "source", "reason", "created_at")
 
     class Meta:
         ordering = ["-created_at", "-id"]
@@ -129,6 +130,7 @@ class ChangeSet(AppendOnly):
         with transaction.atomic():
             changes = Changes(self)
             yield changes
+            changes.news.tell()
             if trial:
                 transaction.set_rollback(True)
             elif changes.touched:
@@ -198,6 +200,9 @@ class Changes:
         self.touched: set[str] = set()
         self.counts: Counter[tuple[str, str]] = Counter()  # by record type and verb
         self._made: set = set()
+        from core.notifications import News
+
+        self.news = News(change_set)
 
     @property
     def actor(self):
@@ -288,7 +293,7 @@ class Changes:
         sides = difference(before, after, changed)
         row = (record.pk, Change.Verb.UPDATE, record.version, *sides)
         self._journal(type(record), [row])
-        type(record).after_writes([(record, before)], self)
+        self._wrote(type(record), [(record, before)])
 
     # Many records: validated, and within the actor's rights, by the caller
 
@@ -307,7 +312,7 @@ class Changes:
         verb = Change.Verb.CREATE
         rows = [(record.pk, verb, record.version, None, None) for record in records]
         self._journal(model, rows)
-        model.after_writes([(record, None) for record in records], self)
+        self._wrote(model, [(record, None) for record in records])
 
     def bulk_update(self, model: type[Journaled], updates: "Sequence[Update]") -> None:
         """Write changed records of one model, locked and validated by the caller."""
@@ -337,7 +342,7 @@ class Changes:
         )
         self._learn([record for record, _ in updates], written)
         self._journal(model, rows)
-        model.after_writes(updates, self)
+        self._wrote(model, updates)
 
     def bulk_set(
         self, model: type[Journaled], records: Sequence[Journaled], **values
@@ -364,7 +369,7 @@ class Changes:
         )
         self._journal(model, rows)
         befores = (before for _, _, _, before, _ in rows)
-        model.after_writes(list(zip(records, befores, strict=True)), self)
+        self._wrote(model, list(zip(records, befores, strict=True)))
 
     def complete(self, records: Sequence[Journaled], **values) -> None:
         """Give records that were made just here what was found out once they were.
@@ -383,6 +388,8 @@ class Changes:
             for name, value in values.items():
                 setattr(record, name, value)
         type(records[0])._base_manager.filter(pk__in=ids).update(**values)
+        if "owner" in values:
+            self.news.note(type(records[0]), [(record, None) for record in records])
 
     @staticmethod
     def _require_live(model: type[Journaled], records: Sequence[Journaled]) -> None:
@@ -490,6 +497,12 @@ class Changes:
         except ValidationError as error:
             rights = access.field_rights(self.actor, record.record_type())
             raise rights.told(error) from None
+
+    def _wrote(self, model: type[Journaled], updates: "Sequence[Update]") -> None:
+        """Do what follows once rows are written."""
+        if issubclass(model, Record):
+            self.news.note(model, updates)
+        model.after_writes(updates, self)
 
     def _journal(self, model: type[Journaled], rows: Iterable[tuple]) -> None:
         """Note changes of records of one model: id, verb, version, before, after."""

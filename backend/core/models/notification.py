@@ -13,7 +13,7 @@ class NotificationQuerySet(models.QuerySet):
             return self.none()
         if is_beyond_key(user, self.model.record_type(), Verb.VIEW):
             return self.none()
-        return self.filter(user=user)
+        return self.filter(user=user, in_app=True)
 
 
 class Notification(models.Model):
@@ -38,12 +38,30 @@ class Notification(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_index=False
     )
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        related_name="+",
+        null=True,
+        db_index=False,
+        help_text="Who did it; null where nobody did.",
+    )
     event = models.CharField(max_length=20, choices=Event)
     code = models.CharField(
         max_length=50, help_text="What exactly it is, such as `follow_up_due`."
     )
     subject_type = models.CharField(max_length=50)
     subject_id = models.UUIDField()
+    count = models.PositiveIntegerField(
+        default=1, help_text="Of how many records; of more than one it is a summary."
+    )
+    in_app = models.BooleanField(default=True, help_text="Whether it is listed.")
+    by_email = models.BooleanField(
+        default=False, help_text="Whether it waits to be written into a letter."
+    )
+    letter = models.ForeignKey(
+        "core.Letter", models.SET_NULL, related_name="notifications", null=True
+    )
     at = models.DateTimeField(help_text="The moment that it is about.")
     created_at = models.DateTimeField(default=timezone.now)
     read_at = models.DateTimeField(null=True)
@@ -63,6 +81,11 @@ class Notification(models.Model):
                 fields=["user", "-created_at", "-id"], name="notification_newest"
             ),
             models.Index(fields=["created_at"], name="notification_old"),
+            models.Index(
+                fields=["created_at"],
+                name="notification_to_mail",
+                condition=models.Q(by_email=True),
+            ),
         ]
 
     def __str__(self):

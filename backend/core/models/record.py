@@ -250,6 +250,8 @@ class Record(Journaled):
     auto_assign: bool | str = False
     # Whether it says something of its owner, so that nobody takes it over from them.
     is_personal = False
+    # The texts in which `@somebody` tells them of the record (core.mentions).
+    mention_fields: tuple[str, ...] = ()
     # Whether a record says only that others belong together: it stays when one of them
     # is deleted, is no reason to keep one that an undo takes, and is purged with it.
     is_link = False

@@ -1,7 +1,5 @@
 """What the user should know."""
 
-from collections import defaultdict
-
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -11,8 +9,7 @@ from rest_framework.response import Response
 from core import access
 from core.filters import YesNoFilter
 from core.models import Notification
-from core.registry import record_types
-from core.representation import summaries
+from core.notifications import actors_of, subjects_of
 from core.serializers import StrictSerializer
 from core.views.base import ReadOnlyViewSet
 
@@ -24,16 +21,24 @@ class NotificationSerializer(serializers.ModelSerializer):
         help_text="Its summary; null if you do not see it any more."
     )
 
+    actor = serializers.SerializerMethodField(
+        help_text="Who did it, as far as you see them; null where nobody did."
+    )
+
     class Meta:
         model = Notification
         fields = (
-            *("id", "event", "code", "subject_type", "subject_id", "subject"),
+            *("id", "event", "code", "actor"),
+            *("subject_type", "subject_id", "subject", "count"),
             *("at", "created_at", "read_at"),
         )
 
     def get_subject(self, notification) -> dict | None:
         seen = self.context["subjects"][notification.subject_type]
         return seen.get(notification.subject_id)
+
+    def get_actor(self, notification) -> dict | None:
+        return self.context["actors"].get(notification.actor_id)
 
 
 class ReadSerializer(StrictSerializer):
@@ -60,14 +65,9 @@ class NotificationViewSet(ReadOnlyViewSet):
 
     def context_of(self, rows):
         """What the user sees of the records, with one query for each type."""
-        ids = defaultdict(set)
-        for row in rows:
-            ids[row.subject_type].add(row.subject_id)
-        subjects = {
-            name: summaries(record_types()[name], some, self.request.user)
-            for name, some in ids.items()
-        }
-        return {**super().context_of(rows), "subjects": subjects}
+        user = self.request.user
+        told = {"subjects": subjects_of(rows, user), "actors": actors_of(rows, user)}
+        return {**super().context_of(rows), **told}
 
     @extend_schema(request=ReadSerializer, responses=ReadCountSerializer)
     @action(detail=False, methods=["post"], filter_backends=(), pagination_class=None)

@@ -9,6 +9,7 @@ from .dashboard import front_page
 from .deals import DealAdmin, DealContactAdmin
 from .leads import LeadAdmin, LeadProcessAdmin
 from .pipelines import PipelineAdmin
+from .report_schedules import ReportScheduleAdmin
 from .scoring import ScoringModelAdmin
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "LeadAdmin",
     "LeadProcessAdmin",
     "PipelineAdmin",
+    "ReportScheduleAdmin",
     "ScoringModelAdmin",
     "front_page",
 ]

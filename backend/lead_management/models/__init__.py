@@ -7,6 +7,7 @@ from .lead_score import LeadScore
 from .lead_stay import LeadStay
 from .pipeline import Kind, Pipeline, Stage, completed
 from .process import LeadProcess
+from .report_schedule import ReportRun, ReportSchedule
 from .scoring_model import ScoringModel
 from .stay import Stay
 
@@ -26,6 +27,8 @@ __all__ = [
     "LeadScore",
     "LeadStay",
     "Pipeline",
+    "ReportRun",
+    "ReportSchedule",
     "ScoringModel",
     "Stage",
     "Stay",

@@ -117,6 +117,7 @@ class Activity(Record):
     )
 
     summary_fields = ("id", "kind", "subject", "occurred_at")
+    mention_fields = ("subject", "body")
     search_fields = ("subject", "body", "outcome")
     happens_at = "occurred_at"
 

@@ -81,6 +81,7 @@ class Deal(Staying, Record):
         null=True, blank=True, help_text="When it was won or lost; now if not given."
     )
 
+    mention_fields = ("notes",)
     summary_fields = ("id", "name")
     search_fields = ("name", "company_name")
     import_headers = DEAL_HEADERS

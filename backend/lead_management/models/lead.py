@@ -136,6 +136,7 @@ class Lead(Staying, Reachable):
 
     objects = LeadQuerySet.as_manager()
 
+    mention_fields = ("notes",)
     summary_fields = ("id", "first_name", "last_name", "email", "company_name")
     search_fields = (
         *("first_name", "last_name", "email", "company_name"),

@@ -6,6 +6,7 @@ from lead_management.models import Activity
 
 from .period import DAY, start_of_day
 from .report import PersonSerializer, Report, ReportSerializer
+from .table import TEXT, Column, Table, person
 
 
 class KindsSerializer(StrictSerializer):
@@ -64,3 +65,22 @@ class ActivityPerPerson(Report):
         if "done_at" not in self.hidden:
             told["tasks_done"] = row["tasks_done"]
         return told
+
+    def table(self, answer):
+        people = answer["people"]
+        more = [n for n in ("minutes", "tasks_done") if people and n in people[0]]
+        kinds = Activity.Kind
+        table = Table(
+            [
+                Column("Person", TEXT),
+                Column("Activities"),
+                *(Column(kind.label) for kind in kinds),
+                *(Column(name.replace("_", " ").capitalize()) for name in more),
+            ],
+            bars=[1],
+        )
+        for one in people:
+            row = [person(one["person"]), one["activities"]]
+            row += [one["kinds"][kind.value] for kind in kinds]
+            table.rows.append([*row, *(one[name] for name in more)])
+        return table

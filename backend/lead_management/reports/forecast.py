@@ -6,6 +6,7 @@ from lead_management.sums import totals
 
 from .pipelines import TotalSerializer
 from .report import Report, ReportSerializer
+from .table import TEXT, Column, Table, money_columns
 
 
 class MonthSerializer(TotalSerializer):
@@ -38,3 +39,15 @@ class Forecast(Report):
         named = sorted(months.keys() - {None})
         named += [None] if None in months else []
         return {"months": [{"month": month, **months[month]} for month in named]}
+
+    def table(self, answer):
+        months = answer["months"]
+        titles = {"amount": "Amount", "weighted": "Weighted"}
+        columns, cells = money_columns(months, "sums", titles)
+        table = Table([Column("Month", TEXT), Column("Deals"), *columns])
+        table.bars = [1, *(2 + n for n, _ in enumerate(columns))]
+        for one in months:
+            month = one["month"]
+            name = f"{month:%Y-%m}" if month else "No day"
+            table.rows.append([name, one["deals"], *cells(one)])
+        return table

@@ -5,6 +5,7 @@ from core.serializers import StrictSerializer
 from lead_management.models import Lead
 
 from .report import Report, ReportSerializer, seconds, share
+from .table import DAYS, SHARE, TEXT, Column, Table, days
 
 Status = Lead.Status
 STEPS = (Status.NEW, Status.CONTACTED, Status.QUALIFIED, Status.CONVERTED)
@@ -97,3 +98,18 @@ class Funnel(Report):
                 filter=Q(stays__status__in=later) & ~Q(status__in=later),
             )
         return self.records().filter(stays__isnull=False).aggregate(**figures)
+
+    def table(self, answer):
+        table = Table(
+            [
+                *(Column("Status", TEXT), Column("Reached"), Column("Now")),
+                *(Column("Of all", SHARE), Column("Of those before", SHARE)),
+                Column("Days in it", DAYS),
+            ],
+            bars=[1],
+        )
+        for one in (*answer["steps"], *answer["ends"]):
+            row = [Status(one["status"]).label, one.get("reached", one["now"])]
+            row += [one["now"], one["of_all"], one.get("of_previous")]
+            table.rows.append([*row, days(one["average_seconds"])])
+        return table

@@ -7,6 +7,7 @@ from lead_management.serializers import NamedPipelineSerializer, SumSerializer
 from lead_management.sums import nothing, totals
 
 from .report import Report, ReportSerializer, seconds
+from .table import DAYS, TEXT, Column, Table, days, money_columns
 
 
 class TotalSerializer(StrictSerializer):
@@ -72,3 +73,24 @@ class Pipelines(Report):
         stays = self.records().filter(stays__isnull=False).values_list("stays__stage")
         averages = stays.annotate(average=Avg("stays__duration"))
         return {stage: seconds(average) for stage, average in averages}
+
+    def table(self, answer):
+        stages = [
+            {"pipeline": pipeline["name"], **stage}
+            for pipeline in answer["pipelines"]
+            for stage in pipeline["stages"]
+        ]
+        titles = {"amount": "Amount", "weighted": "Weighted"}
+        columns, cells = money_columns(stages, "sums", titles)
+        table = Table(
+            [
+                *(Column("Pipeline", TEXT), Column("Stage", TEXT), Column("Deals")),
+                *columns,
+                Column("Days in it", DAYS),
+            ]
+        )
+        table.bars = [2, *(3 + n for n, _ in enumerate(columns))]
+        for stage in stages:
+            names = [stage["pipeline"], stage["name"], stage["deals"]]
+            table.rows.append([*names, *cells(stage), days(stage["average_seconds"])])
+        return table

@@ -97,14 +97,15 @@ class Question:
     days: int | None = None
 
     @classmethod
-    def of(cls, user, values: dict) -> "Question":
+    def of(cls, user, values: dict, today: datetime.date | None = None) -> "Question":
         """What the values of parameters ask.
 
         Args:
             values: as the serializer of a report's parameters leaves them.
+            today: in the organization's time zone, if it is not the present day.
         """
         zone = ZoneInfo(user.organization.timezone)
-        today = timezone.now().astimezone(zone).date()
+        today = today or timezone.now().astimezone(zone).date()
         if "period" in values:
             period = Period.named(values["period"], today, zone)
         else:

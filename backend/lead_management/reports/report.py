@@ -16,6 +16,7 @@ from core.models import Journaled, Record
 from core.serializers import StrictSerializer
 
 from .question import PeriodParameters, Question
+from .table import Table
 
 
 class PeriodSerializer(StrictSerializer):
@@ -106,6 +107,10 @@ class Report:
         return {"period": self.asked.period.told(), **self.figures()}
 
     def figures(self) -> dict:
+        raise NotImplementedError
+
+    def table(self, answer: dict) -> Table:
+        """What it tells as one table, with what is drawn."""
         raise NotImplementedError
 
     @cached_property

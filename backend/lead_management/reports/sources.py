@@ -7,6 +7,7 @@ from lead_management.models import Deal, Kind, Lead
 from lead_management.sums import cents
 
 from .report import Report, ReportSerializer, share
+from .table import MONEY, SHARE, TEXT, Column, Table, money_columns
 
 
 class WonSerializer(StrictSerializer):
@@ -87,3 +88,22 @@ class Sources(Report):
         rows = rows.values_list("lead_source", "converted_deal__currency")
         rows = rows.annotate(Count("pk"), Sum("converted_deal__amount"))
         return rows.order_by("converted_deal__currency")
+
+    def table(self, answer):
+        sources = answer["sources"]
+        titles = {"deals": "Deals won", "amount": "Won"}
+        columns, cells = money_columns(sources, "won", titles)
+        table = Table(
+            [
+                *(Column("Source", TEXT), Column("Leads"), Column("Converted")),
+                *(Column("Rate", SHARE), *columns),
+            ],
+            bars=[1, *(4 + n for n, c in enumerate(columns) if c.kind == MONEY)],
+        )
+        names = dict(Lead._meta.get_field("lead_source").flatchoices)
+        for source in sources:
+            name = source["lead_source"]
+            row = [names.get(name, name) or "Unknown", source["leads"]]
+            row += [source["converted"], source["rate"], *cells(source)]
+            table.rows.append(row)
+        return table

@@ -8,6 +8,7 @@ from lead_management.touches import waiting
 from .period import DAY, start_of_day
 from .question import DAYS_UNTOUCHED, UntouchedParameters
 from .report import PersonSerializer, Report, ReportSerializer
+from .table import TEXT, Column, Table, person
 
 
 class WaitingSerializer(StrictSerializer):
@@ -75,3 +76,15 @@ class Untouched(Report):
             return self.asked.days
         process = LeadProcess.of(self.asked.user.organization)
         return process.untouched_after_days or DAYS_UNTOUCHED
+
+    def table(self, answer):
+        columns = [Column("Owner", TEXT), Column("Leads"), Column("Never spoken to")]
+        table = Table([*columns, Column("Since", TEXT)], bars=[1])
+        for one in answer.get("people", [{**answer, "person": {"name": "All"}}]):
+            since = one["longest_since"]
+            told = (
+                f"{since.astimezone(self.asked.period.zone):%Y-%m-%d}" if since else ""
+            )
+            row = [person(one["person"]), one["leads"], one["never"], told]
+            table.rows.append(row)
+        return table

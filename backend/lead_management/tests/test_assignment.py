@@ -530,16 +530,17 @@ class CostTests(AssignmentTestCase):
         # Whether there is a rule.
         self.assertEqual(self.queries(), without + 1)
         self.rule("rest", position=9)
-        # The teams, the people, their turn, the new one, the owner, the log.
-        self.assertEqual(self.queries(), without + 7)
+        # The teams, the people, their turn, the new one, the owner, the log; what the
+        # owner wants to be told, and that they are.
+        self.assertEqual(self.queries(), without + 9)
         for n in range(10):
             sized = {"estimated_value__gte": 10**6 + n, "tags": "vip"}
             self.rule(f"big {n}", filter=sized, method="user", user=self.ann)
         # Which of them the lead matches.
-        self.assertEqual(self.queries(), without + 8)
+        self.assertEqual(self.queries(), without + 10)
         self.available(self.ben, max_open_leads=9)
         # How many leads who has a limit has.
-        self.assertEqual(self.queries(), without + 9)
+        self.assertEqual(self.queries(), without + 11)
 
 
 class TrialTests(AssignmentTestCase):

@@ -81,7 +81,7 @@ class DateTests(ReminderTestCase):
             self.lead(owner=gone, **at)
             with system_changes(self.cast.organization) as changes:
                 changes.delete(self.lead(**at))
-                quiet = {"reminder": {"in_app": False}}
+                quiet = {"reminder": {"in_app": False, "email": False}}
                 changes.save(self.cast.bob, notifications=quiet)
             self.lead(owner=self.cast.bob, **at)
             self.assertEqual(reminders.remind_of_dates(), 0)

@@ -8,6 +8,7 @@ from .assignment import (
 from .deals import DealContactViewSet, DealViewSet
 from .leads import LeadProcessViewSet, LeadViewSet
 from .pipelines import PipelineViewSet
+from .report_schedules import ReportScheduleViewSet
 from .reports import report_urls
 from .scoring import ScoringModelViewSet
 
@@ -22,6 +23,7 @@ __all__ = [
     "LeadProcessViewSet",
     "LeadViewSet",
     "PipelineViewSet",
+    "ReportScheduleViewSet",
     "ScoringModelViewSet",
     "report_urls",
 ]

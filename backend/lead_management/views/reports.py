@@ -1,6 +1,8 @@
 """What the reports tell, each at an address of its own, and together as a dashboard."""
 
+from django.http import HttpResponse
 from django.urls import path
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 
@@ -17,7 +19,9 @@ from lead_management.reports import (
     made_from,
     reports_for,
 )
+from lead_management.reports.files import MEDIA_TYPES, file_of
 
+FILES = [media_type.partition(";")[0] for media_type in MEDIA_TYPES.values()]
 OF_OWNERS = ("owner", "team")
 
 
@@ -53,6 +57,14 @@ class ReportView(AskedViewSet):
         report = self.report
         report.require(request.user)
         asked = self.asked(() if report.shows_owners(request.user) else OF_OWNERS)
+        ending = request.query_params.get("format", "json")
+        if ending != "json":
+            name, content, media_type = file_of(report(asked), ending)
+            response = HttpResponse(content, content_type=media_type)
+            kind = "inline" if ending == "html" else "attachment"
+            response["Content-Disposition"] = f'{kind}; filename="{name}"'
+            response["Cache-Control"] = "private, no-store"
+            return response
         made = made_from(asked, [report])
         return self.cached(lambda: (report(asked).answer(), None), *made)
 
@@ -105,6 +117,16 @@ class ReportsViewSet(ViewSet):
         )
 
 
+def with_format(parameters: type[PeriodParameters]) -> type[PeriodParameters]:
+    """The parameters of a report, and as what it is answered."""
+    choices = serializers.ChoiceField(
+        ["json", *MEDIA_TYPES],
+        required=False,
+        help_text="`csv`, `xlsx` with charts, or `html`, a page with charts.",
+    )
+    return type(f"{parameters.__name__}OfFile", (parameters,), {"format": choices})
+
+
 def view_of(report: type[Report]):
     """The view class of one report, with its own shape in the schema."""
     view = type(
@@ -113,14 +135,17 @@ def view_of(report: type[Report]):
         {
             "__doc__": report.__doc__,
             "report": report,
-            "parameters": report.parameters,
+            "parameters": with_format(report.parameters),
             "serializer_class": report.serializer,
         },
     )
     shown = extend_schema(
         operation_id=f"reports_{report.name}",
-        parameters=[report.parameters],
-        responses=report.serializer,
+        parameters=[with_format(report.parameters)],
+        responses={
+            200: report.serializer,
+            **{(200, name): OpenApiTypes.BINARY for name in FILES},
+        },
     )
     return extend_schema_view(retrieve=shown)(view)
 

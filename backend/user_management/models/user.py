@@ -12,14 +12,13 @@ from rest_framework.exceptions import PermissionDenied
 from core.access import Scope, Verb, is_beyond_key, reaches, scope_of
 from core.exceptions import Conflict
 from core.field_rights import FieldRights
-from core.models import Journaled, SharedQuerySet
+from core.models import Journaled, Letter, SharedQuerySet
 from core.models.values import snapshot
 from core.phones import e164
 from core.timezones import timezones
 from user_management import preferences
 
 from .api_key import revoke_keys
-from .letter import Letter
 from .role import LastAdministrator, Role, administrators
 from .team import Team
 
@@ -234,7 +233,8 @@ class User(AbstractBaseUser, Journaled):
 
     def wants(self, event: str, channel: str) -> bool:
         """Whether they chose to be told of such events in this way."""
-        return self.notifications.get(event, {}).get(channel, True)
+        default = (event, channel) not in preferences.NOT_BY_DEFAULT
+        return self.notifications.get(event, {}).get(channel, default)
 
     def field_rights(self, record_type: str) -> FieldRights:
         return self.role.fields(record_type)

@@ -5,9 +5,9 @@ from django.test import TestCase
 
 from contact_management.models import Contact, Tag
 from core import jobs, undo
-from core.models import Change, ChangeSet, Job, JobError, Organization
+from core.models import Change, ChangeSet, Job, JobError, Letter, Organization
 from core.testing import ALL, PASSWORD, Cast, make_role, make_user, system_changes
-from user_management.models import Letter, Role, Team
+from user_management.models import Role, Team
 from user_management.services import create_organization
 
 User = get_user_model()
@@ -18,7 +18,7 @@ ROLES = "/admin/user_management/role/"
 TEAMS = "/admin/user_management/team/"
 CHANGE_SETS = "/admin/core/changeset/"
 JOBS = "/admin/core/job/"
-LETTERS = "/admin/user_management/letter/"
+LETTERS = "/admin/core/letter/"
 ORGANIZATIONS = "/admin/core/organization/"
 
 

@@ -4,10 +4,10 @@ from allauth.account.models import EmailAddress
 from django.core import mail
 from django.test import Client, TransactionTestCase
 
-from core.models import Change
+from core import letters
+from core.models import Change, Letter
 from core.testing import PASSWORD, make_role, make_user, system_changes
-from user_management import letters
-from user_management.models import Letter
+from user_management.letters import EmailChange, Invitation
 
 from .test_limits import in_threads
 from .test_sign_in import APP, BROWSER, SignInTestCase, User
@@ -144,7 +144,7 @@ class EmailChangeTests(SignInTestCase):
             with self.subTest(email):
                 answer = self.send("post", EMAIL, {"email": email}, **self.headers)
                 self.assertEqual(answer.status_code, 400, answer.content)
-        invitation = letters.post(self.user, "invitation", self.new)
+        invitation = letters.post(self.user, Invitation, link=letters.KEY)
         for key in ("", "x", "\0", "é", 7, None, [], letters.key_of(invitation)):
             with self.subTest(key):
                 self.assertEqual(self.confirm(key).status_code, 400)
@@ -195,7 +195,11 @@ class ParallelTests(TransactionTestCase):
             for n in range(2)
         ]
         keys = [
-            letters.key_of(letters.post(user, "email_change", "one@example.com"))
+            letters.key_of(
+                letters.post(
+                    user, EmailChange, email="one@example.com", link=letters.KEY
+                )
+            )
             for user in people
         ]
 
