@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
-from contact_management.models import Contact
+from contact_management.models import Company, Contact
 from core import jobs
 from core.access import Scope, Verb
 from core.importing import job as importing
