@@ -25,6 +25,7 @@ from core.importing.mapping import (
 from core.importing.options import EXTERNAL_IDS, Blank, Options
 from core.importing.table import Row
 from core.models import Record
+from core.models.template import Template
 from core.models.values import clean_fields
 
 
@@ -215,6 +216,9 @@ class DraftReader:
     def _begin(self, user) -> None:
         self.user = user
         self.owner = self.owner_of_all or user
+        self.template = Template(
+            self.model, organization=self.organization, owner=self.owner
+        )
         self._colleagues = {}
         self.rights = access.field_rights(user, self.model.record_type())
         forget(self.organization)
@@ -238,9 +242,7 @@ class DraftReader:
         values = self.column_map.values(row.cells)
         if not values:
             return None
-        draft = Draft(
-            row, self.model(organization=self.organization, owner=self.owner), {}
-        )
+        draft = Draft(row, self.template.new(), {})
         for target, (text, column) in values.items():
             if target in self.texts:
                 setattr(draft.record, target, text)

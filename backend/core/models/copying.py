@@ -1,9 +1,9 @@
 """Many new rows at once: by COPY where the database has it."""
 
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from uuid import UUID
 
 from django.db import connections, models, router, transaction
@@ -11,6 +11,8 @@ from django.db import connections, models, router, transaction
 BATCH_SIZE = 1000
 # Of fewer rows an INSERT is as fast.
 WORTH_COPYING = 100
+# So many lines of a COPY are written while the database reads those before.
+LINES_AT_ONCE = 50
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
@@ -64,12 +66,10 @@ def _copy(model: type[models.Model], names: Sequence[str], rows, using: str) -> 
     by_name = {f.attname: f for f in model._meta.concrete_fields}
     fields = [by_name[name] for name in names]
     texts = [_json if isinstance(f, models.JSONField) else _text for f in fields]
-    file = io.StringIO()
-    for row in rows:
-        cells = [text(value) for text, value in zip(texts, row, strict=True)]
-        file.write("\t".join(cells))
-        file.write("\n")
-    file.seek(0)
+    lines = (
+        "\t".join([text(value) for text, value in zip(texts, row, strict=True)])
+        for row in rows
+    )
     quote = connection.ops.quote_name
     columns = ", ".join(quote(f.column) for f in fields)
     with (
@@ -78,8 +78,21 @@ def _copy(model: type[models.Model], names: Sequence[str], rows, using: str) -> 
         connection.wrap_database_errors,  # Django does it for `execute` alone
     ):
         cursor.copy_expert(
-            f"COPY {quote(model._meta.db_table)} ({columns}) FROM STDIN", file
+            f"COPY {quote(model._meta.db_table)} ({columns}) FROM STDIN",
+            _Lines(lines),
         )
+
+
+class _Lines:
+    """A file of lines that are written while the database takes those before."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self.lines = lines
+
+    def read(self, size: int) -> str:
+        """Some lines, whole: some of them may be longer than what is asked for."""
+        some = list(islice(self.lines, LINES_AT_ONCE))
+        return "".join(f"{line}\n" for line in some)
 
 
 def _text(value) -> str:

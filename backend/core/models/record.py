@@ -374,7 +374,7 @@ class Record(Journaled):
         self.clean_custom_fields()
 
     def clean_custom_fields(self):
-        if CUSTOM in self.get_deferred_fields():
+        if CUSTOM not in vars(self):  # it was not read
             return
         if not isinstance(self.custom_fields, dict):
             raise ValidationError(

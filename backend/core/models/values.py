@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import sys
 import uuid
 from collections.abc import Iterable
 from functools import lru_cache, partial
@@ -72,9 +73,9 @@ def clean_fields(record: models.Model, names: Iterable[str]) -> None:
 def _lengths(model: type[models.Model]) -> dict[str, int]:
     """Of the fields that are texts with no rule but a greatest length: that length."""
     return {
-        f.name: f.max_length
+        f.name: f.max_length if f.validators else sys.maxsize
         for f in model._meta.concrete_fields
-        if type(f) is models.CharField
+        if type(f) in (models.CharField, models.TextField)
         and not f.choices
         and all(isinstance(v, MaxLengthValidator) for v in f.validators)
     }

@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
-from contact_management.models import Contact
+from contact_management.models import Company, Contact
 from core import jobs
 from core.access import Scope, Verb
 from core.importing import job as importing
@@ -909,9 +909,11 @@ class CommandTests(ImportTestCase):
             call_command(*arguments, **options)
         return out.getvalue()
 
-    def test_import_contacts_imports_a_file_for_a_user(self):
+    def test_import_records_imports_a_file_for_a_user(self):
         path = self.write("email\na@example.com\nnonsense\n")
-        out = self.call("import_contacts", path, user=self.cast.alice.email.upper())
+        out = self.call(
+            "import_records", "contact", path, user=self.cast.alice.email.upper()
+        )
         self.assertIn("2 rows: 1 created, 0 updated, 0 skipped, 1 failed.", out)
         self.assertIn("line 3, email:", out)
         contact = Contact.objects.get()
@@ -920,11 +922,12 @@ class CommandTests(ImportTestCase):
         self.assertIn(str(change.change_set_id), out)
         self.assertEqual(Job.objects.get().status, "done")
 
-    def test_import_contacts_takes_a_mapping_and_a_mode(self):
+    def test_import_records_takes_a_mapping_and_a_mode(self):
         ada = self.make(email="ada@example.com")
         path = self.write("Mail,Town\nada@example.com,London\nb@example.com,Cork\n")
         out = self.call(
-            "import_contacts",
+            "import_records",
+            "contact",
             path,
             user=self.cast.alice.email,
             mode="update",
@@ -933,15 +936,28 @@ class CommandTests(ImportTestCase):
         self.assertIn("2 rows: 0 created, 1 updated, 1 skipped, 0 failed.", out)
         self.assertEqual(self.stored(ada).city, "London")
 
-    def test_import_contacts_can_be_tried(self):
+    def test_import_records_can_be_tried(self):
         path = self.write("email\na@example.com\n")
         out = self.call(
-            "import_contacts", path, user=self.cast.alice.email, dry_run=True
+            "import_records", "contact", path, user=self.cast.alice.email, dry_run=True
         )
         self.assertIn("1 rows: 1 created", out)
         self.assertFalse(Contact.objects.exists())
 
-    def test_import_contacts_says_what_is_wrong(self):
+    def test_import_records_imports_any_type(self):
+        path = self.write("Account Name,Website\nAcme,https://acme.example.com\n")
+        out = self.call("import_records", "company", path, user=self.cast.alice.email)
+        self.assertIn("1 rows: 1 created", out)
+        self.assertEqual(Company.objects.get().name, "Acme")
+
+    def test_import_records_knows_no_other_types(self):
+        path = self.write("email\na@example.com\n")
+        for name in ("shoe", "job", "importmapping"):
+            with self.subTest(name), self.assertRaises(CommandError) as caught:
+                self.call("import_records", name, path, user=self.cast.alice.email)
+            self.assertIn("contact", str(caught.exception))
+
+    def test_import_records_says_what_is_wrong(self):
         good = self.write("email\na@example.com\n")
         for path, options, message in (
             (good, {"user": "nobody@example.com"}, "no user nobody@example.com"),
@@ -955,19 +971,21 @@ class CommandTests(ImportTestCase):
             with self.subTest(message):
                 with self.assertRaises(CommandError) as caught:
                     self.call(
-                        "import_contacts",
+                        "import_records",
+                        "contact",
                         path,
                         **{"user": self.cast.alice.email, **options},
                     )
                 self.assertIn(message, str(caught.exception))
                 self.assertFalse(Contact.objects.exists())
 
-    def test_import_contacts_refuses_a_mapping_that_is_no_object(self):
+    def test_import_records_refuses_a_mapping_that_is_no_object(self):
         path = self.write("email\na@example.com\n")
         for mapping in ("[]", '"email"', '{"email": 7}'):
             with self.subTest(mapping), self.assertRaises(CommandError):
                 self.call(
-                    "import_contacts",
+                    "import_records",
+                    "contact",
                     path,
                     user=self.cast.alice.email,
                     mapping=mapping,

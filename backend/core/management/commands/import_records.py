@@ -5,7 +5,6 @@ from django.core.management.base import BaseCommand, CommandError
 from rest_framework.exceptions import APIException
 from tqdm import tqdm
 
-from contact_management.models import Contact
 from core import jobs
 from core.importing.job import start
 from core.importing.options import Mode
@@ -13,14 +12,18 @@ from core.importing.rows import Outcome
 from core.models import Job
 from core.parsers import loads
 from core.problems import flatten
+from core.registry import importable_types
 
 SHOWN_ERRORS = 20
 
 
 class Command(BaseCommand):
-    help = "Import contacts from a file, as `POST /api/imports/` does."
+    help = "Import records of one type from a file, as `POST /api/imports/` does."
 
     def add_arguments(self, parser):
+        parser.add_argument(
+            "record_type", metavar="TYPE", choices=sorted(importable_types())
+        )
         parser.add_argument("file", type=Path)
         parser.add_argument(
             "--user", required=True, metavar="EMAIL", help="whose rights count"
@@ -29,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--mapping", metavar="JSON", help="column to field")
         parser.add_argument("--dry-run", action="store_true")
 
-    def handle(self, file, user, mode, mapping, dry_run, **options):
+    def handle(self, record_type, file, user, mode, mapping, dry_run, **options):
         users = get_user_model().objects
         try:
             owner = users.get_by_natural_key(user)
@@ -40,7 +43,7 @@ class Command(BaseCommand):
                 job = start(
                     owner,
                     stream,
-                    Contact,
+                    importable_types()[record_type],
                     loads(mapping.encode()) if mapping else None,
                     mode=mode,
                     dry_run=dry_run,
