@@ -39,30 +39,29 @@ REST_SECONDS = 2  # how long Redis is left alone after it failed
 # KEYS: the versions that the answer is made from, then of a proof its versions and
 # what it needs. ARGV: name of the answer, new token, seconds a token lives, how many
 # versions of the answer and of the proof there are, the proof's tokens.
+#
+# A mark and a token of the same version never stand together: what sets a mark removes
+# the token, and none is made while a mark stands. So a token that is there is asked for
+# no marks.
 FIND = """
-local now = tonumber(redis.call('TIME')[1])
-local function tokens(first, last)
-  local text = ''
-  for i = first, last do
-    local key = KEYS[i]
-    if redis.call('ZCOUNT', key .. ':marks', now, '+inf') > 0 then return nil end
-    local token = redis.call('GET', key)
-    if not token then
-      token = ARGV[2]
-      redis.call('SET', key, token, 'EX', ARGV[3])
-    end
-    text = text .. ':' .. token
-  end
-  return text
-end
 local own, all = tonumber(ARGV[4]), ARGV[4] + ARGV[5]
 for i = all + 1, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 0 then return nil end
 end
-if tokens(own + 1, all) ~= ARGV[6] then return nil end
-local versions = tokens(1, own)
-if not versions then return nil end
-local name = ARGV[1] .. versions
+local found = redis.call('MGET', unpack(KEYS, 1, all))
+local now
+for i = 1, all do
+  if not found[i] then
+    local key = KEYS[i]
+    now = now or redis.call('TIME')[1]
+    if redis.call('ZCOUNT', key .. ':marks', now, '+inf') > 0 then return nil end
+    found[i] = ARGV[2]
+    redis.call('SET', key, found[i], 'EX', ARGV[3])
+  end
+end
+if table.concat(found, ':', own + 1) ~= ARGV[6] then return nil end
+if own == 0 then return {} end
+local name = ARGV[1] .. ':' .. table.concat(found, ':', 1, own)
 return {name, redis.call('GET', name)}
 """
 
@@ -131,7 +130,8 @@ def prove(
     """
     keys = _version_keys(organization_id, names)
     found = _find(keys, "", Proof([], "", needed, until))
-    return Proof(keys, found[0].decode(), needed, until) if found else None
+    tokens = found and found[0].decode().removeprefix(":")
+    return Proof(keys, tokens, needed, until) if found else None
 
 
 def stands(proof: Proof) -> bool:
