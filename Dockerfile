@@ -12,7 +12,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOST=0.0.0.0 \
-    MYCRM_DATA=/data
+    MYCRM_DATA=/data \
+    PROMETHEUS_MULTIPROC_DIR=/dev/shm/metrics
 RUN useradd --uid 1000 --create-home mycrm && install --directory --owner mycrm /data
 COPY --from=packages /opt/venv /opt/venv
 COPY backend /app/backend
@@ -21,5 +22,5 @@ USER mycrm
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://localhost:' + os.environ.get('PORT', '8000') + '/api/health/', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://localhost:' + os.environ.get('PORT', '8000') + '/api/health/ready/', timeout=4)"]
 CMD ["gunicorn", "backend.wsgi:application"]

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets MyCRM up and serves it, on a fresh machine too: ./run.sh
-# ./run.sh setup only installs the packages. Settings: .env.example.
+# ./run.sh setup only installs the packages; ./run.sh production serves with PostgreSQL,
+# Redis and Nginx, as for a company (docs/OPERATIONS.md). Settings: .env.example.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -30,6 +31,10 @@ export HOST PORT
 logs="$(setting MYCRM_DATA var)/logs"
 mkdir -p "$logs" || fail "Set MYCRM_DATA to a folder that you may write to."
 
+# Where all processes count for /metrics, in memory if there is a place for it.
+metrics=$(mktemp -d /dev/shm/mycrm-XXXXXX 2>/dev/null || mktemp -d)
+export PROMETHEUS_MULTIPROC_DIR=$metrics
+
 # Processes: each leads a group of its own, so that Ctrl-C reaches this script alone,
 # and whatever is left of a group can be ended with it.
 
@@ -45,6 +50,10 @@ start() {
 
 stop() {
     trap '' INT TERM HUP
+    stop_groups
+}
+
+stop_groups() {
     local group tenths
     for group in "${groups[@]}"; do
         # If the leader is dead, what is left is told directly.
@@ -60,7 +69,7 @@ stop() {
     groups=()
 }
 
-trap stop EXIT
+trap 'stop; rm -rf "$metrics"' EXIT
 trap 'say "" "Stopping, which takes some seconds ..."; stop; say "Stopped."; exit $stopped' INT TERM HUP
 
 # One step of the set-up; what it prints goes to a log, shown if it fails.
@@ -158,7 +167,7 @@ beat() {
 }
 
 healthy() {
-    .venv/bin/python - "$1/api/health/" 2>/dev/null <<'END'
+    .venv/bin/python - "$1" 2>/dev/null <<'END'
 import sys, urllib.request
 
 # No proxy: the address is this machine.
@@ -190,7 +199,7 @@ serve() {
     launch beat && beat=$started
 
     for ((seconds = START_SECONDS; seconds > 0; seconds--)); do
-        healthy "$site" && break
+        healthy "$site/api/health/" && break
         check_alive "$web"
         sleep 1
     done
@@ -239,7 +248,14 @@ case "${1-}" in
         wait "${groups[-1]}"
         serve
         ;;
+    production)
+        # shellcheck source=run_production.sh
+        . ./run_production.sh
+        check_port
+        set_up
+        serve_production
+        ;;
     *)
-        fail "Usage: ./run.sh [setup]"
+        fail "Usage: ./run.sh [setup | production]"
         ;;
 esac

@@ -8,8 +8,12 @@
 #   ./run_tests.sh coverage      the tests on PostgreSQL and Redis, and the lines of
 #                                backend/core that they miss
 #   ./run_tests.sh browser       sign-in and the pages in Chromium
-#   ./run_tests.sh performance   comes later
-#   ./run_tests.sh load          comes later
+#   ./run_tests.sh performance   plans, times, memory and cache on PostgreSQL and Redis,
+#                                compared with the baseline; not part of `all`
+#   ./run_tests.sh load          people at work against the production stack:
+#                                ./run_tests.sh load medium --no-think; `load locust`
+#                                opens the page of Locust on port 8089
+#   ./run_tests.sh benchmark     MyCRM beside stock DRF and PostgreSQL, in one table
 #   ./run_tests.sh all           everything; the same as no word
 #
 # PostgreSQL and Redis are throw-away servers, unless DATABASE_URL and REDIS_URL name
@@ -18,7 +22,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 CORE_COVERAGE=95
-PACKAGES=(postgresql redis-server chromium)
+PACKAGES=(postgresql redis-server chromium prometheus)
+LOAD_PACKAGES=(postgresql redis-server nginx-light wrk)
 
 python=.venv/bin/python
 tmp=$(mktemp -d)
@@ -48,6 +53,15 @@ missing() {
                 ;;
             redis-server)
                 [[ -n ${REDIS_URL-} ]] || command -v redis-server
+                ;;
+            nginx-light)
+                command -v nginx || [[ -x /usr/sbin/nginx ]]
+                ;;
+            wrk)
+                command -v wrk
+                ;;
+            prometheus)
+                command -v promtool
                 ;;
             chromium)
                 command -v chromium || command -v chromium-browser ||
@@ -104,6 +118,12 @@ lint() {
     on_sqlite $python backend/manage.py makemigrations --check --dry-run
     on_sqlite $python backend/manage.py spectacular --validate --fail-on-warn \
         --file "$tmp/schema.yml"
+
+    heading "Alerts"
+    promtool check rules monitoring/rules/*.yml
+    promtool check config --syntax-only monitoring/prometheus.yml
+    promtool test rules monitoring/tests.yml
+
     if [[ -f backend/backend/settings_production.py ]]; then
         DJANGO_SETTINGS_MODULE=backend.settings_production MYCRM_DATA=$tmp \
             $python backend/manage.py check --deploy --fail-level WARNING
@@ -132,8 +152,20 @@ django_tests() {
 }
 
 coverage() {
-    local redis_port postgresql=()
     heading "Tests on PostgreSQL and Redis, with coverage"
+    export COVERAGE_FILE="$tmp/coverage"
+    on_servers tests-on-servers
+
+    $python -m coverage combine --quiet
+    $python -m coverage report
+    say "" "Of the lines of backend/core the tests run, in %:"
+    $python -m coverage report --include='backend/core/*' --format=total \
+        --precision=1 --fail-under=$CORE_COVERAGE
+}
+
+# Runs a word of this script with the addresses of servers in its environment.
+on_servers() {
+    local redis_port postgresql=()
     if [[ -z ${REDIS_URL-} ]]; then
         redis_port=$($python -c 'import socket
 print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
@@ -148,27 +180,44 @@ print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
     [[ -n ${DATABASE_URL-} ]] || postgresql=(env LC_ALL=C.UTF-8 pg_virtualenv -t)
 
     # The result goes by a file: after a failure pg_virtualenv would print its log.
-    export COVERAGE_FILE="$tmp/coverage"
-    "${postgresql[@]}" ./run_tests.sh tests-on-servers "$tmp/result"
+    "${postgresql[@]}" ./run_tests.sh "$1" "$tmp/result" "${@:2}"
     [[ $(cat "$tmp/result") == 0 ]]
+}
 
-    $python -m coverage combine --quiet
-    $python -m coverage report
-    say "" "Of the lines of backend/core the tests run, in %:"
-    $python -m coverage report --include='backend/core/*' --format=total \
-        --precision=1 --fail-under=$CORE_COVERAGE
+servers_here() {
+    export USE_SQLITE=false
+    : "${DATABASE_URL:=postgres://${PGUSER-}:${PGPASSWORD-}@127.0.0.1:${PGPORT-}/postgres}"
+    export DATABASE_URL
 }
 
 tests_on_servers() {
     local result=0
-    export USE_SQLITE=false
-    : "${DATABASE_URL:=postgres://${PGUSER-}:${PGPASSWORD-}@127.0.0.1:${PGPORT-}/postgres}"
-    export DATABASE_URL
+    servers_here
     # Tables ask every address in the name of everybody: that takes long, and the answer
     # is the same on either database.
     $python -W error -m coverage run backend/manage.py test --no-input \
         --exclude-tag browser --exclude-tag table backend || result=$?
     echo "$result" >"$1"
+}
+
+# Measuring
+
+performance_on_servers() {
+    local result=0
+    servers_here
+    # As production has it: the index is as near as the table.
+    export PGOPTIONS="-c random_page_cost=1.1"
+    MYCRM_DATA=$tmp $python backend/core/performance_tests.py "${@:2}" || result=$?
+    echo "$result" >"$1"
+}
+
+# The production stack of the benchmark, filled, with people at work.
+load() {
+    (cd backend && exec "../$python" -m benchmark.load "$@")
+}
+
+benchmark() {
+    (cd backend && exec "../$python" -m benchmark.run "$@")
 }
 
 # Everything
@@ -202,9 +251,13 @@ case $word in
     setup)
         set_up "${PACKAGES[@]}"
         ;;
-    lint | unit)
+    lint)
+        set_up prometheus
+        lint
+        ;;
+    unit)
         python_packages
-        "$word" "$@"
+        unit "$@"
         ;;
     browser)
         set_up chromium
@@ -214,8 +267,13 @@ case $word in
         set_up postgresql redis-server
         coverage
         ;;
-    performance | load)
-        say "The $word tests come later."
+    performance)
+        set_up postgresql redis-server
+        on_servers performance-on-servers "$@"
+        ;;
+    load | benchmark)
+        set_up "${LOAD_PACKAGES[@]}"
+        "$word" "$@"
         ;;
     all)
         set_up "${PACKAGES[@]}"
@@ -223,6 +281,9 @@ case $word in
         ;;
     tests-on-servers)
         tests_on_servers "$@"
+        ;;
+    performance-on-servers)
+        performance_on_servers "$@"
         ;;
     *)
         sed -n '2,/^set/s/^# \{0,1\}//p' run_tests.sh >&2

@@ -4,6 +4,8 @@ The parser in C (gunicorn_h1c) needs no setting: Gunicorn takes it if it is inst
 """
 
 import os
+import sys
+import time
 from pathlib import Path
 
 import environ
@@ -11,12 +13,16 @@ import environ
 environ.Env.read_env(Path(__file__).resolve().parent.parent / ".env")
 env = os.environ.get
 
-bind = f"{env('HOST') or '127.0.0.1'}:{env('PORT') or 8000}"
+# Addresses with commas, such as unix:/run/mycrm/web.sock,127.0.0.1:8001.
+bind = (env("BIND") or f"{env('HOST') or '127.0.0.1'}:{env('PORT') or 8000}").split(",")
 
 # More processes than this would only take memory from everything else on a laptop.
 workers = int(env("WEB_CONCURRENCY") or min(os.cpu_count() or 1, 4))
 worker_class = "gthread"
-threads = 4
+threads = int(env("WEB_THREADS") or 4)
+# Nginx keeps its connections; its own time-out is shorter, so that none is closed by us
+# just when a request comes.
+keepalive = 75
 
 # Filters take many values.
 limit_request_line = 8190
@@ -29,6 +35,14 @@ max_requests_jitter = 2_000
 # Heartbeats of the workers on a disk can block; in memory they do not.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 
+# Its workers come and go; for /api/health/ the server is as old as its first.
+os.environ.setdefault("MYCRM_STARTED_AT", str(time.time()))
+
 accesslog = env("ACCESS_LOG") or None
+if env("DJANGO_SETTINGS_MODULE") == "backend.settings_production":
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from core.logs import configuration
+
+    logconfig_dict = configuration(env("LOG_LEVEL") or "INFO")
 # Its place is shared by everything of one user: two installations would collide.
 control_socket_disable = True

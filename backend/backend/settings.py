@@ -7,11 +7,14 @@ a file-system broker. `.env.example` lists every setting with its default.
 import contextlib
 import os
 import secrets
+import time
 from datetime import timedelta
 from pathlib import Path
 
 import environ
+from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.templatetags.static import static
+from kombu import Queue
 
 BACKEND_DIR = Path(__file__).resolve().parent.parent
 PROJECT_DIR = BACKEND_DIR.parent
@@ -87,6 +90,7 @@ INSTALLED_APPS = [
     "allauth.usersessions",
     "django.contrib.humanize",
     "corsheaders",
+    "csp",
     "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -98,6 +102,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "core.metrics.middleware.MetricsMiddleware",
     "core.middleware.RequestIdMiddleware",
     "core.middleware.BusyMiddleware",
     # What it gives again goes no further, and has the headers of all that follow.
@@ -111,6 +116,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "core.middleware.PolicyMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 ]
 
@@ -157,7 +163,8 @@ else:
         CONN_HEALTH_CHECKS=True,
         OPTIONS={
             "options": (
-                "-c statement_timeout=10000 -c lock_timeout=2000"
+                f"-c statement_timeout={env.int('STATEMENT_SECONDS', 10)}s"
+                " -c lock_timeout=2000"
                 " -c idle_in_transaction_session_timeout=30000"
             ),
         },
@@ -209,6 +216,15 @@ else:
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_TIME_LIMIT = 120
+# What somebody waits for is not kept behind long work, nor that behind what is done by
+# the clock. A worker that is given no queues takes all.
+CELERY_TASK_QUEUES = [Queue(name) for name in ("interactive", "bulk", "scheduled")]
+CELERY_TASK_DEFAULT_QUEUE = "scheduled"
+CELERY_TASK_ROUTES = {
+    "core.tasks.run_job": {"queue": "bulk"},
+    "lead_management.tasks.rescore_leads": {"queue": "bulk"},
+    "user_management.tasks.send_*": {"queue": "interactive"},
+}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = bool(REDIS_URL)
@@ -220,6 +236,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=5),
         # A sweep that waited longer than this is of no more use than the next one.
         "options": {"expires": 30},
+    },
+    "count_figures": {
+        "task": "core.tasks.count_figures",
+        "schedule": timedelta(minutes=5),
+        "options": {"expires": 300},
     },
     "erase_old_logs": {
         "task": "core.tasks.erase_old_logs",
@@ -403,6 +424,15 @@ SPECTACULAR_SETTINGS = {
     ],
 }
 
+# Watching: who may read /metrics without being a proxy, by the network that they ask
+# from, and from anywhere with "Authorization: Bearer" and the token, if there is one.
+METRICS_NETWORKS = env.list("METRICS_NETWORKS", default=["127.0.0.0/8", "::1/128"])
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+# The port of a Celery worker's own /metrics, where it is the only one that can tell.
+METRICS_PORT = env.int("METRICS_PORT", 0)
+# When the server that this process belongs to started, in seconds since the epoch.
+STARTED_AT = env.float("MYCRM_STARTED_AT", time.time())
+
 # Uploads: a request's body, and the file of an import, in bytes.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 IMPORT_MAX_BYTES = env.int("IMPORT_MAX_BYTES", 200 * 1024 * 1024)
@@ -420,6 +450,20 @@ STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
+# Where a page may load from; the admin's pages may more (core.middleware).
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF, UNSAFE_INLINE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
 UNFOLD = {
     "SITE_TITLE": "MyCRM",
     "SITE_HEADER": "MyCRM",

@@ -2,7 +2,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views import defaults
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from core.problems import api_aware
 
@@ -14,10 +14,10 @@ urlpatterns = [
     ),
     path("admin/", admin.site.urls),
     path("account/", include("user_management.pages")),
-    path("api/docs/", SpectacularSwaggerView.as_view(), name="docs"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
     path(
         "api/docs/sign-in/",
-        SpectacularSwaggerView.as_view(url="/api/auth/openapi.json"),
+        SpectacularSwaggerSplitView.as_view(url="/api/auth/openapi.json"),
         name="sign-in-docs",
     ),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

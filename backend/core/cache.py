@@ -28,6 +28,8 @@ from django.db import transaction
 from redis.commands.core import Script
 from redis.exceptions import RedisError
 
+from core.metrics.measures import cache_reads
+
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 120
@@ -60,7 +62,7 @@ for i = 1, all do
   end
 end
 if table.concat(found, ':', own + 1) ~= ARGV[6] then return nil end
-if own == 0 then return {} end
+if own == 0 then return {ARGV[1]} end
 local name = ARGV[1] .. ':' .. table.concat(found, ':', 1, own)
 return {name, redis.call('GET', name)}
 """
@@ -83,6 +85,8 @@ for _, key in ipairs(KEYS) do
   redis.call('ZREM', key .. ':marks', ARGV[1])
 end
 """
+
+AWAY = ()  # in the place of what Redis would have said; None it says itself
 
 _resting_until = 0.0
 
@@ -136,7 +140,7 @@ def prove(
 
 def stands(proof: Proof) -> bool:
     """Whether what was proven is so still; no, too, where nobody can tell."""
-    return time.time() < proof.until and _find([], "", proof) is not None
+    return time.time() < proof.until and bool(_find([], "", proof))
 
 
 def find(
@@ -157,10 +161,13 @@ def find(
     digest = hashlib.blake2b(request_key.encode(), digest_size=16).hexdigest()
     keys = _version_keys(organization_id, record_types)
     found = _find(keys, f"mycrm:answer:{digest}", proof)
+    if proof is NOTHING or (found and found[1] is not None):
+        # What a recall does not find, the view looks for next.
+        _count(found)
     return Slot(found[0].decode(), found[1]) if found else None
 
 
-def _find(keys: list[str], name: str, proof: Proof) -> list | None:
+def _find(keys: list[str], name: str, proof: Proof):
     return _call(
         FIND,
         [*keys, *proof.keys, *proof.needed],
@@ -225,11 +232,18 @@ def _call(script: str, keys: list[str], *arguments):
     return _safely(lambda redis: _script(script)(keys, arguments, redis))
 
 
+def _count(found) -> None:
+    if found:
+        cache_reads["miss" if found[1] is None else "hit"].inc()
+    elif settings.REDIS_URL:
+        cache_reads["unavailable" if found is AWAY else "marked"].inc()
+
+
 def _safely(action: Callable):
-    """Do it if there is a Redis and it answers; otherwise None."""
+    """Do it if there is a Redis and it answers; otherwise AWAY."""
     global _resting_until
     if not settings.REDIS_URL or time.monotonic() < _resting_until:
-        return None
+        return AWAY
     from django_redis import get_redis_connection
 
     try:
@@ -237,4 +251,4 @@ def _safely(action: Callable):
     except RedisError as error:
         _resting_until = time.monotonic() + REST_SECONDS
         logger.warning("The cache is away: %s", error)
-        return None
+        return AWAY

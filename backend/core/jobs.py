@@ -17,6 +17,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from core.metrics import measures
 from core.models import Job
 
 logger = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ def cancel(job: Job) -> None:
     if job.lease_until is None or job.lease_until < timezone.now():
         job.status = Job.Status.CANCELLED
         job.finished_at = timezone.now()
-        transaction.on_commit(lambda: HANDLERS[job.kind].clean_up(job))
+        transaction.on_commit(lambda: _ended(job))
     job.save(update_fields=["cancel_requested", "status", "finished_at"])
 
 
@@ -188,7 +189,7 @@ def run(job_id, seconds: float = SLICE_SECONDS) -> bool:
                 # It has one lock for all writers, and gives it to whoever asks first.
                 time.sleep(PAUSE_SECONDS)
             if ended:
-                handler.clean_up(job)
+                _ended(job)
                 return False
             if out_of_time:
                 return True
@@ -255,5 +256,9 @@ def _fail(job_id, lease, error: dict) -> None:
         lease=None,
         lease_until=None,
     ):
-        job = Job.objects.get(pk=job_id)
-        HANDLERS[job.kind].clean_up(job)
+        _ended(Job.objects.get(pk=job_id))
+
+
+def _ended(job: Job) -> None:
+    measures.job_ended(job)
+    HANDLERS[job.kind].clean_up(job)

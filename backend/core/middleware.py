@@ -4,8 +4,10 @@ import logging
 import re
 import uuid
 
+from csp.middleware import CSPMiddleware
 from django.db import InterfaceError, OperationalError
 
+from core import origin
 from core.exceptions import RETRY_SECONDS, Busy
 from core.problems import problem_response
 
@@ -26,7 +28,11 @@ class RequestIdMiddleware:
     def __call__(self, request):
         given = request.headers.get("X-Request-ID", "")
         request.id = given if ACCEPTABLE.fullmatch(given) else uuid.uuid4().hex
-        response = self.get_response(request)
+        token = origin.request_now.set(request)
+        try:
+            response = self.get_response(request)
+        finally:
+            origin.request_now.reset(token)
         response["X-Request-ID"] = request.id
         return response
 
@@ -48,3 +54,35 @@ class BusyMiddleware:
         response = problem_response(Busy.status_code, Busy.default_code, detail)
         response["Retry-After"] = str(RETRY_SECONDS)
         return response
+
+
+class ActorMiddleware:
+    """Tells Nginx, for its access log, whose request it was.
+
+    Nginx takes the header off again.
+    """
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        response = self.get_response(request)
+        response["X-Actor"] = " ".join(origin.actor(request)).strip() or "-"
+        return response
+
+
+class PolicyMiddleware(CSPMiddleware):
+    """Says on each page where its scripts and styles may come from.
+
+    The admin's library computes what stands in attributes of its pages, for which it
+    needs `unsafe-eval`; no other page may.
+    """
+
+    def process_response(self, request, response):
+        if not response.get("Content-Type", "").startswith("text/html"):
+            return response
+        if request.path_info.startswith("/admin/"):
+            response._csp_update = {
+                "script-src": ["'unsafe-eval'", "'unsafe-inline'"],
+            }
+        return super().process_response(request, response)

@@ -65,6 +65,7 @@ class Place:
 class Recall:
     place: Place
     headers: tuple[tuple[str, str], ...]
+    match: object
 
     def answer(self, request):
         """The response, if the answer still stands there for whoever asks."""
@@ -78,6 +79,8 @@ class Recall:
         response = conditional_response(request, body, etag.decode())
         for name, value in self.headers:
             response.headers[name] = value
+        # For what measures and logs, which knows an address by its view.
+        request.resolver_match = self.match
         return response
 
 
@@ -110,5 +113,5 @@ class RecallMiddleware:
         if place and not response.cookies:
             headers = response.headers.items()
             kept = tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
-            recalls.put(key, Recall(place, kept))
+            recalls.put(key, Recall(place, kept, request.resolver_match))
         return response

@@ -5,10 +5,11 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from core import jobs, notifications, retention
+from core import jobs, logs, notifications, retention
 from core.exporting.job import remove_old_files
 from core.idempotency import KEPT_HOURS
 from core.importing.job import remove_orphans
+from core.metrics import figures
 from core.models import Heartbeat, IdempotencyKey
 from core.purge import purge
 
@@ -18,8 +19,9 @@ WORKER = "worker"
 @shared_task
 def run_job(job_id: str) -> None:
     """Work on a job for a slice of time, then queue up again behind the others."""
-    if jobs.run(job_id):
-        jobs.wake(job_id)
+    with logs.job(job_id):
+        if jobs.run(job_id):
+            jobs.wake(job_id)
 
 
 @shared_task
@@ -37,6 +39,12 @@ def sweep() -> None:
     IdempotencyKey.objects.filter(created_at__lt=kept_since).delete()
     remove_orphans()
     remove_old_files()
+
+
+@shared_task
+def count_figures() -> None:
+    """Every few minutes: the numbers of the business, for /metrics."""
+    figures.count_all()
 
 
 @shared_task

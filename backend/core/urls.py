@@ -5,7 +5,7 @@ from core.views.audit_log import AuditLogViewSet
 from core.views.change_sets import ChangeSetViewSet
 from core.views.custom_fields import CustomFieldViewSet
 from core.views.exports import ExportViewSet
-from core.views.health import HealthView
+from core.views.health import HealthView, LiveView, ReadyView
 from core.views.imports import ImportMappingViewSet, ImportViewSet
 from core.views.jobs import JobViewSet
 from core.views.notifications import NotificationViewSet
@@ -24,6 +24,8 @@ router.register("notifications", NotificationViewSet)
 
 urlpatterns = [
     path("health/", HealthView.as_view(), name="health"),
+    path("health/live/", LiveView.as_view(), name="health-live"),
+    path("health/ready/", ReadyView.as_view(), name="health-ready"),
     *OrganizationViewSet.urls("organization"),
     path("search/", SearchViewSet.as_view({"get": "retrieve"}), name="search"),
     *router.urls,

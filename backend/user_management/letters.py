@@ -14,10 +14,12 @@ from django.conf import settings
 from django.core import signing
 from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
+from django.db.models import Count, Min
 from django.template.loader import render_to_string
 from django.utils import timezone
 
 from core.jobs import tell
+from core.metrics.gauges import queue
 from user_management.models import Letter, User
 
 logger = logging.getLogger(__name__)
@@ -99,6 +101,12 @@ def send_due() -> None:
     due = Letter.objects.due().order_by("due_at").values_list("pk", flat=True)
     for pk in list(due[:AT_ONCE]):
         send(pk)
+
+
+@queue("letters")
+def waiting():
+    due = Letter.objects.due().aggregate(number=Count("pk"), since=Min("created_at"))
+    return due["number"], due["since"]
 
 
 def _may_go(letter: Letter) -> bool:

@@ -256,7 +256,7 @@ BODIES = {
 }
 
 # What everybody may read, whoever they are.
-OPEN = ("docs", "docs/sign-in", "schema", "health")
+OPEN = ("docs", "docs/sign-in", "schema", "health", "health/live", "health/ready")
 
 # Whoever has the link, and nobody else: without it there is nothing.
 BY_LINK = ("invitations/{}",)

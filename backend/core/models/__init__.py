@@ -1,7 +1,7 @@
 from .custom_field import CustomField
 from .idempotency import IdempotencyKey
 from .importing import ImportMapping, Upload
-from .job import Heartbeat, Job, JobError, JobSkip
+from .job import Figure, Heartbeat, Job, JobError, JobSkip
 from .journal import Change, Changes, ChangeSet
 from .notification import Notification
 from .organization import Organization, OrganizationSettings
@@ -22,6 +22,7 @@ __all__ = [
     "ChangeSet",
     "Changes",
     "CustomField",
+    "Figure",
     "Heartbeat",
     "IdempotencyKey",
     "ImportMapping",

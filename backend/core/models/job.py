@@ -138,3 +138,19 @@ class Heartbeat(models.Model):
 
     def __str__(self):
         return f"{self.name} at {self.at}"
+
+
+class Figure(models.Model):
+    """A number that took long to count, as it was at the last count (core.metrics)."""
+
+    name = models.CharField(max_length=50, help_text="Of the gauge that shows it.")
+    label = models.CharField(max_length=50, help_text="What was counted.")
+    value = models.FloatField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["name", "label"], name="figure_unique")
+        ]
+
+    def __str__(self):
+        return f"{self.name} of {self.label}: {self.value}"

@@ -8,8 +8,10 @@ changed, counts the version, keeps each field before and after, and makes cached
 of the touched record types out of date.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -19,6 +21,7 @@ from django.utils import timezone
 from core import access, cache, search
 from core.exceptions import StaleRecord
 from core.ids import new_id
+from core.metrics import measures
 
 from .append_only import AppendOnly, AppendOnlyQuerySet
 from .copying import BATCH_SIZE, insert, insert_values
@@ -130,6 +133,7 @@ class ChangeSet(AppendOnly):
                 transaction.set_rollback(True)
             elif changes.touched:
                 cache.mark_until_commit(self.organization_id, changes.touched)
+                transaction.on_commit(partial(measures.changed, changes.counts))
 
     def is_undone(self) -> bool:
         """Whether an undo of this set stands, that is, was not undone itself."""
@@ -192,6 +196,7 @@ class Changes:
     def __init__(self, change_set: ChangeSet):
         self.change_set = change_set
         self.touched: set[str] = set()
+        self.counts: Counter[tuple[str, str]] = Counter()  # by record type and verb
         self._made: set = set()
 
     @property
@@ -498,7 +503,9 @@ class Changes:
         change_set = self.change_set
         common = (change_set.pk, change_set.organization_id, timezone.now())
         common = (*common, model.record_type())
-        insert_values(Change, names, [(*common, *row) for row in rows])
+        rows = [(*common, *row) for row in rows]
+        insert_values(Change, names, rows)
+        self.counts.update((row[3], str(row[5])) for row in rows)
 
 
 def _verb_of(before: dict, after: dict) -> str:

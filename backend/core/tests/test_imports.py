@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
-from contact_management.models import Company, Contact
+from contact_management.models import Contact
 from core import jobs
 from core.access import Scope, Verb
 from core.importing import job as importing
@@ -1033,14 +1033,6 @@ class CommandTests(ImportTestCase):
         self.assertEqual(self.call("bootstrap"), "")
         self.assertEqual(User.objects.count(), users)
 
-    def test_demo_data_needs_to_know_the_organization(self):
-        users = User.objects.count()
-        for command in ("seed_people", "seed_contacts"):
-            with self.subTest(command), self.assertRaises(CommandError):
-                self.call(command, "none")
-        self.assertFalse(Contact.objects.exists())
-        self.assertEqual(User.objects.count(), users)
-
 
 class FreshInstallationTests(ImportTestCase):
     """Commands on an empty database."""
@@ -1080,42 +1072,3 @@ class FreshInstallationTests(ImportTestCase):
         self.assertIn("password", out)
         self.assertNotIn("correct-horse-battery", out)
         self.assertEqual(Contact.objects.count(), 2000)
-
-    def test_demo_people_have_every_role_and_own_the_demo_contacts(self):
-        self.environment(ADMIN_PASSWORD="correct-horse-battery", DEMO="0")
-        self.call("bootstrap")
-        name = Organization.objects.get().name
-        out = self.call("seed_people", name, password="demo-horse-battery")
-        roles = set(User.objects.values_list("role__name", flat=True))
-        self.assertEqual(
-            roles,
-            {
-                "administrator",
-                "manager",
-                "sales_rep",
-                "marketing",
-                "customer_support",
-                "read_only",
-            },
-        )
-        for user in User.objects.exclude(role__name="administrator"):
-            self.assertTrue(user.check_password("demo-horse-battery"))
-            self.assertIn(user.email, out)
-        self.call("seed_contacts", name, contacts=600)
-        self.assertEqual(Contact.objects.count(), 600)
-        self.assertEqual(
-            Change.objects.filter(record_type="contact", verb="create").count(), 600
-        )
-        self.assertEqual(Company.objects.count(), 75)
-        self.assertTrue(Contact.objects.exclude(company=None).exists())
-        owners = Contact.objects.values_list("owner__role__name", flat=True)
-        self.assertNotIn("read_only", set(owners))
-
-    def test_demo_people_are_made_once(self):
-        self.environment(ADMIN_PASSWORD="correct-horse-battery", DEMO="0")
-        self.call("bootstrap")
-        name = Organization.objects.get().name
-        self.call("seed_people", name)
-        users = User.objects.count()
-        self.call("seed_people", name)
-        self.assertEqual(User.objects.count(), users)

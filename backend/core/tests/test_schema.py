@@ -1,8 +1,11 @@
 import re
+import time
 from datetime import timedelta
 from unittest import mock
 
 import yaml
+from django.db import OperationalError, connection
+from django.db.migrations.executor import MigrationExecutor
 from django.test import TestCase, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
@@ -70,7 +73,7 @@ class SchemaTests(TestCase):
 
     def test_operations_tell_their_errors(self):
         for path, method, operation in self.operations():
-            if path.startswith("/api/auth/") or path == "/api/health/":
+            if path.startswith(("/api/auth/", "/api/health/")):
                 continue
             with self.subTest(f"{method} {path}"):
                 wanted = {"400", "401", "403", "404", "503"}
@@ -152,8 +155,12 @@ class SchemaTests(TestCase):
     def test_the_page_of_it_loads_nothing_from_elsewhere(self):
         page = self.client.get("/api/docs/")
         self.assertEqual(page.status_code, 200)
-        text = page.content.decode()
-        self.assertIn("/api/schema/", text)
+        # Its script has an address of its own: the page allows none in itself.
+        self.assertIn('<script src="/api/docs/?script=">', page.content.decode())
+        script = self.client.get("/api/docs/?script=")
+        self.assertEqual(script["Content-Type"], "application/javascript")
+        self.assertIn("/api/schema/", script.content.decode())
+        text = page.content.decode() + script.content.decode()
         self.assertNotRegex(text, r"""(?:src|href|url\()\s*=?\s*["']?(?:https?:)?//""")
         self.assertNotRegex(
             text, r"https?://(?!testserver)[\w.-]+/[^\s\"']*\.(?:js|css)"
@@ -163,6 +170,7 @@ class SchemaTests(TestCase):
         self.assertRedirects(self.client.get("/"), "/api/docs/")
 
 
+@override_settings(STARTED_AT=0)
 class HealthTests(TestCase):
     PATH = "/api/health/"
 
@@ -201,6 +209,52 @@ class HealthTests(TestCase):
                     (shown["status"], shown["worker"], shown["database"]),
                     ("unavailable", "unavailable", "ok"),
                 )
+
+    def test_a_worker_may_still_be_on_its_way_when_all_was_started_just_now(self):
+        with override_settings(STARTED_AT=time.time() - health.START_SECONDS + 5):
+            self.assertEqual(self.client.get(self.PATH).status_code, 200)
+
+    def test_alive_is_whoever_answers_with_nothing_else_there(self):
+        def away():
+            raise OperationalError("no database")
+
+        with mock.patch.object(connection, "cursor", away):
+            answer = self.client.get(f"{self.PATH}live/")
+        self.assertEqual((answer.status_code, answer.json()), (200, {"status": "ok"}))
+        self.assertEqual(answer["Cache-Control"], "no-store")
+
+    def test_ready_is_who_has_the_database_and_its_tables(self):
+        answer = self.client.get(f"{self.PATH}ready/")
+        well = {"status": "ok", "database": "ok", "migrations": "ok"}
+        self.assertEqual((answer.status_code, answer.json()), (200, well))
+
+    @override_settings(REDIS_URL="redis://127.0.0.1:1/0")
+    def test_ready_needs_neither_cache_nor_worker(self):
+        self.assertEqual(self.client.get(f"{self.PATH}ready/").status_code, 200)
+
+    def test_without_the_database_or_a_table_it_is_not_ready(self):
+        def away():
+            raise OperationalError("secret-host:5432 refused")
+
+        for name, cause in (
+            ("database", mock.patch.object(connection, "cursor", away)),
+            (
+                "migrations",
+                mock.patch.object(
+                    MigrationExecutor, "migration_plan", return_value=[1]
+                ),
+            ),
+        ):
+            with (
+                self.subTest(name),
+                mock.patch.object(health, "_is_migrated", False),
+                cause,
+                self.assertLogs(health.logger, "WARNING"),
+            ):
+                answer = self.client.get(f"{self.PATH}ready/")
+                self.assertEqual(answer.status_code, 503)
+                self.assertEqual(answer.json()[name], "unavailable")
+                self.assertNotIn("secret", answer.content.decode())
 
     def test_each_part_that_is_away_is_told_without_details(self):
         self.beat()

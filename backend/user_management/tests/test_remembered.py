@@ -129,6 +129,10 @@ class RecallTests(RememberedTestCase):
         self.assertEqual(again["Content-Type"], whole["Content-Type"])
         self.assertEqual(again["Content-Length"], whole["Content-Length"])
 
+    def test_what_measures_knows_the_address_by_its_view(self):
+        answer = self.warm(self.sign_in())
+        self.assertEqual(answer.wsgi_request.resolver_match.route, "api/contacts/")
+
     def test_each_request_has_an_id_of_its_own(self):
         headers = self.sign_in()
         ids = {self.warm(headers)["X-Request-ID"], self.warm(headers)["X-Request-ID"]}

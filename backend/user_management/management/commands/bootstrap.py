@@ -24,11 +24,9 @@ class Command(BaseCommand):
         call_command("create_organization", name, admin=email, stdout=self.stdout)
         if os.environ.get("DEMO", "1") != "0":
             self.stdout.write("People to try it with, with the same password:")
-            call_command("seed_people", name, password=password, stdout=self.stdout)
-            call_command("seed_contacts", name, stdout=self.stdout)
-            call_command("seed_leads", name, stdout=self.stdout)
-            call_command("seed_deals", name, stdout=self.stdout)
-            call_command("seed_assignment", name, stdout=self.stdout)
+            call_command(
+                "seed", organization=name, password=password, stdout=self.stdout
+            )
         shown = "the ADMIN_PASSWORD you gave" if given else password
         self.stdout.write("")
         self.stdout.write(f"  Sign in as {email}, password: {shown}")

@@ -1,0 +1,118 @@
+"""The settings of production: what they refuse, and what they leave in force."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.test import RequestFactory, SimpleTestCase, TestCase
+
+from core.middleware import PolicyMiddleware
+
+KEY = "k" * 20 + "0123456789abcdefghijklmnopqrstuvwxyz"
+COMPLETE = {
+    "SECRET_KEY": KEY,
+    "ALLOWED_HOSTS": "crm.example.com",
+    "DATABASE_URL": "postgres://mycrm:secret@db/mycrm",
+    "REDIS_URL": "redis://cache/0",
+    "BROKER_URL": "redis://broker/0",
+}
+
+
+class StartTests(SimpleTestCase):
+    """In a process of its own, as settings are read once in a process."""
+
+    def run_with(self, environment, code="import django; django.setup()"):
+        with tempfile.TemporaryDirectory() as data:
+            return subprocess.run(
+                [sys.executable, "-W", "error", "-c", code],
+                cwd=settings.BACKEND_DIR,
+                env={
+                    "PATH": os.environ["PATH"],
+                    "DJANGO_SETTINGS_MODULE": "backend.settings_production",
+                    "MYCRM_DATA": data,
+                    **environment,
+                },
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+    def values(self, names: list[str], **environment):
+        code = (
+            "import json; from django.conf import settings;"
+            f"print(json.dumps([getattr(settings, n) for n in {names}], default=str))"
+        )
+        done = self.run_with({**COMPLETE, **environment}, code)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def test_names_what_is_missing(self):
+        for name in COMPLETE:
+            rest = {k: v for k, v in COMPLETE.items() if k != name}
+            done = self.run_with(rest)
+            with self.subTest(name):
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(
+                    f"ImproperlyConfigured: MyCRM in production needs {name}:",
+                    done.stderr,
+                )
+
+    def test_refuses_a_short_key(self):
+        done = self.run_with({**COMPLETE, "SECRET_KEY": "short"})
+        self.assertIn("SECRET_KEY needs 50 characters or more.", done.stderr)
+
+    def test_takes_secrets_from_files(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "key"
+            file.write_text(KEY + "\n")
+            environment = {"SECRET_KEY": "", "SECRET_KEY_FILE": str(file)}
+            self.assertEqual(self.values(["SECRET_KEY"], **environment), [KEY])
+            file.unlink()
+            done = self.run_with({**COMPLETE, **environment})
+        self.assertIn("ImproperlyConfigured: SECRET_KEY_FILE: ", done.stderr)
+
+    def test_connections_stay_open_and_statements_end(self):
+        [databases] = self.values(["DATABASES"])
+        database = databases["default"]
+        self.assertEqual(database["CONN_MAX_AGE"], 600)
+        self.assertTrue(database["CONN_HEALTH_CHECKS"])
+        self.assertIn("statement_timeout=10s", database["OPTIONS"]["options"])
+
+    def test_a_pool_gets_no_options_at_the_start_of_a_connection(self):
+        [databases] = self.values(["DATABASES"], PGBOUNCER="true")
+        self.assertNotIn("options", databases["default"]["OPTIONS"])
+        self.assertTrue(databases["default"]["DISABLE_SERVER_SIDE_CURSORS"])
+
+    def test_cookies_are_for_https(self):
+        names = ["SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME", "SESSION_COOKIE_SECURE"]
+        self.assertEqual(
+            self.values([*names, "SECURE_HSTS_SECONDS", "NUM_PROXIES"]),
+            ["__Host-sessionid", "__Host-csrftoken", True, 31_536_000, 1],
+        )
+        self.assertEqual(
+            self.values([*names, "SECURE_SSL_REDIRECT"], HTTPS="false"),
+            ["sessionid", "csrftoken", False, False],
+        )
+
+
+class PolicyTests(TestCase):
+    def test_pages_run_only_their_own_scripts(self):
+        for path in ("/api/docs/", "/account/login/"):
+            policy = self.client.get(path)["Content-Security-Policy"]
+            with self.subTest(path):
+                self.assertIn("script-src 'self';", policy)
+                self.assertIn("frame-ancestors 'none'", policy)
+
+    def test_only_the_admin_may_compute_scripts(self):
+        answer = PolicyMiddleware(lambda request: HttpResponse())
+        for path, allowed in [("/admin/", True), ("/administration/", False)]:
+            policy = answer(RequestFactory().get(path))["Content-Security-Policy"]
+            self.assertEqual("'unsafe-eval'" in policy, allowed, path)
+
+    def test_answers_of_the_api_have_none(self):
+        self.assertNotIn("Content-Security-Policy", self.client.get("/api/health/"))

@@ -1,0 +1,211 @@
+#!/usr/bin/env python
+"""Loads a running MyCRM with people at work, and says how it bore it.
+
+    ../.venv/bin/python load_test.py light --email admin@example.com
+
+The password of everybody is taken from LOAD_PASSWORD. People are those of
+`manage.py seed --users 50`. The exit status is 1 if a threshold was not reached.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import argparse  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from collections import defaultdict  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
+from pathlib import Path  # noqa: E402
+from urllib.parse import urlsplit  # noqa: E402
+
+import gevent  # noqa: E402
+from geventhttpclient import HTTPClient  # noqa: E402
+
+from measuring.people import Answer, Refused, Request, Staff  # noqa: E402
+from measuring.report import Report  # noqa: E402
+from measuring.statistics import Series, Summary, Thresholds  # noqa: E402
+
+# Passwords are hashed with care, on the same processors: not all sign in at once.
+SIGN_INS_A_SECOND = 15
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How many people there are when: (second, people) points, joined by lines.
+
+    People who are there at the start of the clock are waited for.
+    """
+
+    points: tuple[tuple[float, int], ...]
+    thresholds: Thresholds
+
+    @property
+    def seconds(self) -> float:
+        return self.points[-1][0]
+
+    def people_at(self, second: float) -> int:
+        before = self.points[0]
+        for point in self.points:
+            if second < point[0]:
+                share = (second - before[0]) / (point[0] - before[0])
+                return round(before[1] + share * (point[1] - before[1]))
+            before = point
+        return before[1]
+
+
+SCENARIOS = {
+    "smoke": Scenario(((0, 3), (10, 3)), Thresholds(success=1, p95=1000)),
+    "light": Scenario(((0, 50), (60, 50)), Thresholds(p95=200)),
+    "medium": Scenario(((0, 250), (120, 250)), Thresholds(p95=200)),
+    "heavy": Scenario(((0, 1000), (180, 1000)), Thresholds(p95=200)),
+    "spike": Scenario(
+        ((0, 50), (30, 50), (35, 500), (65, 500), (70, 50), (100, 50)),
+        Thresholds(p95=500),
+    ),
+    "soak": Scenario(((0, 200), (3600, 200)), Thresholds(p95=200)),
+}
+
+
+class LoadTest:
+    """People who work, each in a green thread with a connection of their own."""
+
+    def __init__(self, url: str, email: str, password: str, thinks: bool):
+        parts = urlsplit(url)
+        self.host, self.port = parts.hostname, parts.port
+        self.ssl = parts.scheme == "https"
+        self.thinks = thinks
+        self.series: dict[str, Series] = defaultdict(Series)
+        self.is_measuring = False
+        self.staff = Staff(self.sender(), gevent.sleep, email, password)
+        self.workers: list[tuple[gevent.Greenlet, object]] = []
+
+    def sender(self):
+        client = HTTPClient(
+            self.host,
+            self.port,
+            ssl=self.ssl,
+            connection_timeout=30,
+            network_timeout=60,
+        )
+
+        def send(request: Request) -> Answer:
+            start = time.perf_counter()
+            answer, failure = None, ""
+            try:
+                response = client.request(
+                    request.method, request.path, request.body or b"", request.headers
+                )
+                body = bytes(response.read())
+                etag = response.get("etag", "")
+                answer = Answer(response.status_code, etag, body)
+                if answer.status not in request.expected:
+                    failure = f"{answer.status} {body[:120].decode(errors='replace')}"
+            except (OSError, ValueError, EOFError) as error:
+                failure = repr(error)
+                client.close()
+            if self.is_measuring:
+                self.series[request.name].add(
+                    1000 * (time.perf_counter() - start),
+                    answer.status if answer else 0,
+                    failure,
+                )
+            if answer is None:
+                raise Refused(failure)
+            return answer
+
+        return send
+
+    def staff_up(self, people: int) -> None:
+        """Let so many be at work: others come, or the last ones go home."""
+        while len(self.workers) > people:
+            self.workers.pop()[0].kill(block=False)
+        while len(self.workers) < people:
+            person = self.staff.hire(self.sender(), gevent.sleep, self.thinks)
+            self.workers.append((gevent.spawn(self.keep_at_work, person), person))
+            if len(self.workers) < people and not self.is_measuring:
+                gevent.sleep(1 / SIGN_INS_A_SECOND)
+
+    @staticmethod
+    def keep_at_work(person) -> None:
+        while True:
+            person.work()
+
+    def run(self, scenario: Scenario) -> float:
+        """Run it; how many seconds were measured."""
+        self.staff_up(scenario.people_at(0))
+        while not all(person.tokens for _, person in self.workers):
+            gevent.sleep(0.2)
+        self.is_measuring = True
+        start = time.monotonic()
+        while (second := time.monotonic() - start) < scenario.seconds:
+            self.staff_up(scenario.people_at(second))
+            self.show(second)
+            gevent.sleep(min(1, scenario.seconds - second))
+        self.is_measuring = False
+        seconds = time.monotonic() - start
+        gevent.killall([worker for worker, _ in self.workers])
+        return seconds
+
+    def show(self, second: float) -> None:
+        if sys.stderr.isatty():
+            count = sum(one.statuses.total() for one in self.series.values())
+            people = len(self.workers)
+            sys.stderr.write(f"\r{second:5.0f} s {people:5} people {count:8} requests")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scenario", choices=SCENARIOS, nargs="?", default="light")
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--email", default=os.environ.get("LOAD_EMAIL"))
+    parser.add_argument("--people", type=int, help="instead of the scenario's")
+    parser.add_argument("--seconds", type=float, help="instead of the scenario's")
+    parser.add_argument(
+        "--no-think", action="store_true", help="one request after the other"
+    )
+    parser.add_argument("--success", type=float, help="least share, such as 0.9999")
+    parser.add_argument("--p95", type=float, help="most milliseconds")
+    parser.add_argument("--p99", type=float, help="most milliseconds")
+    parser.add_argument("--per-second", type=float, help="least requests a second")
+    parser.add_argument(
+        "--report", type=Path, help="write this with .json and .html behind it"
+    )
+    options = parser.parse_args()
+    password = os.environ.get("LOAD_PASSWORD")
+    if not (options.email and password):
+        parser.error("Give --email of an administrator, and LOAD_PASSWORD.")
+
+    scenario = SCENARIOS[options.scenario]
+    if options.people or options.seconds:
+        people = options.people or scenario.people_at(0)
+        seconds = options.seconds or scenario.seconds
+        points = ((0, people), (seconds, people))
+        scenario = Scenario(points, scenario.thresholds)
+    asked = {n: getattr(options, n) for n in ("success", "p95", "p99", "per_second")}
+    given = {name: value for name, value in asked.items() if value is not None}
+    thresholds = Thresholds(**{**vars(scenario.thresholds), **given})
+
+    test = LoadTest(options.url, options.email, password, not options.no_think)
+    seconds = test.run(scenario)
+    summary = Summary.of(Series().join(test.series.values()), seconds)
+    report = Report(
+        f"MyCRM under load: {options.scenario}",
+        test.series,
+        seconds,
+        thresholds.broken_by(summary),
+        scenario=options.scenario,
+        points=scenario.points,
+        thinks=not options.no_think,
+        thresholds=vars(thresholds),
+    )
+    print(report.text())  # noqa: T201
+    if options.report:
+        for path in report.write(options.report):
+            print(path)  # noqa: T201
+    return 1 if report.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

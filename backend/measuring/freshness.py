@@ -1,0 +1,115 @@
+"""That no cached answer is ever older than what was acknowledged before it was asked.
+
+One writer and many readers, through real processes, on real connections.
+"""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+SEEN = "job_title"
+
+
+@dataclass
+class Freshness:
+    reads: int = 0
+    writes: int = 0
+    stale: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+
+class Api:
+    """A connection that stays, and the token that goes with each request."""
+
+    def __init__(self, url: str, token: str):
+        parts = urlsplit(url)
+        self.connection = http.client.HTTPConnection(parts.hostname, parts.port)
+        self.headers = {"Authorization": f"Bearer {token}"}
+
+    def ask(self, method: str, path: str, body=None, **headers) -> tuple:
+        """(status, headers, bytes) of the answer."""
+        data = None if body is None else json.dumps(body)
+        sent = {**self.headers, **headers}
+        if data:
+            sent["Content-Type"] = "application/json"
+        self.connection.request(method, path, data, sent)
+        response = self.connection.getresponse()
+        return response.status, response.headers, response.read()
+
+
+def sign_in(url: str, email: str, password: str) -> str:
+    body = {"email": email, "password": password}
+    api = Api(url, "")
+    del api.headers["Authorization"]
+    status, _, answer = api.ask("POST", "/api/auth/app/v1/auth/login", body)
+    if status != 200:
+        raise RuntimeError(f"Signing in gave {status}: {answer[:200]}")
+    return json.loads(answer)["meta"]["access_token"]
+
+
+def watch(
+    url: str, token: str, contact: str, lists: Sequence[str], seconds: float, readers=6
+) -> Freshness:
+    """Write one contact again and again, and read it alone and in these lists.
+
+    A read must show what was acknowledged before it was sent, or something newer.
+    """
+    result = Freshness()
+    acknowledged = 0
+    end = time.monotonic() + seconds
+    lock = threading.Lock()
+
+    def write():
+        nonlocal acknowledged
+        api = Api(url, token)
+        number = 0
+        while time.monotonic() < end:
+            number += 1
+            path = f"/api/contacts/{contact}/"
+            status, _, _ = api.ask("PATCH", path, {SEEN: f"Version {number}"})
+            if status == 200:
+                acknowledged = number
+                result.writes += 1
+            else:
+                result.failed += 1
+            # Readers meet caches that are filled, too.
+            time.sleep(0.02)
+
+    def read(path: str):
+        api = Api(url, token)
+        etag, known = "", None
+        while time.monotonic() < end:
+            floor = acknowledged
+            sent = {"If-None-Match": etag} if etag else {}
+            status, headers, body = api.ask("GET", path, **sent)
+            if status == 200:
+                etag, known = headers["ETag"], json.loads(body)
+            elif status != 304:
+                with lock:
+                    result.failed += 1
+                continue
+            rows = known.get("results", [known])
+            shown = next((r[SEEN] for r in rows if r["id"] == contact), "")
+            number = int(shown.split()[-1]) if shown.startswith("Version") else 0
+            with lock:
+                result.reads += 1
+                result.stale += number < floor
+
+    paths = [f"/api/contacts/{contact}/", *lists]
+    start = time.monotonic()
+    threads = [threading.Thread(target=write)]
+    threads += [
+        threading.Thread(target=read, args=[paths[n % len(paths)]])
+        for n in range(readers)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    result.seconds = time.monotonic() - start
+    return result
