@@ -52,10 +52,18 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Reader:
+    """As much of a request's user as is told of it afterwards (core.origin.actor)."""
+
+    pk: object
+    organization_id: object
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where the answer to a request stands: the arguments of `cache.find`."""
 
-    organization_id: object
+    reader: Reader
     record_types: frozenset[str]
     request_key: str
     proof: cache.Proof
@@ -71,7 +79,10 @@ class Recall:
         """The response, if the answer still stands there for whoever asks."""
         place = self.place
         slot = cache.find(
-            place.organization_id, place.record_types, place.request_key, place.proof
+            place.reader.organization_id,
+            place.record_types,
+            place.request_key,
+            place.proof,
         )
         if slot is None or slot.answer is None:
             return None
@@ -79,8 +90,9 @@ class Recall:
         response = conditional_response(request, body, etag.decode())
         for name, value in self.headers:
             response.headers[name] = value
-        # For what measures and logs, which knows an address by its view.
+        # For what measures and logs: it knows an address by its view.
         request.resolver_match = self.match
+        request.user = place.reader
         return response
 
 
