@@ -41,30 +41,29 @@ REST_SECONDS = 2  # how long Redis is left alone after it failed
 # KEYS: the versions that the answer is made from, then of a proof its versions and
 # what it needs. ARGV: name of the answer, new token, seconds a token lives, how many
 # versions of the answer and of the proof there are, the proof's tokens.
+#
+# A mark and a token of the same version never stand together: what sets a mark removes
+# the token, and none is made while a mark stands. So a token that is there is asked for
+# no marks.
 FIND = """
-local now = tonumber(redis.call('TIME')[1])
-local function tokens(first, last)
-  local text = ''
-  for i = first, last do
-    local key = KEYS[i]
-    if redis.call('ZCOUNT', key .. ':marks', now, '+inf') > 0 then return nil end
-    local token = redis.call('GET', key)
-    if not token then
-      token = ARGV[2]
-      redis.call('SET', key, token, 'EX', ARGV[3])
-    end
-    text = text .. ':' .. token
-  end
-  return text
-end
 local own, all = tonumber(ARGV[4]), ARGV[4] + ARGV[5]
 for i = all + 1, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 0 then return nil end
 end
-if tokens(own + 1, all) ~= ARGV[6] then return nil end
-local versions = tokens(1, own)
-if not versions then return nil end
-local name = ARGV[1] .. versions
+local found = redis.call('MGET', unpack(KEYS, 1, all))
+local now
+for i = 1, all do
+  if not found[i] then
+    local key = KEYS[i]
+    now = now or redis.call('TIME')[1]
+    if redis.call('ZCOUNT', key .. ':marks', now, '+inf') > 0 then return nil end
+    found[i] = ARGV[2]
+    redis.call('SET', key, found[i], 'EX', ARGV[3])
+  end
+end
+if table.concat(found, ':', own + 1) ~= ARGV[6] then return nil end
+if own == 0 then return {ARGV[1]} end
+local name = ARGV[1] .. ':' .. table.concat(found, ':', 1, own)
 return {name, redis.call('GET', name)}
 """
 
@@ -135,7 +134,8 @@ def prove(
     """
     keys = _version_keys(organization_id, names)
     found = _find(keys, "", Proof([], "", needed, until))
-    return Proof(keys, found[0].decode(), needed, until) if found else None
+    tokens = found and found[0].decode().removeprefix(":")
+    return Proof(keys, tokens, needed, until) if found else None
 
 
 def stands(proof: Proof) -> bool:
@@ -219,7 +219,7 @@ def kept(
 def mark(organization_id, record_types: Iterable[str]) -> Mark:
     """Announce a commit that changes records of these types."""
     mark = Mark(_version_keys(organization_id, record_types), secrets.token_urlsafe(9))
-    _call(MARK, mark.keys, mark.name, MARK_SECONDS)
+    _call(MARK, mark.keys, mark.name, MARK_SECONDS, is_urgent=True)
     return mark
 
 
@@ -230,7 +230,7 @@ def mark_until_commit(organization_id, record_types: Iterable[str]) -> None:
 
 def lift(mark: Mark) -> None:
     """Say that the announced commit is done: readers may fill the cache again."""
-    _call(LIFT, mark.keys, mark.name)
+    _call(LIFT, mark.keys, mark.name, is_urgent=True)
 
 
 def _version_keys(organization_id, record_types: Iterable[str]) -> list[str]:
@@ -242,14 +242,19 @@ def _script(text: str) -> Script:
     return Script(None, text.encode())
 
 
-def _call(script: str, keys: list[str], *arguments):
-    return _safely(lambda redis: _script(script)(keys, arguments, redis))
+def _call(script: str, keys: list[str], *arguments, is_urgent=False):
+    return _safely(lambda redis: _script(script)(keys, arguments, redis), is_urgent)
 
 
-def _safely(action: Callable):
-    """Do it if there is a Redis and it answers; otherwise AWAY."""
+def _safely(action: Callable, is_urgent=False):
+    """Do it if there is a Redis and it answers; otherwise AWAY.
+
+    Urgent is what others would read something stale without: it is tried even while
+    Redis is left alone, for it may be back, and others read from it already.
+    """
     global _resting_until
-    if not settings.REDIS_URL or time.monotonic() < _resting_until:
+    is_resting = time.monotonic() < _resting_until and not is_urgent
+    if not settings.REDIS_URL or is_resting:
         return AWAY
     from django_redis import get_redis_connection
 

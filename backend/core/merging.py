@@ -14,6 +14,7 @@ from core.exceptions import bad_parameter
 from core.pagination import (
     Cursor,
     cursor_links,
+    no_such_page,
     number_links,
     page_size,
     whole_number,
@@ -49,9 +50,15 @@ def page(request, streams: Sequence[Stream], show: Show) -> dict:
         detail = f"Pages end at {MAX_DEPTH} entries; use a cursor."
         raise bad_parameter("page", detail, "max_value")
     count = sum(stream.rows.count() for stream in streams)
-    links = number_links(request, number, size, count)
+    if number > 1 and (number - 1) * size >= count:
+        raise no_such_page()
     found = places(streams, number * size)[(number - 1) * size :]
-    return {**links, "results": show(found)}
+    return {
+        "count": count,
+        "capped": False,
+        **number_links(request, number, number * size < count),
+        "results": show(found),
+    }
 
 
 def _cursor_page(request, streams, size, show) -> dict:

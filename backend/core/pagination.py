@@ -1,4 +1,8 @@
-"""Pages: by number with a count, or by a signed keyset cursor without one."""
+"""Pages: by number with a count, or by a signed keyset cursor without one.
+
+Rows are counted up to `MAX_COUNT`, so that a page costs the same in a table of any
+size; and not at all where the page shows that it is the last.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,6 +19,7 @@ from core.models.values import to_json
 
 DEFAULT_SIZE = 25
 MAX_SIZE = 200
+MAX_COUNT = 10_000
 Ordering = list[tuple[str, bool]]
 
 
@@ -67,7 +72,16 @@ class Pagination(BasePagination):
             "type": "object",
             "required": ["next", "previous", "results"],
             "properties": {
-                "count": {"type": "integer", "description": "Not with a cursor."},
+                "count": {
+                    "type": "integer",
+                    "description": "How many there are, or as many as were counted"
+                    " where `capped`. Not with a cursor.",
+                },
+                "capped": {
+                    "type": "boolean",
+                    "description": f"Whether there are more than {MAX_COUNT:,}, which"
+                    " are not counted. Not with a cursor.",
+                },
                 "next": link,
                 "previous": link,
                 "results": schema,
@@ -118,23 +132,32 @@ def column(queryset: QuerySet, name: str) -> Field:
 
 def number_page(request, queryset, ordering, select, size) -> dict:
     number = whole_number(request, "page", 1)
-    links = number_links(request, number, size, queryset.count())
     first = (number - 1) * size
-    rows = select(sorted_by(queryset, ordering)[first : first + size], ())
-    return {**links, "results": [answer for answer, _ in rows]}
+    rows = select(sorted_by(queryset, ordering)[first : first + size + 1], ())
+    if number > 1 and not rows:
+        raise no_such_page()
+    more = len(rows) > size
+    count = first + len(rows)
+    if more:
+        count = queryset.order_by()[: MAX_COUNT + 1].count()
+    capped = more and count > MAX_COUNT
+    return {
+        "count": MAX_COUNT if capped else count,
+        "capped": capped,
+        **number_links(request, number, more),
+        "results": [answer for answer, _ in rows[:size]],
+    }
 
 
-def number_links(request, number: int, size: int, count: int) -> dict:
-    """What a numbered page says beside its results; NotFound if there is none."""
-    first = (number - 1) * size
-    if number > 1 and first >= count:
-        raise NotFound("There is no such page.", code="page_not_found")
+def no_such_page() -> NotFound:
+    return NotFound("There is no such page.", code="page_not_found")
+
+
+def number_links(request, number: int, more: bool) -> dict:
+    """The addresses of the pages beside one; `more`: whether another follows."""
     url = request.build_absolute_uri()
     return {
-        "count": count,
-        "next": replace_query_param(url, "page", number + 1)
-        if first + size < count
-        else None,
+        "next": replace_query_param(url, "page", number + 1) if more else None,
         "previous": None
         if number == 1
         else remove_query_param(url, "page")

@@ -52,10 +52,18 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Reader:
+    """As much of a request's user as is told of it afterwards (core.origin.actor)."""
+
+    pk: object
+    organization_id: object
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where the answer to a request stands: the arguments of `cache.find_again`."""
 
-    organization_id: object
+    reader: Reader
     record_types: frozenset[str]
     request_key: str
     proof: cache.Proof
@@ -65,12 +73,16 @@ class Place:
 class Recall:
     place: Place
     headers: tuple[tuple[str, str], ...]
+    match: object
 
     def answer(self, request):
         """The response, if the answer still stands there for whoever asks."""
         place = self.place
         answer = cache.find_again(
-            place.organization_id, place.record_types, place.request_key, place.proof
+            place.reader.organization_id,
+            place.record_types,
+            place.request_key,
+            place.proof,
         )
         if answer is None:
             return None
@@ -78,6 +90,9 @@ class Recall:
         response = conditional_response(request, body, etag.decode())
         for name, value in self.headers:
             response.headers[name] = value
+        # For what measures and logs: it knows an address by its view.
+        request.resolver_match = self.match
+        request.user = place.reader
         return response
 
 
@@ -110,5 +125,5 @@ class RecallMiddleware:
         if place and not response.cookies:
             headers = response.headers.items()
             kept = tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
-            recalls.put(key, Recall(place, kept))
+            recalls.put(key, Recall(place, kept, request.resolver_match))
         return response

@@ -1,8 +1,19 @@
 """How records become JSON: from plain rows, without a serializer object for each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
 
-from django.db.models import Field, ForeignKey, Model, QuerySet
+import orjson
+from django.db import connections
+from django.db.models import (
+    Expression,
+    Field,
+    ForeignKey,
+    JSONField,
+    Model,
+    QuerySet,
+    TextField,
+)
 
 from core import access
 from core.field_rights import CUSTOM, without_keys
@@ -39,15 +50,30 @@ class Representation:
         self, queryset: QuerySet, names: Sequence[str], extra: Sequence[str] = ()
     ) -> list[tuple[dict, tuple]]:
         """One (answer, values of the extra columns) for each row of the queryset."""
-        columns = [self.fields[name].attname for name in names]
         width = len(names)
         rows = [
             (dict(zip(names, row, strict=False)), row[width:])
-            for row in queryset.values_list(*columns, *extra)
+            for row in self._values(queryset, names, extra)
         ]
         if self.hidden_keys and CUSTOM in names:
             for answer, _ in rows:
                 answer[CUSTOM] = without_keys(answer[CUSTOM], self.hidden_keys)
+        return rows
+
+    def _values(
+        self, queryset: QuerySet, names: Sequence[str], extra: Sequence[str]
+    ) -> Iterable[Sequence]:
+        """The values of the fields and of the extra columns, row by row."""
+        own = queryset.model._meta.concrete_fields
+        by_name = {f.name: f for f in own} | {f.attname: f for f in own}
+        fields = [self.fields[name] for name in names]
+        further = [by_name.get(name) for name in extra]
+        if not by_name.keys() >= {f.name for f in fields} or None in further:
+            return queryset.values_list(*(f.attname for f in fields), *extra)
+        chosen = (*fields, *further)
+        rows = queryset.values_list(Columns(chosen))
+        if conversions := conversions_of(chosen, queryset.db):
+            return [converted(row, conversions) for row in rows]
         return rows
 
     def of(self, record: Model, names: Sequence[str]) -> dict:
@@ -66,6 +92,82 @@ class Representation:
             found = summaries(self.relations[name], ids, user)
             for answer in answers:
                 answer[name] = found.get(answer[name])
+
+
+class Columns(Expression):
+    """Many columns of the query's own table, as one expression of its SELECT.
+
+    Django works out each column that is asked for, for each query anew; which are
+    asked of a record type seldom changes. The values come as the database gives them.
+    """
+
+    output_field = TextField()
+
+    def __init__(self, fields: tuple[Field, ...]):
+        super().__init__()
+        self.fields = fields
+        self.table = ""
+
+    def resolve_expression(self, query, *args, **kwargs):
+        resolved = self.copy()
+        resolved.table = query.get_initial_alias()
+        return resolved
+
+    def as_sql(self, compiler, connection):
+        return _columns_sql(self.fields, self.table, connection.alias), ()
+
+    def get_db_converters(self, connection):
+        return []
+
+    def get_group_by_cols(self):
+        return [field.get_col(self.table) for field in self.fields]
+
+
+@lru_cache(maxsize=512)
+def _columns_sql(fields: tuple[Field, ...], table: str, database: str) -> str:
+    quoted = connections[database].ops.quote_name
+    return ", ".join(f"{quoted(table)}.{quoted(field.column)}" for field in fields)
+
+
+@lru_cache(maxsize=512)
+def conversions_of(
+    fields: tuple[Field, ...], database: str
+) -> list[tuple[int, Callable]]:
+    """For each place whose value from the database is not that of the field, how.
+
+    A function takes the value and gives it as Django would.
+    """
+    connection = connections[database]
+    conversions = []
+    for place, field in enumerate(fields):
+        column = field.get_col(field.model._meta.db_table)
+        steps = [
+            *connection.ops.get_db_converters(column),
+            *column.get_db_converters(connection),
+        ]
+        if isinstance(field, JSONField) and len(steps) == 1:
+            conversions.append((place, _parsed))
+        elif steps:
+            conversions.append((place, partial(_through, steps, column, connection)))
+    return conversions
+
+
+def _parsed(value: str | None):
+    """A column of JSON, as fast as it goes."""
+    return None if value is None else orjson.loads(value)
+
+
+def _through(steps, column, connection, value):
+    for step in steps:
+        value = step(value, column, connection)
+    return value
+
+
+def converted(row: Sequence, conversions: list[tuple[int, Callable]]) -> list:
+    values = list(row)
+    for place, convert in conversions:
+        values[place] = convert(values[place])
+    return values
 
 
 def summaries(model: type[Model], ids: Iterable, user) -> dict:

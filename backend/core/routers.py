@@ -1,9 +1,11 @@
+from collections import defaultdict
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 from django.http import QueryDict
+from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
 VIEWS: dict[type, type] = {}
@@ -18,6 +20,14 @@ class Router(SimpleRouter):
     def register(self, prefix, viewset, basename=None):
         VIEWS[viewset.model] = viewset
         super().register(prefix, viewset, basename)
+
+    def get_urls(self):
+        """One resolver for each prefix: all addresses of the others are one look."""
+        prefixes = defaultdict(list)
+        for pattern in super().get_urls():
+            prefix, _, rest = str(pattern.pattern).partition("/")
+            prefixes[prefix].append(path(rest, pattern.callback, name=pattern.name))
+        return [path(f"{prefix}/", include(urls)) for prefix, urls in prefixes.items()]
 
     def get_default_basename(self, viewset):
         return viewset.model.record_type()

@@ -15,7 +15,7 @@ from core.idempotency import once
 from core.models import ChangeSet
 from core.origin import origin
 from core.pagination import Pagination
-from core.recall import Place
+from core.recall import Place, Reader
 from core.renderers import dumps
 from core.serializers import StrictSerializer
 
@@ -140,7 +140,8 @@ class ViewSet(GenericViewSet):
         response = conditional_response(request, body, etag.decode())
         if self.is_recalled and user.proof:
             types = frozenset(record_types)
-            response.place = Place(user.organization_id, types, key, user.proof)
+            reader = Reader(user.pk, user.organization_id)
+            response.place = Place(reader, types, key, user.proof)
         return response
 
     def conditional(self, answer, version: int | None = None) -> HttpResponse:

@@ -18,7 +18,7 @@ from django.test import Client, TestCase, TransactionTestCase, override_settings
 from django.utils import timezone
 
 from contact_management.models import Contact
-from core import cache, recall
+from core import cache, origin, recall
 from core.testing import ALL, PASSWORD, Cast, make_role, make_user, system_changes
 from core.views import ViewSet
 from user_management import remembered
@@ -128,6 +128,13 @@ class RecallTests(RememberedTestCase):
         self.assertEqual(again.content, whole.content)
         self.assertEqual(again["Content-Type"], whole["Content-Type"])
         self.assertEqual(again["Content-Length"], whole["Content-Length"])
+
+    def test_what_measures_and_logs_knows_the_view_and_who_asked(self):
+        request = self.warm(self.sign_in()).wsgi_request
+        self.assertEqual(request.resolver_match.route, "api/contacts/")
+        self.assertEqual(
+            origin.actor(request), (str(self.dora.pk), str(self.cast.organization.pk))
+        )
 
     def test_each_request_has_an_id_of_its_own(self):
         headers = self.sign_in()

@@ -1,4 +1,5 @@
 import uuid
+from unittest import mock
 
 from core.models import Change
 
@@ -113,8 +114,24 @@ class Cost(Contract):
                 listed = self.alice.get(self.path, {"expand": "owner"})
             self.assertEqual(len(listed.json()["results"]), total)
             counts.append(len(queries))
-        # A count, the rows, and their owners.
-        self.assertEqual(counts, [3, 3])
+        # The rows and their owners; where another page follows, a count besides.
+        self.assertEqual(counts, [2, 2])
+        with self.assertNumQueries(3):
+            self.alice.get(self.path, {"expand": "owner", "page_size": 3})
+
+    def test_rows_are_counted_up_to_a_limit(self):
+        for n in range(4):
+            self.make(n=n)
+        with mock.patch("core.pagination.MAX_COUNT", 2):
+            for page, count, capped in ((1, 2, True), (3, 2, True), (4, 4, False)):
+                answer = self.alice.get(self.path, {"page_size": 1, "page": page})
+                with self.subTest(page):
+                    told = answer.json()
+                    self.assertEqual((told["count"], told["capped"]), (count, capped))
+                    self.assertEqual(bool(told["next"]), page < 4)
+            self.assertEqual(
+                self.alice.get(self.path, {"page_size": 1, "page": 5}).status_code, 404
+            )
 
     def test_pages_and_cursors_show_every_record_once(self):
         made = {self.make(n=n)["id"] for n in range(7)}
