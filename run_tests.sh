@@ -162,6 +162,12 @@ browser() {
     django_tests --tag browser "$@"
 }
 
+# Both of these, in one database, as making one takes long.
+unit_and_browser() {
+    heading "Tests on SQLite and in a browser"
+    django_tests
+}
+
 # Nginx, two instances of the web server, workers, PostgreSQL and Redis, as
 # processes of this machine.
 production() {
@@ -283,7 +289,7 @@ everything() {
     ./run_tests.sh coverage </dev/null >"$tmp/coverage.log" 2>&1 &
     servers=$!
     set +m
-    for part in lint unit browser production; do
+    for part in lint unit-and-browser production; do
         ./run_tests.sh "$part" || failed+=("$part")
     done
     wait "$servers" || failed+=(coverage)
@@ -314,6 +320,9 @@ case $word in
     browser)
         set_up chromium
         browser "$@"
+        ;;
+    unit-and-browser)
+        unit_and_browser
         ;;
     coverage)
         set_up postgresql redis-server
