@@ -45,8 +45,8 @@ PRINCIPALS = (
     # An administrator's API key that lets nothing but teams be read.
     "key",
 )
-# Who asks where nothing depends on rights any more: a method that no view has, and HEAD,
-# which is the GET without its body.
+# Who asks where nothing depends on rights any more: of a method that no view has, and
+# of HEAD, which is the GET without its body.
 FEW = ("foreigner", "administrator", "key")
 # Whoever does not come in is refused everywhere, before anything else is looked at.
 OUTSIDE = {"anonymous": 401, "departed": 401, "unsecured": 403}

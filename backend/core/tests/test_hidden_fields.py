@@ -1,5 +1,6 @@
 """A text that stands in hidden fields alone is in no answer of any address."""
 
+from http import HTTPStatus
 from urllib.parse import urlencode
 
 from django.test import tag
@@ -96,15 +97,22 @@ class MarkerTests(FieldRightsTestCase):
         for name in view.all_fields:
             queries.append({"fields": f"id,{name}"})
             queries.append({"expand": name})
-            for order in (name, f"-{name}"):
-                queries.append({"ordering": order})
-                queries.append({"ordering": order, "cursor": "", "page_size": 1})
+            queries.append({"ordering": name})
+            queries.append({"ordering": f"-{name}", "cursor": "", "page_size": 1})
         return [*queries, {"search": PART}, {"deleted": "true"}]
 
-    def answers(self, client):
-        """(address, query, answer) of every question, and of what comes after it."""
+    def answers(self, client, addresses=None):
+        """(address, query, answer) of every question, and of what comes after it.
+
+        Where nothing is found, nothing more is asked. `addresses`: ask these alone.
+        """
+        missing = set()
         for address, query in self.questions():
+            if address in missing or (addresses and address not in addresses):
+                continue
             response = client.get(address, query)
+            if response.status_code == HTTPStatus.NOT_FOUND:
+                missing.add(address)
             yield address, query, self.content(response)
             following = None
             if response.headers.get("Content-Type") == "application/json":
@@ -127,8 +135,6 @@ class MarkerTests(FieldRightsTestCase):
         self.assertGreater(len(asked), 500)
 
     def test_the_same_questions_tell_it_to_who_may_see_it(self):
-        answers = self.answers(client_of(self.auditor))
-        told = {address for address, _, content in answers if MARKER in content}
         expected = {
             PATH,
             self.address(self.contact),
@@ -138,6 +144,8 @@ class MarkerTests(FieldRightsTestCase):
             f"/api/jobs/{self.job.pk}/errors/",
             f"/api/imports/{self.job.pk}/",
         }
+        answers = self.answers(client_of(self.auditor), expected)
+        told = {address for address, _, content in answers if MARKER in content}
         self.assertEqual(expected - told, set())
 
     def test_no_search_finds_it(self):

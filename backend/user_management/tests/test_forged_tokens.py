@@ -199,8 +199,12 @@ class ForgedTokenTests(SignInTestCase):
     def assertRefused(self, tokens: dict[str, str], scheme: str, addresses):
         client = Client(REMOTE_ADDR=self.address, raise_request_exception=False)
         accepted = {}
+        # A token is looked at before the method is: one at each address is enough for
+        # all tokens but the first.
+        once = {address: method for method, address in addresses}
+        asked = addresses
         for name, token in tokens.items():
-            for method, address in addresses:
+            for method, address in asked:
                 answer = client.generic(
                     method.upper(),
                     address,
@@ -210,6 +214,7 @@ class ForgedTokenTests(SignInTestCase):
                 )
                 if answer.status_code != 401:
                     accepted[scheme, name, method, address] = answer.status_code
+            asked = [(method, address) for address, method in once.items()]
         self.assertEqual(accepted, {})
 
     def test_the_addresses_are_those_of_the_whole_program(self):
