@@ -470,7 +470,7 @@ METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 # The port of a Celery worker's own /metrics, where it is the only one that can tell.
 METRICS_PORT = env.int("METRICS_PORT", 0)
 # When the server that this process belongs to started, in seconds since the epoch.
-STARTED_AT = env.float("MYCRM_STARTED_AT", time.time())
+STARTED_AT = float(os.environ.get("MYCRM_STARTED_AT", time.time()))
 
 # Uploads: a request's body, and the file of an import, in bytes.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024

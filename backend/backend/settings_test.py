@@ -21,6 +21,11 @@ DATABASES["default"].setdefault("TEST", {}).setdefault(
     DATA_DIR / "test.sqlite3" if "sqlite3" in DATABASES["default"]["ENGINE"] else None,
 )
 
+# A test is one transaction, in which much may go on besides the database.
+if options := DATABASES["default"].get("OPTIONS", {}).get("options"):
+    DATABASES["default"]["OPTIONS"]["options"] = (
+        f"{options} -c idle_in_transaction_session_timeout=0"
+    )
 # Or each client of a test would first look through all static files.
 WHITENOISE_AUTOREFRESH = True
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

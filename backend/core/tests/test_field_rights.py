@@ -467,7 +467,7 @@ class ReadingTests(FieldRightsTestCase):
             with CaptureQueriesContext(connection) as queries:
                 client.get(PATH, {"expand": "owner"})
             counts.append(len(queries))
-        self.assertEqual(counts, [3, 3])
+        self.assertEqual(counts, [2, 2])
 
     def test_roles_without_limits_share_one_answer_that_is_false(self):
         self.assertIs(self.cast.manager.field_rights("contact"), NO_LIMITS)
