@@ -275,7 +275,9 @@ class Suite:
                 writer.writerow(
                     (f"Ann{number % 500}", "Imported", email, phone, "Bonn")
                 )
-        return peak_memory("manage.py", "import_contacts", str(path), "--user", EMAIL)
+        return peak_memory(
+            *("manage.py", "import_records", "contact", str(path), "--user", EMAIL)
+        )
 
     # The cache
 
