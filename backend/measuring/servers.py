@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 BACKEND = Path(__file__).resolve().parent.parent
@@ -79,14 +79,26 @@ class Server:
 
 
 def proportional_memory(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+    return _megabytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss")
+
+
+def _megabytes(path: Path, name: str) -> float:
+    """A line of a file in /proc, such as `Pss:  1024 kB`.
+
+    Raises:
+        ValueError: there is none: the process has ended.
+    """
+    for line in path.read_text().splitlines():
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
-    raise ValueError(f"No memory of process {pid}.")
+    raise ValueError(f"No {name} in {path}.")
 
 
 def peak_memory(*command: str) -> tuple[float, float]:
     """Run a program of Python's; its greatest memory in MB, and its seconds.
+
+    What the kernel says of a process that ended (`ru_maxrss`) begins with the memory of
+    the one that started it, so the program is looked at while it runs.
 
     Raises:
         CalledProcessError: it failed.
@@ -95,8 +107,11 @@ def peak_memory(*command: str) -> tuple[float, float]:
     process = subprocess.Popen(  # noqa: S603 our own
         [sys.executable, *command], cwd=BACKEND, stdout=subprocess.DEVNULL
     )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    peak = 0.0
+    while process.poll() is None:
+        with suppress(OSError, ValueError):
+            peak = _megabytes(Path(f"/proc/{process.pid}/status"), "VmHWM")
+        time.sleep(0.02)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-    return usage.ru_maxrss / 1024, time.monotonic() - start
+    return peak, time.monotonic() - start
