@@ -57,9 +57,6 @@ missing() {
             redis-server)
                 [[ -n ${REDIS_URL-} ]] || command -v redis-server
                 ;;
-            nginx-light)
-                command -v nginx || [[ -x /usr/sbin/nginx ]]
-                ;;
             wrk)
                 command -v wrk
                 ;;
@@ -171,28 +168,11 @@ unit_and_browser() {
 # Nginx, two instances of the web server, workers, PostgreSQL and Redis, as
 # processes of this machine.
 production() {
-    local log=$tmp/production.log port site pids
     heading "The stack of production"
     # PostgreSQL does not run as root, and its user must get at its files.
     chmod 711 "$tmp"
-    port=$($python -c 'import random; print(random.randrange(20_000, 30_000, 10))')
-    site=http://127.0.0.1:$port
-    export ADMIN_PASSWORD="throw-away $RANDOM $RANDOM"
-    set -m
-    MYCRM_DATA=$tmp/production PORT=$port DEMO=0 ADMIN_EMAIL=admin@example.com \
-        ./run.sh production </dev/null >"$log" 2>&1 &
-    servers=$!
-    set +m
-    until grep -q 'Ctrl-C stops' "$log"; do
-        kill -0 "$servers" 2>/dev/null || fail "$(cat "$log")"
-        sleep 0.2
-    done
-    mapfile -t pids < <(sed -n 's/.*(process \([0-9]*\)).*/\1/p' "$log")
-    $python production_test.py "$site" admin@example.com "${pids[@]}"
+    $python backend/production_test.py "$tmp/production"
     check_tls "$tmp/production/run/nginx"
-    kill "$servers"
-    wait "$servers" || fail "It did not stop as it should:" "$(cat "$log")"
-    servers=
 }
 
 # The configuration with TLS, of a certificate that nobody else knows.
@@ -342,7 +322,7 @@ case $word in
         ;;
     faults)
         set_up postgresql redis-server nginx-light
-        $python backend/fault_tests.py "$@"
+        (cd backend && exec "../$python" -m faults.run "$@")
         ;;
     all)
         set_up "${PACKAGES[@]}"

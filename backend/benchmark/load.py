@@ -9,15 +9,9 @@ import signal
 import subprocess
 import sys
 
-from benchmark.stack import (
-    EMAIL,
-    PASSWORD,
-    add_size,
-    environment_of,
-    production,
-    seed,
-)
+from benchmark.stack import add_size, filled
 from measuring.servers import BACKEND
+from measuring.stack import EMAIL, PASSWORD
 
 
 def main() -> int:
@@ -26,15 +20,12 @@ def main() -> int:
     add_size(parser)
     options, further = parser.parse_known_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    folder = options.data.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    with production(folder) as server:
-        seed(server, environment_of(folder), options)
+    with filled(options) as stack:
         if options.scenario == "locust":
-            command = ["-m", "locust", "--host", server.url, *further]
+            command = ["-m", "locust", "--host", stack.url, *further]
         else:
-            stem = folder / f"load-{options.scenario}"
-            command = ["load_test.py", options.scenario, "--url", server.url]
+            stem = stack.folder / f"load-{options.scenario}"
+            command = ["load_test.py", options.scenario, "--url", stack.url]
             command += ["--report", str(stem), *further]
         people = {"LOAD_EMAIL": EMAIL, "LOAD_PASSWORD": PASSWORD}
         return subprocess.run(  # noqa: S603 our own

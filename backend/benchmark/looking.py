@@ -7,7 +7,9 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from measuring.freshness import Api
+import requests
+
+from measuring.api import TIMEOUT, Api
 
 MOST = 200
 # A word needs so many letters, for one to be missing.
@@ -58,24 +60,20 @@ def misspelt(api: Api) -> list[str]:
     return [quote(name) for name in sorted(names)]
 
 
-def import_file(api: Api, file: Path) -> float:
+def import_file(url: str, api: Api, file: Path) -> float:
     """Import it by the API, and wait for the worker; its seconds."""
-    boundary = "----benchmark"
-    fields = ('record_type"\r\n\r\ncontact', f'file"; filename="{file.name}"\r\n')
-    head = "".join(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{field}\r\n'
-        for field in fields
-    )
-    data = head.encode() + file.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
-    kind = f"multipart/form-data; boundary={boundary}"
     start = time.monotonic()
-    api.connection.request(
-        "POST", "/api/imports/", data, {**api.headers, "Content-Type": kind}
-    )
-    response = api.connection.getresponse()
-    job = json.loads(response.read())
-    if response.status != 202:
-        raise SystemExit(f"The import gave {response.status}: {job}")
+    with file.open("rb") as stream:
+        response = requests.post(
+            f"{url}/api/imports/",
+            data={"record_type": "contact"},
+            files={"file": (file.name, stream, "text/csv")},
+            headers=api.headers,
+            timeout=TIMEOUT,
+        )
+    job = response.json()
+    if response.status_code != 202:
+        raise SystemExit(f"The import gave {response.status_code}: {job}")
     while job["status"] in ("queued", "running"):
         time.sleep(0.5)
         job = json.loads(api.ask("GET", f"/api/imports/{job['id']}/")[2])
@@ -87,7 +85,7 @@ def import_file(api: Api, file: Path) -> float:
 def cache_reads(url: str) -> Counter:
     """How many reads of the cache had which result, by a web server's metrics."""
     try:
-        status, _, body = Api(url, "").ask("GET", "/metrics")
+        status, _, body = Api(url).ask("GET", "/metrics")
     except OSError:
         return Counter()
     if status != 200:

@@ -12,31 +12,21 @@ import os
 import platform
 import signal
 import statistics
-import subprocess
 import sys
 import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from benchmark import looking
 from benchmark.generators import Wrk, pgbench
-from benchmark.stack import (
-    EMAIL,
-    NAME,
-    PASSWORD,
-    add_size,
-    environment_of,
-    production,
-    run_python,
-    seed,
-    web_workers,
-)
-from measuring.freshness import Api, sign_in
-from measuring.servers import BACKEND, Server, gunicorn, proportional_memory
+from benchmark.stack import NAME, add_size, filled, run_python
+from measuring.api import Api, sign_in
+from measuring.servers import Server, gunicorn, proportional_memory
+from measuring.stack import EMAIL, PASSWORD
 from measuring.statistics import table
+from measuring.work import load, write_people
 
 LIST = "/api/contacts/?expand=owner"
 # A moment after all others, each another one: so no two requests are the same.
@@ -88,14 +78,10 @@ class Benchmark:
     def __init__(self, options):
         self.options = options
         self.folder = options.data.resolve()
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.rows: dict[str, Row] = {}
         self.wrong: list[str] = []
         self.number = FIRST_MICROSECOND
         self.stamp = time.time_ns()
-
-    def manage(self, *arguments: str) -> str:
-        return run_python(self.env, *arguments)
 
     # Measuring
 
@@ -119,11 +105,8 @@ class Benchmark:
 
     def run(self) -> int:
         with ExitStack() as stack:
-            self.server = stack.enter_context(production(self.folder))
-            self.env = environment_of(self.folder)
-            seed(self.server, self.env, self.options)
-            port = urlsplit(self.server.url).port
-            self.host = f"127.0.0.1:{port}"
+            self.server = stack.enter_context(filled(self.options))
+            self.env = self.server.environment
             self.stock = None
             if self.options.stock:
                 application = "benchmark.stock.wsgi:application"
@@ -166,24 +149,22 @@ class Benchmark:
 
     def stock_of(self, server: Server) -> Wrk:
         body = {"email": EMAIL, "password": PASSWORD}
-        api = Api(server.url, "")
-        del api.headers["Authorization"]
-        token = json.loads(api.ask("POST", "/api/token/", body)[2])["access"]
+        _, _, answer = Api(server.url).ask("POST", "/api/token/", body)
+        token = json.loads(answer)["access"]
         return Wrk(server.url, token, self.options.connections)
 
     def beside(self, name: str, path: str, **more) -> list[float]:
-        return (
-            [self.rate(f"{name}, stock", self.stock, path, **more)]
-            if (self.stock)
-            else []
-        )
+        if not self.stock:
+            return []
+        return [self.rate(f"{name}, stock", self.stock, path, **more)]
 
     def checked(self, path: str) -> tuple[str, Path]:
         """ETag and file of an answer that is what MyCRM computes without a cache."""
         _, headers, body = self.api.ask("GET", path)
         _, _, again = self.api.ask("GET", path)
+        host = f"127.0.0.1:{self.server.port}"
         computed = json.loads(
-            self.manage("-m", "benchmark.uncached", EMAIL, self.host, path)
+            run_python(self.env, "-m", "benchmark.uncached", EMAIL, host, path)
         )
         if not body == again == computed[0].encode():
             self.wrong.append(f"{path} is not what is computed without the cache")
@@ -271,18 +252,7 @@ class Benchmark:
         return file
 
     def load(self, name: str, *arguments: str) -> dict:
-        stem = self.folder / "load"
-        subprocess.run(  # noqa: S603 our own
-            [
-                *(sys.executable, "load_test.py", *arguments, "--url", self.server.url),
-                *("--email", EMAIL, "--report", str(stem)),
-            ],
-            cwd=BACKEND,
-            env=os.environ | {"LOAD_PASSWORD": PASSWORD},
-            stdout=subprocess.DEVNULL,
-            check=False,
-        )
-        found = json.loads(stem.with_suffix(".json").read_text())
+        found = load(self.server.url, EMAIL, PASSWORD, *arguments)
         for one in found["failures"]:
             self.wrong.append(
                 f"{name}: {one['count']} x {one['request']}: {one['failure']}"
@@ -311,29 +281,19 @@ class Benchmark:
         self.note(name, "ms", found["p95"], goal=goal, note=note)
 
     def cache_reads(self) -> Counter:
-        """Of all web servers, each of which stands at a port after that of Nginx."""
-        port = urlsplit(self.server.url).port
-        urls = (f"http://127.0.0.1:{port + instance}" for instance in (1, 2))
-        return sum(map(looking.cache_reads, urls), Counter())
+        """Of all web servers."""
+        return sum(map(looking.cache_reads, self.server.instances), Counter())
 
     def imports(self) -> None:
         rows = self.options.imported
         file = self.folder / "import.csv"
-        with file.open("w") as stream:
-            stream.write("First Name,Last Name,Email,Phone,City\n")
-            for n in range(rows):
-                stream.write(
-                    f"Ann{n % 500},Imported,i{n}@{self.stamp}.example.com,"
-                    f"+1 415 555 {n % 10_000:04},Bonn\n"
-                )
-        seconds = looking.import_file(self.api, file)
+        write_people(file, rows)
+        seconds = looking.import_file(self.server.url, self.api, file)
         self.note("import", "rows/s", rows / seconds, goal="3,000 rows/s")
 
     def memory(self) -> None:
-        pids = web_workers(self.folder)
-        if pids:
-            most = max(map(proportional_memory, pids))
-            self.note("memory of a web process", "MB", most, goal="150 MB")
+        most = max(proportional_memory(p.pid) for p in self.server.web_workers())
+        self.note("memory of a web process", "MB", most, goal="150 MB")
 
     def report(self) -> int:
         rows = [row.cells() for row in self.rows.values()]

@@ -9,11 +9,9 @@ fails, and memory does not grow.
 """
 
 import argparse
-import csv
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -35,10 +33,12 @@ from django.test import override_settings
 from contact_management.models import Contact
 from core.models import Organization
 from measuring import baseline, plans
+from measuring.api import Api, sign_in
 from measuring.baseline import Measure, reference_seconds
-from measuring.freshness import Api, sign_in, watch
-from measuring.servers import BACKEND, gunicorn, peak_memory, running
+from measuring.freshness import watch
+from measuring.servers import gunicorn, peak_memory, running
 from measuring.statistics import table
+from measuring.work import load, write_people
 
 BASELINE = Path(__file__).with_name("performance_baseline.json")
 NAME, EMAIL, PASSWORD = "Measured", "admin@example.com", "correct-horse-battery"
@@ -178,23 +178,15 @@ class Suite:
 
     def load(self) -> None:
         """People at work who do not think, from a process of their own."""
+        people, seconds = self.options.people, self.options.seconds
         with (
-            TemporaryDirectory() as folder,
             gunicorn() as server,
             running("celery", "--app", "backend", "worker", "--pool", "threads"),
         ):
-            stem = Path(folder) / "load"
-            people, seconds = self.options.people, self.options.seconds
-            command = ["load_test.py", "light", "--no-think", f"--url={server.url}"]
-            command += [f"--people={people}", f"--seconds={seconds}", "--p95=10000"]
-            subprocess.run(  # noqa: S603 our own
-                [sys.executable, *command, f"--email={EMAIL}", f"--report={stem}"],
-                cwd=BACKEND,
-                env=os.environ | {"LOAD_PASSWORD": PASSWORD},
-                stdout=subprocess.DEVNULL,
-                check=False,
+            report = load(
+                *(server.url, EMAIL, PASSWORD, "light", "--no-think"),
+                *(f"--people={people}", f"--seconds={seconds}", "--p95=10000"),
             )
-            report = json.loads(stem.with_suffix(".json").read_text())
         found = report["all"]
         for one in report["failures"]:
             self.failures.append(f"{one['count']} x {one['request']}: {one['failure']}")
@@ -252,8 +244,8 @@ class Suite:
     def memory_of_imports(self) -> None:
         rows = self.options.imported
         with TemporaryDirectory() as folder:
-            some, _ = self.imported(Path(folder) / "some.csv", 0, rows // 10)
-            most, took = self.imported(Path(folder) / "most.csv", rows, rows)
+            some, _ = self.imported(Path(folder) / "some.csv", rows // 10)
+            most, took = self.imported(Path(folder) / "most.csv", rows)
         self.note("memory", f"import of {rows} rows", most, "MB", ratio=most)
         name = f"import of {rows} rows, of a tenth"
         self.note("memory", name, most / some, "x", limit=GROWTH)
@@ -264,17 +256,8 @@ class Suite:
         more = {"ratio": ratio, "is_better_higher": True}
         self.note("memory", f"{name}, with its start", rows, "rows/s", **more)
 
-    def imported(self, path: Path, first: int, rows: int) -> tuple[float, float]:
-        with path.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("First Name", "Last Name", "Email", "Phone", "City"))
-            stamp = time.time_ns()
-            for number in range(first, first + rows):
-                email = f"p{stamp}.{number}@import.example.com"
-                phone = f"+1 415 555 {number % 10000:04}"
-                writer.writerow(
-                    (f"Ann{number % 500}", "Imported", email, phone, "Bonn")
-                )
+    def imported(self, path: Path, rows: int) -> tuple[float, float]:
+        write_people(path, rows)
         return peak_memory(
             *("manage.py", "import_records", "contact", str(path), "--user", EMAIL)
         )

@@ -3,13 +3,13 @@
 One writer and many readers, through real processes, on real connections.
 """
 
-import http.client
 import json
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+
+from measuring.api import Api
 
 SEEN = "job_title"
 
@@ -21,35 +21,6 @@ class Freshness:
     stale: int = 0
     failed: int = 0
     seconds: float = 0.0
-
-
-class Api:
-    """A connection that stays, and the token that goes with each request."""
-
-    def __init__(self, url: str, token: str):
-        parts = urlsplit(url)
-        self.connection = http.client.HTTPConnection(parts.hostname, parts.port)
-        self.headers = {"Authorization": f"Bearer {token}"}
-
-    def ask(self, method: str, path: str, body=None, **headers) -> tuple:
-        """(status, headers, bytes) of the answer."""
-        data = None if body is None else json.dumps(body)
-        sent = {**self.headers, **headers}
-        if data:
-            sent["Content-Type"] = "application/json"
-        self.connection.request(method, path, data, sent)
-        response = self.connection.getresponse()
-        return response.status, response.headers, response.read()
-
-
-def sign_in(url: str, email: str, password: str) -> str:
-    body = {"email": email, "password": password}
-    api = Api(url, "")
-    del api.headers["Authorization"]
-    status, _, answer = api.ask("POST", "/api/auth/app/v1/auth/login", body)
-    if status != 200:
-        raise RuntimeError(f"Signing in gave {status}: {answer[:200]}")
-    return json.loads(answer)["meta"]["access_token"]
 
 
 def watch(

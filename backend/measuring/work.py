@@ -1,11 +1,50 @@
-"""Work of a worker, in a process of its own, so that its memory can be measured.
+"""Work to measure: people at a running MyCRM, files to import, and exports.
 
+An export in a process of its own, so that its memory can be measured:
 python -m measuring.work export ROWS EMAIL
 """
 
+import csv
+import json
+import os
+import subprocess
 import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import django
+
+from measuring.servers import BACKEND
+
+
+def load(url: str, email: str, password: str, *arguments: str) -> dict:
+    """What `load_test.py` reports, of people at work in a process of its own."""
+    with TemporaryDirectory() as folder:
+        stem = Path(folder) / "load"
+        subprocess.run(  # noqa: S603 our own
+            [
+                *(sys.executable, "load_test.py", *arguments, f"--url={url}"),
+                *(f"--email={email}", f"--report={stem}"),
+            ],
+            cwd=BACKEND,
+            env=os.environ | {"LOAD_PASSWORD": password},
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
+        return json.loads(stem.with_suffix(".json").read_text())
+
+
+def write_people(path: Path, rows: int) -> None:
+    """A file of contacts that nobody has imported before."""
+    stamp = time.time_ns()
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("First Name", "Last Name", "Email", "Phone", "City"))
+        for number in range(rows):
+            email = f"p{stamp}.{number}@import.example.com"
+            phone = f"+1 415 555 {number % 10000:04}"
+            writer.writerow((f"Ann{number % 500}", "Imported", email, phone, "Bonn"))
 
 
 def export(rows: int, email: str) -> None:

@@ -1,0 +1,143 @@
+"""Tries the stack of ./run.sh production: `production_test.py FOLDER`.
+
+Starts it with its data in the folder, signs in through one instance and uses the other,
+writes and reads, looks at headers and at the pages of errors, has Gunicorn load itself
+anew under load, and stops it. Ends with 1 at the first thing that is wrong.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from measuring.api import Api, sign_in
+from measuring.stack import EMAIL, PASSWORD, production
+
+
+def check(name: str, got, expected) -> None:
+    if got != expected:
+        raise SystemExit(f"FAILED: {name}: {got!r} instead of {expected!r}")
+    print(f"  {name}: {got}", flush=True)  # noqa: T201
+
+
+def check_answers(site: str, token: str) -> None:
+    api = Api(site, token)
+    path = "/api/contacts/?page_size=1"
+    status, headers, _ = api.ask("GET", path, **{"X-Request-ID": "x-1"})
+    check("a list", status, 200)
+    check("the request's id", headers["x-request-id"], "x-1")
+    check("nosniff", headers["x-content-type-options"], "nosniff")
+    check("whose request it was is told to nobody", "x-actor" in headers, False)
+
+    status, headers, _ = api.ask("GET", "/api/docs/")
+    check("the documents", status, 200)
+    policy = headers["content-security-policy"]
+    check("their scripts", re.search("script-src[^;]*", policy)[0], "script-src 'self'")
+
+    status, headers, page = Api(site).ask("GET", "/account/login/")
+    static = re.search(rb'(/static/[^"]+\.[0-9a-f]{12}\.\w+)"', page)[1].decode()
+    _, headers, _ = api.ask("GET", static)
+    check(
+        "static files", headers["cache-control"], "public, max-age=31536000, immutable"
+    )
+    _, headers, _ = api.ask("GET", "/api/schema/", **{"Accept-Encoding": "gzip"})
+    check("compression", headers.get("content-encoding"), "gzip")
+
+    for name, method, path, body, status in [
+        ("metrics are private", "GET", "/metrics", None, 404),
+        ("a body that is too large", "POST", "/api/contacts/", b"x" * 3_200_000, 413),
+        ("an address that is too long", "GET", "/api/?" + "x" * 20_000, None, 414),
+    ]:
+        # A new connection: Nginx ends one that sent too much.
+        got, headers, problem = Api(site, token).ask(method, path, body)
+        check(name, got, status)
+        check("  as", headers["content-type"], "application/problem+json")
+        check("  its status", json.loads(problem)["status"], status)
+
+
+def check_instances(instances: list[str], token: str, pairs: int) -> None:
+    """What is written through one is read through the other, with the cache between."""
+    one, other = (Api(address, token) for address in instances)
+    status, _, made = one.ask("POST", "/api/contacts/", {"last_name": "Of the test"})
+    check("a new contact", status, 201)
+    path = f"/api/contacts/{json.loads(made)['id']}/"
+    stale = 0
+    for number in range(pairs):
+        name = f"Number {number}"
+        _, headers, _ = one.ask("GET", path)
+        status, _, written = one.ask(
+            "PATCH", path, {"first_name": name}, **{"If-Match": headers["etag"]}
+        )
+        if status != 200:
+            raise SystemExit(f"FAILED: a change: {status} {written}")
+        _, _, read = other.ask("GET", path)
+        stale += json.loads(read)["first_name"] != name
+        one, other = other, one
+    check(f"stale reads of {pairs}", stale, 0)
+    _, headers, _ = one.ask("GET", path)
+    status, _, _ = one.ask("DELETE", path, **{"If-Match": headers["etag"]})
+    check("its deletion", status, 204)
+
+
+def check_reloads(site: str, token: str, pids: list[int], times: int, least: int):
+    """Gunicorn is told to load itself anew, again and again; nobody may notice."""
+    wrong, done, over = [], 0, threading.Event()
+    lock = threading.Lock()
+
+    def load():
+        nonlocal done
+        api = Api(site, token)
+        while not over.is_set():
+            try:
+                status = api.ask("GET", "/api/contacts/?page_size=1")[0]
+            except (OSError, http.client.HTTPException) as error:
+                status = repr(error)
+            with lock:
+                done += 1
+                if status != 200:
+                    wrong.append(status)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(times):
+        os.kill(pids[number % len(pids)], signal.SIGHUP)
+        time.sleep(3)
+    while done < least:
+        time.sleep(0.1)
+    over.set()
+    for thread in threads:
+        thread.join()
+    what = (
+        f"failures of {done} requests while Gunicorn loaded itself anew {times} times"
+    )
+    check(what, wrong, [])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--reloads", type=int, default=2)
+    parser.add_argument("--requests", type=int, default=500)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with production(options.folder) as stack:
+        tokens = [sign_in(address, EMAIL, PASSWORD) for address in stack.instances]
+        check_answers(stack.url, tokens[0])
+        check_instances(stack.instances, tokens[0], options.pairs)
+        check_reloads(
+            *(stack.url, tokens[1], stack.masters),
+            *(options.reloads, options.requests),
+        )
+    check("it stopped as it should", stack.process.returncode, 0)
+
+
+if __name__ == "__main__":
+    main()
