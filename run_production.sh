@@ -26,8 +26,6 @@ install_packages() {
     command -v initdb >/dev/null || missing+=(postgresql)
     command -v redis-server >/dev/null || missing+=(redis-server)
     command -v nginx >/dev/null || missing+=(nginx-light)
-    [[ -z $(setting PGBOUNCER '') ]] || command -v pgbouncer >/dev/null ||
-        missing+=(pgbouncer)
     ((${#missing[@]})) || return 0
     [[ $(id -u) == 0 ]] || administrator=(sudo --non-interactive)
     if command -v apt-get >/dev/null && "${administrator[@]}" true 2>/dev/null; then
@@ -126,12 +124,15 @@ production_settings() {
     BROKER_URL=redis+socket://$run/redis-broker.sock
     export SECRET_KEY ALLOWED_HOSTS HTTPS DATABASE_URL REDIS_URL BROKER_URL
     export TLS_CERTIFICATE TLS_KEY
-    export USE_SQLITE=false
+    # MyCRM speaks to this PostgreSQL itself.
+    export USE_SQLITE=false PGBOUNCER=false
 }
 
 # Fills in what stands in capital letters in nginx/templates, as its container does.
 render_nginx() {
-    local template target server='' instance
+    local template target server='' instance import_bytes
+    # The file, and what a form says beside it.
+    import_bytes=$(setting IMPORT_MAX_BYTES $((200 * 1024 * 1024)))
     # max_fails=0: an instance has several processes behind one socket. Where one of them
     # dies with what it was at, the socket goes on; and one that is closed costs nothing.
     for instance in "${INSTANCES[@]}"; do
@@ -146,7 +147,7 @@ render_nginx() {
             STATUS_LISTEN="unix:$run/nginx-status.sock" \
             LISTEN="$HOST:$PORT" LISTEN_TLS="$HOST:$(setting TLS_PORT 8443)" \
             STATIC_ROOT="$data/static" FORWARDED_PROTO="\$scheme" \
-            IMPORT_SIZE="$(setting IMPORT_MAX_SIZE 201m)" \
+            IMPORT_SIZE="$((import_bytes + 1024 * 1024))" \
             SIGN_IN_RATE="$(setting SIGN_IN_RATE 10r/s)" \
             API_RATE="$(setting API_RATE 1000r/s)" \
             API_BURST="$(setting API_BURST 2000)" \

@@ -20,12 +20,15 @@ class DocumentTests(SimpleTestCase):
 
     def test_every_setting_that_is_read_stands_in_the_example(self):
         sources = [
-            PROJECT / "backend/backend/settings.py",
-            PROJECT / "backend/gunicorn.conf.py",
+            *("backend/backend/settings.py", "backend/backend/settings_production.py"),
+            *("backend/gunicorn.conf.py", "run.sh", "run_production.sh"),
         ]
+        pattern = r'(?:env(?:\.\w+)?\(\s*"|\(setting )([A-Z_]+)'
         read = set()
         for source in sources:
-            read |= set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', source.read_text()))
+            read |= set(re.findall(pattern, (PROJECT / source).read_text()))
+        # Django's own, which the processes of a stack are given.
+        read -= {"DJANGO_SETTINGS_MODULE"}
         example = (PROJECT / ".env.example").read_text()
         told = set(re.findall(r"^# ([A-Z_]+)=", example, re.MULTILINE))
         self.assertEqual(read - told, set())
