@@ -41,6 +41,12 @@ class Places(Seeder):
             "tags": self.tags(),
         }
 
+    def person(self, country) -> tuple[str, str, str]:
+        """First name, last name, and both as they stand in an address."""
+        first = country.first_names.pick(self.chance)
+        last = country.last_names.pick(self.chance)
+        return first, last, f"{ascii_of(first)}.{ascii_of(last)}"
+
     def tags(self) -> list[str]:
         count = TAG_COUNTS.pick(self.chance)
         return list(dict.fromkeys(TAGS.pick(self.chance) for _ in range(count)))
@@ -110,14 +116,12 @@ class Contacts(Places):
         chance = self.chance
         pools = self.seeding.pools
         country = pools.countries.pick(chance)
-        first = country.first_names.pick(chance)
-        last = country.last_names.pick(chance)
+        first, last, name = self.person(country)
         company, company_name, domain = None, "", "example.org"
         if self.companies and self.is_so(2 / 3):
             company, company_name, domain = self.companies.pick(chance)
         elif self.is_so(0.5):
             company_name = country.company(chance)
-        name = f"{ascii_of(first)}.{ascii_of(last)}"
         # Numbers go on from a run before: no two contacts share an address.
         email = f"{name}{self.there + number}@{domain or 'example.org'}"
         mobile = country.phone(chance) if self.is_so(0.3) else ""

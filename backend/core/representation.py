@@ -64,8 +64,7 @@ class Representation:
         self, queryset: QuerySet, names: Sequence[str], extra: Sequence[str]
     ) -> Iterable[Sequence]:
         """The values of the fields and of the extra columns, row by row."""
-        own = queryset.model._meta.concrete_fields
-        by_name = {f.name: f for f in own} | {f.attname: f for f in own}
+        by_name = columns_of(queryset.model)
         fields = [self.fields[name] for name in names]
         further = [by_name.get(name) for name in extra]
         if not by_name.keys() >= {f.name for f in fields} or None in further:
@@ -92,6 +91,13 @@ class Representation:
             found = summaries(self.relations[name], ids, user)
             for answer in answers:
                 answer[name] = found.get(answer[name])
+
+
+@lru_cache(maxsize=128)
+def columns_of(model: type[Model]) -> dict[str, Field]:
+    """The fields of the model's own table, by both names of a relation."""
+    own = model._meta.concrete_fields
+    return {f.name: f for f in own} | {f.attname: f for f in own}
 
 
 class Columns(Expression):

@@ -30,6 +30,7 @@ class PeriodicTaskAdmin(ReadOnlyAdmin):
     list_display = ("name", "task", "schedule_told", "last_run_at", "total_run_count")
     list_select_related = ("interval", "crontab", "solar", "clocked")
     search_fields = ("name", "task")
+    ordering = ("name",)
     fields = (
         *("name", "task", "schedule_told", "enabled"),
         *("last_run_at", "total_run_count", "date_changed"),
@@ -41,9 +42,7 @@ class PeriodicTaskAdmin(ReadOnlyAdmin):
         return task.scheduler
 
     def get_queryset(self, request):
-        return PeriodicTask.objects.select_related(*self.list_select_related).order_by(
-            "name"
-        )
+        return PeriodicTask.objects.all()
 
     def _may(self, request, action, obj=None):
         scope = request.user.scope("organization", Verb.EDIT)

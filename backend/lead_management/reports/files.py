@@ -12,8 +12,9 @@ from .table import DAYS, MONEY, NUMBER, SHARE, TEXT, Table
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "xlsx": XLSX, "html": "text/html"}
-# Of numbers in a workbook.
+# Of numbers in a workbook, and in text.
 FORMATS = {SHARE: "0.0%", MONEY: "#,##0.00", DAYS: "0.0", NUMBER: "#,##0"}
+WRITTEN = {SHARE: ".1%", MONEY: ",.2f", DAYS: ",.1f", NUMBER: ","}
 MOST_BARS = 30
 BAR_PIXELS = 240
 
@@ -126,13 +127,6 @@ def shown(report: Report, table: Table) -> dict:
 def written(value, kind: str) -> str:
     if value is None:
         return ""
-    match kind:
-        case "share":
-            return f"{value:.1%}"
-        case "money":
-            return f"{Decimal(value):,.2f}"
-        case "days":
-            return f"{value:,.1f}"
-        case "number":
-            return f"{value:,}"
-    return str(value)
+    if kind == MONEY:
+        value = Decimal(value)
+    return format(value, WRITTEN[kind]) if kind in WRITTEN else str(value)

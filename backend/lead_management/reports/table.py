@@ -16,8 +16,10 @@ class Column:
 
 @dataclass
 class Table:
-    """Attributes:
-    bars: the places of the columns that are drawn, each as a chart of its own.
+    """What a report tells.
+
+    Attributes:
+        bars: the places of the columns that are drawn, each as a chart of its own.
     """
 
     columns: list[Column]

@@ -3,7 +3,6 @@ from decimal import Decimal
 
 from contact_management.seeding import Places
 from core.models.values import snapshot
-from core.seeding.pools import ascii_of
 from core.zipf import Weighted, Zipf
 from lead_management.models import Activity, Lead
 from lead_management.seeding import rules
@@ -48,9 +47,7 @@ class Leads(Places):
     def lead(self, number: int) -> Lead:
         chance, pools = self.chance, self.seeding.pools
         country = pools.countries.pick(chance)
-        first = country.first_names.pick(chance)
-        last = country.last_names.pick(chance)
-        name = f"{ascii_of(first)}.{ascii_of(last)}"
+        first, last, name = self.person(country)
         born = self.born(number)
         return Lead(
             **born,
