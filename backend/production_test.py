@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 
 from measuring.api import Api, sign_in
@@ -60,6 +61,14 @@ def check_answers(site: str, token: str) -> None:
         check("  as", headers["content-type"], "application/problem+json")
         check("  its status", json.loads(problem)["status"], status)
 
+    # The application answers, who sees neither a form in them nor a sign-in.
+    for path, status in [
+        ("/api/imports/preview/", 415),
+        ("/admin/contact_management/contact/import/", 403),
+    ]:
+        got, _, _ = Api(site, token).ask("POST", path, b"x" * 3_200_000)
+        check(f"a large file for {path}", got, status)
+
 
 def check_instances(instances: list[str], token: str, pairs: int) -> None:
     """What is written through one is read through the other, with the cache between."""
@@ -89,21 +98,28 @@ def check_reloads(site: str, token: str, pids: list[int], times: int, least: int
     """Gunicorn is told to load itself anew, again and again; nobody may notice."""
     wrong, done, over = [], 0, threading.Event()
     lock = threading.Lock()
+    reads = ("GET", "/api/contacts/?page_size=1")
+    # Nginx asks no other process for these, as it does for reads.
+    writes = ("POST", "/api/tags/")
 
-    def load():
+    def load(method, path, expected):
         nonlocal done
         api = Api(site, token)
         while not over.is_set():
+            body = {"name": str(uuid.uuid4())} if method == "POST" else None
             try:
-                status = api.ask("GET", "/api/contacts/?page_size=1")[0]
+                status = api.ask(method, path, body)[0]
             except (OSError, http.client.HTTPException) as error:
                 status = repr(error)
             with lock:
                 done += 1
-                if status != 200:
-                    wrong.append(status)
+                if status != expected:
+                    wrong.append((method, status))
 
-    threads = [threading.Thread(target=load) for _ in range(4)]
+    threads = [
+        threading.Thread(target=load, args=(*asked, expected))
+        for asked, expected in 2 * [(reads, 200), (writes, 201)]
+    ]
     for thread in threads:
         thread.start()
     for number in range(times):

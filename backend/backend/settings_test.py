@@ -13,7 +13,7 @@ os.environ["MYCRM_DATA"] = data = tempfile.mkdtemp(prefix="mycrm-test-")
 atexit.register(shutil.rmtree, data, ignore_errors=True)
 
 from .settings import *  # noqa: E402, F403
-from .settings import DATA_DIR, DATABASES  # noqa: E402
+from .settings import DATA_DIR, DATABASES, LOGGING  # noqa: E402
 
 # A file: SQLite in memory refuses threads that the one of an installation makes wait.
 DATABASES["default"].setdefault("TEST", {}).setdefault(
@@ -30,3 +30,6 @@ if options := DATABASES["default"].get("OPTIONS", {}).get("options"):
 WHITENOISE_AUTOREFRESH = True
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 TEST_RUNNER = "core.testing.Runner"
+# Many tests are about what goes wrong, and say themselves what is to be logged.
+LOGGING["handlers"]["console"]["level"] = "ERROR"
+LOGGING["loggers"]["django.request"]["level"] = "CRITICAL"

@@ -84,7 +84,8 @@ class AdminLeakTests(LeakTestCase):
                         }
                         page = attacker.staff.post(page_of(model, "changelist"), data)
                         self.assertIn(page.status_code, (200, 302, 403))
-                        self.assertEqual(database(), before)
+            with self.subTest(attacker):
+                self.assertEqual(database(), before)
 
     def test_suggestions_hold_nothing_that_is_hidden(self):
         for attacker in self.attackers:

@@ -328,19 +328,22 @@ class LeakTests(LeakTestCase):
         self.assertGreater(tried, 2)
 
     def test_no_order_and_no_filter_goes_by_what_is_not_shown(self):
-        """Neither by a field that the view does not have, nor through a relation."""
-        for attacker in self.attackers:
-            for where, view in self.lists(attacker, JournaledViewSet).items():
-                known = {*view.filterset_class.base_filters, *view.query_parameters}
-                for name in self.paths(view.model):
-                    asked = [{name: "x"}] if name not in known else []
-                    if name not in view.ordering_fields:
-                        asked.append({"ordering": name})
-                    for query in asked:
-                        with self.subTest(f"{attacker}: {where} {query}"):
-                            answer = attacker.client.get(where, query)
-                            self.assertEqual(answer.status_code, 400)
-                            self.assertHoldsNothing(attacker, answer)
+        """Neither by a field that the view does not have, nor through a relation.
+
+        What a view knows is the same for everybody, so that one asks.
+        """
+        attacker = self.attackers[0]
+        for where, view in self.lists(attacker, JournaledViewSet).items():
+            known = {*view.filterset_class.base_filters, *view.query_parameters}
+            for name in self.paths(view.model):
+                asked = [{name: "x"}] if name not in known else []
+                if name not in view.ordering_fields:
+                    asked.append({"ordering": name})
+                for query in asked:
+                    with self.subTest(f"{where} {query}"):
+                        answer = attacker.client.get(where, query)
+                        self.assertEqual(answer.status_code, 400)
+                        self.assertHoldsNothing(attacker, answer)
 
     @staticmethod
     def paths(model):

@@ -44,6 +44,10 @@ MADE_UP = {
     "owner__role": "x",
     "owner.role": "x",
 }
+GIVING_RIGHTS = (
+    *("is_superuser", "is_staff", "permissions", "groups", "password", "role_id"),
+    *("organization", "organization_id", "__class__", "owner__role"),
+)
 # Which no error can name, for they are how errors are named.
 NAMELESS = {"__all__", "non_field_errors"}
 PERSON = {
@@ -165,11 +169,6 @@ def plausible(field: models.Field, people: People):
     return "x"
 
 
-def columns(model) -> set[str]:
-    fields = model._meta.concrete_fields
-    return {name for field in fields for name in (field.name, field.attname)}
-
-
 @tag("table")
 class MassAssignmentTests(TestCase):
     @classmethod
@@ -248,22 +247,20 @@ class MassAssignmentTests(TestCase):
                 self.assertEqual(answer.status_code, 400, answer.content[:300])
                 named = {error["field"] for error in answer.json()["errors"]}
                 self.assertLessEqual(wrong.keys() - NAMELESS, named)
-                self.assertEqual(database(), before)
+        self.assertEqual(database(), before)
 
     def test_one_that_may_not_be_set_is_named_and_nothing_is_set(self):
-        """Alone, with a body that is right: those of users, who have the rights."""
+        """Alone, with a body that is right: what would give somebody more rights."""
         tried = 0
         before = database()
-        names = [*MADE_UP, *columns(User)]
         for method, where, body, writable in self.requests():
-            for name in names:
+            for name in GIVING_RIGHTS:
                 if name not in writable:
                     with self.subTest(f"{method} {where} {name}"):
                         sent = {**body, name: self.values[name]}
                         self.assertNamed(self.send(method, where, sent), name)
                         tried += 1
-            with self.subTest(f"{method} {where}"):
-                self.assertEqual(database(), before)
+        self.assertEqual(database(), before)
         self.assertGreater(tried, 300)
 
     def test_nobody_gives_themselves_what_is_granted(self):

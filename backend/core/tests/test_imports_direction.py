@@ -14,7 +14,7 @@ ALLOWED = {
     "backend": {"core", "user_management", "contact_management", "lead_management"},
 }
 # They measure the others, and none of these needs them.
-TOOLS = {"measuring", "benchmark"}
+TOOLS = {"measuring", "benchmark", "faults"}
 FOR_TESTS = ("core/testing/", "core/performance_tests.py", "backend/settings_test.py")
 
 

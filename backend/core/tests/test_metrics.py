@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from contact_management.models import Tag
 from core import cache, jobs
-from core.metrics import figures
+from core.metrics import figures, measures
 from core.models import ChangeSet, Figure, Heartbeat, Job
 from core.tasks import count_figures
 from core.testing import Cast, client_of, system_changes
@@ -31,6 +31,9 @@ class MetricsTestCase(TestCase):
         cls.cast = Cast()
 
     def setUp(self):
+        # Of all tests before: telling and reading those takes seconds.
+        measures.REQUESTS.clear()
+        measures.REQUEST_SECONDS.clear()
         self.alice = client_of(self.cast.alice)
 
     def samples(self) -> dict[str, float]:
@@ -90,6 +93,7 @@ class RequestTests(MetricsTestCase):
         self.assertGreaterEqual(after[name] - before[name], 4)
 
 
+@mock.patch("core.metrics.middleware.exposition", lambda: b"")
 class AccessTests(TestCase):
     def status(self, **meta) -> int:
         return self.client.get("/metrics", **meta).status_code

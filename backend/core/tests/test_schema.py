@@ -1,15 +1,15 @@
+import json
 import re
 import time
 from datetime import timedelta
 from unittest import mock
 
-import yaml
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.test import TestCase, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
-from drf_spectacular.validation import validate_schema
+from drf_spectacular.generators import SchemaGenerator
 
 from core.models import Heartbeat
 from core.tasks import WORKER
@@ -37,7 +37,7 @@ class SchemaTests(TestCase):
     def setUpTestData(cls):
         response = cls.client_class().get("/api/schema/")
         cls.status = response.status_code
-        cls.schema = yaml.safe_load(response.content)
+        cls.schema = json.loads(response.content)
 
     def operations(self):
         for path, operations in self.schema["paths"].items():
@@ -48,20 +48,16 @@ class SchemaTests(TestCase):
         parameters = operation.get("parameters", ())
         return {p["name"] for p in parameters if p["in"] == place}
 
-    def test_it_is_open_api_3_1_and_valid(self):
+    def test_it_is_open_api_3_1(self):
+        """That it is valid, and made without a warning, `./run_tests.sh lint` says."""
         self.assertEqual(self.status, 200)
         self.assertRegex(self.schema["openapi"], r"^3\.1\.")
-        validate_schema(self.schema)
 
-    def test_it_is_made_without_a_warning(self):
-        from drf_spectacular.drainage import GENERATOR_STATS
-        from drf_spectacular.generators import SchemaGenerator
-
-        with GENERATOR_STATS.silence():
-            GENERATOR_STATS.reset()
-            SchemaGenerator().get_schema(request=None, public=True)
-            self.assertEqual(dict(GENERATOR_STATS._warn_cache), {})
-            self.assertEqual(dict(GENERATOR_STATS._error_cache), {})
+    def test_it_is_made_once_for_each_process(self):
+        with mock.patch.object(SchemaGenerator, "get_schema") as get_schema:
+            again = self.client.get("/api/schema/")
+        self.assertEqual(json.loads(again.content), self.schema)
+        get_schema.assert_not_called()
 
     def test_it_has_every_address_and_no_other(self):
         documented = {p for p in self.schema["paths"] if not p.startswith("/api/auth/")}

@@ -247,7 +247,7 @@ class MakingTests(KeyTestCase):
                 )
 
     def test_the_schema_names_the_scopes(self):
-        schema = self.client.get("/api/schema/?format=json")
+        schema = self.client.get("/api/schema/")
         self.assertIn("contacts:read", schema.content.decode())
 
 

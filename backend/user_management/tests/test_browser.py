@@ -29,6 +29,8 @@ ARGUMENTS = [
     "--no-first-run",
     *(["--no-sandbox"] if os.geteuid() == 0 else []),
 ]
+# As long as everything else waits: a machine that is busy is no mistake.
+expect.set_options(timeout=30_000)
 # So long that no test meets the end of one.
 PERIOD = 10**9
 PLATFORM_AUTHENTICATOR = {
@@ -68,7 +70,6 @@ class BrowserTestCase(StaticLiveServerTestCase):
         context = self.browser.new_context(base_url=self.live_server_url)
         self.addCleanup(context.close)
         self.page = context.new_page()
-        self.page.set_default_timeout(10_000)
         self.page.on("console", self.note_message)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self.note_request)
