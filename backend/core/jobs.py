@@ -190,14 +190,14 @@ def run(job_id, seconds: float = SLICE_SECONDS) -> bool:
                 job.save(update_fields=PROGRESS)
                 if ended:
                     tell_of_job(job)
-            if connection.vendor == "sqlite":
-                # It has one lock for all writers, and gives it to whoever asks first.
-                time.sleep(PAUSE_SECONDS)
             if ended:
                 _ended(job)
                 return False
             if out_of_time:
                 return True
+            if connection.vendor == "sqlite":
+                # It has one lock for all writers, and gives it to whoever asks first.
+                time.sleep(PAUSE_SECONDS)
     except LeaseLost:
         logger.info("Job %s went on elsewhere", job_id)
     except JobFailed as failure:

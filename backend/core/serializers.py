@@ -1,5 +1,8 @@
 """Serializers check what comes in; what goes out is core.representation's work."""
 
+from collections.abc import Mapping
+from functools import cache
+
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
@@ -124,6 +127,18 @@ class RecordSerializer(StrictSerializer, serializers.ModelSerializer):
         ExternalIdsField: serializers.DictField,
     }
 
+    def get_field_names(self, declared_fields, info):
+        """To check a body takes the fields that it sends, and those that want to be.
+
+        A record type has many fields, and making them would be half of a check.
+        """
+        names = super().get_field_names(declared_fields, info)
+        sent = getattr(self, "initial_data", None)
+        if not isinstance(sent, Mapping):
+            return names
+        wanted = {*sent, *declared_fields, *_wanted(type(self))}
+        return [name for name in names if name in wanted]
+
     def build_standard_field(self, field_name, model_field):
         field_class, kwargs = super().build_standard_field(field_name, model_field)
         kwargs["validators"] = [
@@ -152,6 +167,16 @@ class RecordSerializer(StrictSerializer, serializers.ModelSerializer):
 
     def get_validators(self):
         return []
+
+
+@cache
+def _wanted(serializer: type[RecordSerializer]) -> frozenset[str]:
+    """The fields that do something even where a body does not send them."""
+    return frozenset(
+        name
+        for name, field in serializer().fields.items()
+        if field.required or field.default is not empty
+    )
 
 
 def narrowed_serializer(base, names) -> type[RecordSerializer]:

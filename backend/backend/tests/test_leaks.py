@@ -57,7 +57,7 @@ class Attacker:
         return getattr(self.client, method)(*json.loads(text))
 
 
-@tag("table")
+@tag("once")
 class LeakTestCase(TestCase):
     @classmethod
     def setUpTestData(cls):

@@ -169,7 +169,7 @@ def plausible(field: models.Field, people: People):
     return "x"
 
 
-@tag("table")
+@tag("once")
 class MassAssignmentTests(TestCase):
     @classmethod
     def setUpTestData(cls):

@@ -327,7 +327,7 @@ class Each(dict):
     """A body for each principal, where not all can send the same."""
 
 
-@tag("table")
+@tag("once")
 class PermissionTableTests(TestCase):
     @classmethod
     def setUpTestData(cls):

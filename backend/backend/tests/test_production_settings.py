@@ -9,7 +9,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.http import HttpResponse
-from django.test import RequestFactory, SimpleTestCase, TestCase
+from django.test import RequestFactory, SimpleTestCase, TestCase, tag
 
 from core.middleware import PolicyMiddleware
 
@@ -23,6 +23,7 @@ COMPLETE = {
 }
 
 
+@tag("once")
 class StartTests(SimpleTestCase):
     """In a process of its own, as settings are read once in a process."""
 

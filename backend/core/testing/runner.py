@@ -1,15 +1,33 @@
 """The runner of the tests."""
 
+from contextlib import ExitStack
 from unittest import mock
 
+from django.db import connection
 from django.test import TransactionTestCase
 from django.test.runner import DiscoverRunner
 
 from core.append_only import erasing
 
+FLUSH = "django.core.management.commands.flush"
+# What `migrate` writes into these is the same for all tests.
+KEPT = {"django_content_type", "auth_permission"}
+
+
+def deletions(operations, style, tables, **options) -> list[str]:
+    """What empties tables, in place of TRUNCATE.
+
+    That takes half a second for as many tables as there are, whatever is in them.
+    """
+    return [
+        f"DELETE FROM {operations.quote_name(table)}"  # noqa: S608
+        for table in tables
+        if table not in KEPT
+    ]
+
 
 class Runner(DiscoverRunner):
-    """Lets the tear-down of a TransactionTestCase empty the journal."""
+    """Lets the tear-down of a TransactionTestCase empty the journal, and be quick."""
 
     def run_suite(self, suite, **kwargs):
         tear_down = TransactionTestCase._fixture_teardown
@@ -18,7 +36,13 @@ class Runner(DiscoverRunner):
             with erasing():
                 tear_down(test)
 
-        with mock.patch.object(
-            TransactionTestCase, "_fixture_teardown", erasing_tear_down
-        ):
+        patch = mock.patch.object
+        operations = type(connection.ops)
+        with ExitStack() as patches:
+            for patched in (
+                patch(TransactionTestCase, "_fixture_teardown", erasing_tear_down),
+                patch(operations, "sql_flush", deletions),
+                mock.patch(f"{FLUSH}.emit_post_migrate_signal"),
+            ):
+                patches.enter_context(patched)
             return super().run_suite(suite, **kwargs)

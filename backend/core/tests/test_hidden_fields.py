@@ -21,7 +21,7 @@ HIDDEN = (
 PART = MARKER[:-3]
 
 
-@tag("table")
+@tag("once")
 class MarkerTests(FieldRightsTestCase):
     def setUp(self):
         super().setUp()

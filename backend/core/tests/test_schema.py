@@ -6,7 +6,7 @@ from unittest import mock
 
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.test import TestCase, override_settings
+from django.test import TestCase, override_settings, tag
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
@@ -32,6 +32,7 @@ def routes(resolver=None, prefix="") -> set[str]:
     return {p for p in found if not p.lstrip("/").startswith(NOT_OURS)}
 
 
+@tag("once")
 class SchemaTests(TestCase):
     @classmethod
     def setUpTestData(cls):

@@ -332,7 +332,7 @@ class JournaledViewSet(ViewSet):
         if record is None:
             record = self.model()
         elif not partial:
-            values = {**self._defaults(serializer), **values}
+            values = {**self._defaults(made(context=context)), **values}
         return self._complete(record, values, partial)
 
     def _complete(self, record, values: dict, partial=False) -> dict:

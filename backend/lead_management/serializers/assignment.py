@@ -19,9 +19,9 @@ class AvailabilityInput(RecordSerializer):
 
     def get_fields(self):
         fields = super().get_fields()
-        fields["user"].required = False
-        if "current" in self.context:
-            fields["user"].read_only = True
+        if "user" in fields:
+            fields["user"].required = False
+            fields["user"].read_only = "current" in self.context
         return fields
 
 

@@ -1,7 +1,7 @@
 from unittest import skipUnless
 
 from django.db import connection
-from django.test import TestCase
+from django.test import TestCase, tag
 
 from core.testing import Cast, client_of
 from core.testing.people import ALL, make_role, make_user, system_changes
@@ -9,6 +9,7 @@ from lead_management.models import Activity, Lead
 from measuring import plans
 
 
+@tag("once")
 class QuestionTests(TestCase):
     @classmethod
     def setUpTestData(cls):

@@ -84,7 +84,7 @@ def signed(header: dict, payload: dict, secret: str = SECRET) -> str:
     return f"{text}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 
 
-@tag("table")
+@tag("once")
 class ForgedTokenTests(SignInTestCase):
     def session_of(self, token) -> str:
         return internal.session_key_from_sid(self.payload_of(token)["sid"])
