@@ -5,8 +5,9 @@
 #   ./run_tests.sh lint          format, lint, and Django's own checks
 #   ./run_tests.sh unit          the tests on SQLite; what follows goes to the runner:
 #                                ./run_tests.sh unit core.tests.test_journal
-#   ./run_tests.sh coverage      the tests on PostgreSQL and Redis, and the lines of
-#                                backend/core that they miss
+#   ./run_tests.sh servers       the tests on PostgreSQL and Redis
+#   ./run_tests.sh coverage      the same, and the lines that they miss; not part of
+#                                `all`, as it takes twice as long
 #   ./run_tests.sh browser       sign-in and the pages in Chromium
 #   ./run_tests.sh production    the stack of production, started and tried by Nginx
 #   ./run_tests.sh performance   plans, times, memory and cache on PostgreSQL and Redis,
@@ -189,10 +190,16 @@ django_tests() {
     (cd backend && on_sqlite ../$python -W error manage.py test --no-input "$@")
 }
 
+servers() {
+    heading "Tests on PostgreSQL and Redis"
+    on_servers tests-on-servers
+}
+
+# Watched line by line, tests take nearly twice as long.
 coverage() {
     heading "Tests on PostgreSQL and Redis, with coverage"
     export COVERAGE_FILE="$tmp/coverage"
-    on_servers tests-on-servers
+    on_servers tests-on-servers -m coverage run
 
     $python -m coverage combine --quiet
     $python -m coverage report
@@ -229,16 +236,11 @@ servers_here() {
 }
 
 tests_on_servers() {
-    local result=0 folder others=()
-    local tests=(backend/manage.py test --no-input --keepdb --top-level backend
-        --exclude-tag browser --exclude-tag once)
+    local result=0
     servers_here
-    for folder in backend/*/tests; do
-        [[ $folder == backend/core/* ]] || others+=("$folder")
-    done
-    # Watched, tests take nearly twice as long: those are of which the lines are asked.
-    $python -W error -m coverage run "${tests[@]}" backend/core || result=$?
-    $python -W error "${tests[@]}" "${others[@]}" || result=$?
+    # What is the same on either database runs on SQLite alone.
+    $python -W error "${@:2}" backend/manage.py test --no-input \
+        --exclude-tag browser --exclude-tag once backend || result=$?
     echo "$result" >"$1"
 }
 
@@ -270,21 +272,21 @@ everything() {
     # Beside the others, as the slowest; what it says comes when both are done. Its
     # group is its own, so that nothing of it is left when somebody stops this.
     set -m
-    ./run_tests.sh coverage </dev/null >"$tmp/coverage.log" 2>&1 &
+    ./run_tests.sh servers </dev/null >"$tmp/servers.log" 2>&1 &
     servers=$!
     set +m
     for part in lint unit-and-browser production; do
         ./run_tests.sh "$part" || failed+=("$part")
     done
-    wait "$servers" || failed+=(coverage)
+    wait "$servers" || failed+=(servers)
     servers=
-    cat "$tmp/coverage.log"
+    cat "$tmp/servers.log"
     heading "After $SECONDS seconds"
     if ((${#failed[@]})); then
         fail "FAILED: ${failed[*]}. One alone: ./run_tests.sh ${failed[0]}"
     fi
     say "Everything passed: lint, the tests on SQLite, in a browser, on PostgreSQL and" \
-        "Redis, the stack of production, and $CORE_COVERAGE % coverage of backend/core."
+        "Redis, and the stack of production."
 }
 
 word=${1-all}
@@ -308,9 +310,9 @@ case $word in
     unit-and-browser)
         unit_and_browser
         ;;
-    coverage)
+    servers | coverage)
         set_up postgresql redis-server
-        coverage
+        "$word"
         ;;
     production)
         set_up postgresql redis-server nginx-light
