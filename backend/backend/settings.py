@@ -250,7 +250,7 @@ CELERY_TIMEZONE = "UTC"
 # Beat keeps in the database when each of these ran last, and makes that table say what
 # stands here whenever it starts. Two Beats by mistake do nothing twice: each task does
 # what it finds to do.
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "core.schedule:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {
         "task": "core.tasks.sweep",
