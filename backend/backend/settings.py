@@ -13,6 +13,7 @@ from pathlib import Path
 
 import environ
 from csp.constants import NONE, SELF, UNSAFE_INLINE
+from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from kombu import Queue
 
@@ -249,7 +250,7 @@ CELERY_TIMEZONE = "UTC"
 # Beat keeps in the database when each of these ran last, and makes that table say what
 # stands here whenever it starts. Two Beats by mistake do nothing twice: each task does
 # what it finds to do.
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "core.schedule:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {
         "task": "core.tasks.sweep",
@@ -386,17 +387,57 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "account"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 
+# Those of django-anymail that need no further package.
+EMAIL_PROVIDERS = (
+    *("brevo", "mailersend", "mailgun", "mailjet", "mailtrap", "mandrill", "postmark"),
+    *("resend", "scaleway", "sendgrid", "sparkpost", "unisender_go"),
+)
+
+
+def email_provider(name: str) -> dict:
+    """The settings for e-mail by the API of a provider."""
+    if name not in EMAIL_PROVIDERS:
+        known = ", ".join(EMAIL_PROVIDERS)
+        raise ImproperlyConfigured(f"EMAIL_PROVIDER is none of {known}.")
+    try:
+        values = env.dict("EMAIL_PROVIDER_SETTINGS", default={})
+    except ValueError:
+        # Not the value itself: it holds keys.
+        raise ImproperlyConfigured(
+            "EMAIL_PROVIDER_SETTINGS is no list of names and values, such as"
+            " API_KEY=secret,SENDER_DOMAIN=example.com."
+        ) from None
+    return {
+        "EMAIL_BACKEND": f"anymail.backends.{name}.EmailBackend",
+        "ANYMAIL": {
+            **{f"{name.upper()}_{key}": value for key, value in values.items()},
+            "REQUESTS_TIMEOUT": 10,
+        },
+    }
+
+
+def email_server() -> dict:
+    """The settings for e-mail by the server that EMAIL_URL says."""
+    try:
+        found = env.email_url("EMAIL_URL")
+    except (ImproperlyConfigured, ValueError):
+        found = {}
+    by_smtp = found.get("EMAIL_BACKEND") == env.EMAIL_SCHEMES["smtp"]
+    if not found or (by_smtp and not found["EMAIL_HOST"]):
+        # Not the value itself: it holds a password.
+        raise ImproperlyConfigured(
+            "EMAIL_URL is no mail server, such as"
+            " smtp+tls://user:password@mail.example.com:587. In a password #, / and ?"
+            " are written %23, %2F and %3F."
+        )
+    return found
+
+
 EMAIL_PROVIDER = env.str("EMAIL_PROVIDER", "")
 if EMAIL_PROVIDER:
-    # The API of a provider that django-anymail knows, such as mailgun.
-    EMAIL_BACKEND = f"anymail.backends.{EMAIL_PROVIDER}.EmailBackend"
-    ANYMAIL = {
-        f"{EMAIL_PROVIDER.upper()}_{name}": value
-        for name, value in env.dict("EMAIL_PROVIDER_SETTINGS", default={}).items()
-    }
-    ANYMAIL["REQUESTS_TIMEOUT"] = 10
+    vars().update(email_provider(EMAIL_PROVIDER))
 elif env.str("EMAIL_URL", ""):
-    vars().update(env.email_url("EMAIL_URL"))
+    vars().update(email_server())
 else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     EMAIL_FILE_PATH = DATA_DIR / "mail"

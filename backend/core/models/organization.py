@@ -4,6 +4,7 @@ import uuid
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.dispatch import Signal
 from django.utils import timezone
 from django_countries import countries
 
@@ -11,6 +12,10 @@ from core.currencies import CURRENCIES
 from core.timezones import timezones
 
 from .record import Journaled, JournaledQuerySet
+
+# Sent when an organization has another time zone, in the transaction of that: with
+# `organization` and `before`, the name of the one until then.
+timezone_changed = Signal()
 
 SHORTEST_RETENTION_DAYS = 30
 LONGEST_DAYS = 36_500
@@ -93,6 +98,13 @@ class Organization(Journaled):
     def organization_id(self, pk):
         if pk != self.pk:
             raise ValueError("An organization belongs to no other.")
+
+    @classmethod
+    def after_writes(cls, updates, changes):
+        for organization, before in updates:
+            zone = (before or {}).get("timezone", organization.timezone)
+            if zone != organization.timezone:
+                timezone_changed.send(cls, organization=organization, before=zone)
 
     def kept_since(self) -> datetime.datetime | None:
         """The first moment whose log is kept, the start of a day; None: all is."""

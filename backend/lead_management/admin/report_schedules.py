@@ -25,7 +25,7 @@ class ReportScheduleAdmin(RecordAdmin):
         "custom_fields",
     )
     readonly_fields = ("next_at",)
-    actions = ("send_now",)
+    actions = ("send_now", *RecordAdmin.actions)
 
     def formfield_for_dbfield(self, db_field, request, **kwargs):
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -42,12 +42,17 @@ class ReportScheduleAdmin(RecordAdmin):
             )
         return field
 
-    @admin.action(description="Send now", permissions=("change",))
+    def has_send_permission(self, request):
+        """As in the API: nobody sends to people who are hidden from them."""
+        is_hidden = "recipients" in self.field_rights(request).hidden
+        return self.has_change_permission(request) and not is_hidden
+
+    @admin.action(description="Send now", permissions=("send",))
     def send_now(self, request, queryset):
-        rows = queryset.select_related("organization", "owner")
+        rows = queryset.live().select_related("organization", "owner")
         mine = [row for row in rows if reaches(request.user, row, Verb.EDIT)]
         count = sum(mailing.send(schedule) for schedule in mine)
-        self.message_user(request, f"{count} e-mails are on their way.")
+        self.message_user(request, f"E-mails on their way: {count}.")
 
 
 class RecipientsField(forms.ModelMultipleChoiceField):

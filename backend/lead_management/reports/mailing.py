@@ -6,6 +6,7 @@ was missed while nothing ran is sent once, for the last slot.
 """
 
 import datetime
+from zoneinfo import ZoneInfo
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
@@ -82,6 +83,23 @@ def _mend(active) -> None:
     for schedule in active.filter(too_late).select_related("organization"):
         ReportSchedule._base_manager.filter(pk=schedule.pk).update(
             next_at=schedule.after(now)
+        )
+
+
+def keep_days(organization, before: str) -> None:
+    """Have what waits sent on the days that it waits for, by its new time zone.
+
+    Args:
+        before: the time zone that the organization had.
+    """
+    waiting = ReportSchedule.objects.live().filter(
+        organization=organization, next_at__gt=timezone.now()
+    )
+    for schedule in waiting:
+        day = schedule.next_at.astimezone(ZoneInfo(before)).date()
+        schedule.organization = organization
+        ReportSchedule._base_manager.filter(pk=schedule.pk).update(
+            next_at=schedule.on(day)
         )
 
 

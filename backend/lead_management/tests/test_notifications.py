@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from core import jobs, letters, notifications
 from core.models import ChangeSet, Job, Notification
 from core.testing import ALL, Cast, client_of, make_role, make_user, system_changes
-from lead_management.models import Lead
+from lead_management.models import AssignmentRule, Lead
 from user_management.tests.test_limits import in_threads
 
 from .test_lifecycle import LifecycleTestCase
@@ -101,6 +101,66 @@ class AssignmentTests(NewsTestCase):
         )
 
 
+class AssignmentRuleTests(NewsTestCase):
+    """Every new lead goes to bob, by a rule."""
+
+    def setUp(self):
+        super().setUp()
+        with system_changes(self.cast.organization) as changes:
+            rule = AssignmentRule()
+            changes.save(rule, name="All", method="user", user=self.cast.bob)
+
+    def want(self, **channels):
+        with system_changes(self.cast.organization) as changes:
+            changes.save(self.cast.bob, notifications={"assignment": channels})
+
+    def test_whom_a_rule_gives_a_lead_is_told_by_whose_doing(self):
+        lead = self.make(self.alice)
+        self.assertEqual(lead["owner"], str(self.cast.bob.pk))
+        [told] = self.bob.get(PATH).json()["results"]
+        self.assertEqual((told["code"], told["subject_id"]), ("assigned", lead["id"]))
+        self.assertEqual(told["actor"]["email"], self.cast.alice.email)
+        self.assertEqual(self.told(self.alice), [])
+        expected = f"{self.cast.alice} made you the owner of the lead King"
+        for _ in range(2):
+            self.assertEqual(self.mailed(), [([self.cast.bob.email], expected)])
+
+    def test_each_way_is_chosen_by_itself(self):
+        for in_app, email in ((True, False), (False, True), (False, False)):
+            with self.subTest(in_app=in_app, email=email):
+                self.want(in_app=in_app, email=email)
+                self.make(self.alice)
+                self.assertEqual(len(self.told(self.bob)), int(in_app))
+                self.assertEqual(len(self.mailed()), int(email))
+                Notification.objects.all().delete()
+                mail.outbox.clear()
+
+    def test_a_rule_that_gives_a_lead_back_to_its_maker_tells_nobody(self):
+        lead = self.make(self.bob)
+        self.assertEqual(lead["owner"], str(self.cast.bob.pk))
+        self.assertFalse(Notification.objects.exists())
+
+    def test_a_lead_that_is_assigned_anew_is_told_to_who_gets_it(self):
+        lead = self.lead(owner=self.cast.alice)
+        answer = self.manager.post(f"{LEADS}{lead.pk}/assign/")
+        self.assertEqual(answer.status_code, 200, answer.content)
+        self.assertEqual(self.told(self.bob), [("assigned", "lead", 1)])
+        self.assertEqual(self.told(self.alice), [])
+
+    def test_many_that_are_shared_out_are_one_summary(self):
+        for _ in range(3):
+            self.lead(owner=self.cast.alice)
+        body = {"change": {"assign": True}, "filter": {}}
+        answer = self.manager.post(f"{LEADS}bulk/", body)
+        jobs.run(answer.json()["id"])
+        self.assertEqual(self.told(self.bob), [("assigned", "changeset", 3)])
+
+    def test_what_is_only_tried_is_told_to_nobody(self):
+        answer = self.alice.post(f"{LEADS}?dry_run=true", {"last_name": "King"})
+        self.assertEqual(answer.json()["owner"], str(self.cast.bob.pk))
+        self.assertFalse(Notification.objects.exists())
+
+
 class MentionTests(NewsTestCase):
     def test_an_id_an_address_and_what_is_before_its_at_mention(self):
         manager = self.cast.manager
@@ -186,16 +246,64 @@ class PreferenceTests(NewsTestCase):
 
 
 class JobTests(NewsTestCase):
-    def test_who_asked_for_a_job_is_told_how_it_ended(self):
+    def export(self) -> str:
+        """The id of a job of alice's that waits."""
         self.lead()
         answer = self.alice.post(
             "/api/exports/", {"record_type": "lead", "format": "csv"}
         )
         self.assertEqual(answer.status_code, 202, answer.content)
+        return answer.json()["id"]
+
+    def fail(self) -> str:
+        """The id of a job of alice's that failed, for she may not export any more."""
+        pk = self.export()
+        with system_changes(self.cast.organization) as changes:
+            changes.save(self.cast.alice, role=self.cast.reader.role)
         for _ in range(2):
-            jobs.run(answer.json()["id"])
+            jobs.run(pk)
+        self.assertEqual(Job.objects.get(pk=pk).status, "failed")
+        return pk
+
+    def want(self, **channels):
+        with system_changes(self.cast.organization) as changes:
+            changes.save(self.cast.alice, notifications={"job_done": channels})
+
+    def test_who_asked_for_a_job_is_told_how_it_ended(self):
+        pk = self.export()
+        for _ in range(2):
+            jobs.run(pk)
         self.assertEqual(self.told(self.alice), [("job_done", "job", 1)])
         self.assertEqual(self.mailed(), [])  # by default in the app alone
+
+    def test_who_asked_for_a_job_that_failed_is_told_so_once(self):
+        pk = self.fail()
+        self.assertEqual(self.told(self.alice), [("job_failed", "job", 1)])
+        [told] = self.alice.get(PATH).json()["results"]
+        self.assertEqual((told["subject_id"], told["actor"]), (pk, None))
+        self.assertEqual(self.told(self.manager), [])
+        self.assertEqual(self.mailed(), [])  # by default in the app alone
+
+    def test_a_job_that_failed_is_mailed_to_who_wants_that(self):
+        self.want(in_app=False, email=True)
+        self.fail()
+        self.assertEqual(self.told(self.alice), [])
+        expected = ([self.cast.alice.email], "Failed: export")
+        for _ in range(2):
+            self.assertEqual(self.mailed(), [expected])
+
+    def test_a_job_that_was_given_up_is_told_as_failed(self):
+        pk = self.export()
+        Job.objects.filter(pk=pk).update(attempts=jobs.MAX_ATTEMPTS)
+        jobs.run(pk)
+        self.assertEqual(self.told(self.alice), [("job_failed", "job", 1)])
+
+    def test_who_wants_no_word_and_who_cancelled_it_gets_none(self):
+        answer = self.alice.post(f"/api/jobs/{self.export()}/cancel/")
+        self.assertEqual(answer.json()["status"], "cancelled")
+        self.want(in_app=False, email=False)
+        self.fail()
+        self.assertFalse(Notification.objects.exists())
 
 
 class ParallelTests(TransactionTestCase):

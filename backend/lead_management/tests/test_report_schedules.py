@@ -10,7 +10,7 @@ from django.core import mail
 from django.db import connection
 from django.test import TestCase, TransactionTestCase
 
-from core import letters
+from core import letters, undo
 from core.models import Letter
 from core.testing import Cast, RecordContract, client_of, system_changes
 from lead_management.models import ReportRun, ReportSchedule
@@ -98,9 +98,7 @@ class SlotTests(TestCase):
         )
 
 
-class MailingTests(LifecycleTestCase):
-    """On Monday the 2nd of March, at nine, in an organization in UTC."""
-
+class MailingTestCase(LifecycleTestCase):
     def schedule(self, **values) -> ReportSchedule:
         body = {"name": "Leads", "report": "sources", "period": "all_time", **values}
         answer = self.alice.post(PATH, body)
@@ -111,6 +109,10 @@ class MailingTests(LifecycleTestCase):
         mailing.send_due()
         letters.send_due()
         return [message.to for message in mail.outbox]
+
+
+class MailingTests(MailingTestCase):
+    """On Monday the 2nd of March, at nine, in an organization in UTC."""
 
     def test_each_recipient_gets_what_they_may_see(self):
         alice, stranger = self.cast.alice, self.cast.stranger
@@ -193,6 +195,103 @@ class MailingTests(LifecycleTestCase):
         refused = client_of(self.cast.carol).post(address)
         self.assertEqual(refused.status_code, 404)
         self.assertEqual(Letter.objects.count(), 1)
+
+
+class TimeZoneTests(MailingTestCase):
+    """On Monday the 2nd of March, at nine, in an organization that moves from UTC."""
+
+    def move(self, zone):
+        with system_changes(self.cast.organization) as changes:
+            changes.save(self.cast.organization, timezone=zone)
+
+    def due(self, schedule) -> str:
+        schedule.refresh_from_db()
+        return f"{schedule.next_at:%m-%d %H:%M}"
+
+    def test_the_hour_is_that_of_the_new_time_zone_at_once(self):
+        with stopped_at(MONDAY):
+            daily = self.schedule(every="day", hour=10)
+            weekly = self.schedule(every="week", weekday=4, hour=23)
+            monthly = self.schedule(every="month", day=31, hour=0)
+            schedules = (daily, weekly, monthly)
+            found = [[self.due(schedule) for schedule in schedules]]
+            for zone in ("America/New_York", "Asia/Tokyo", "UTC"):
+                self.move(zone)
+                found.append([self.due(schedule) for schedule in schedules])
+        self.assertEqual(
+            found,
+            [
+                ["03-02 10:00", "03-06 23:00", "03-31 00:00"],
+                ["03-02 15:00", "03-07 04:00", "03-31 04:00"],
+                ["03-02 01:00", "03-06 14:00", "03-30 15:00"],
+                ["03-02 01:00", "03-06 23:00", "03-31 00:00"],
+            ],
+        )
+        daily.refresh_from_db()
+        self.assertEqual(daily.version, 1)
+
+    def test_a_day_is_neither_missed_nor_sent_twice(self):
+        for zone, sent_at in (
+            ("America/New_York", ["02 15", "03 15"]),
+            # There Monday's hour is over: it is sent now, and Tuesday's at its hour.
+            ("Asia/Tokyo", ["02 09", "03 01"]),
+        ):
+            with self.subTest(zone), stopped_at(MONDAY) as clock:
+                self.schedule(every="day", hour=10)
+                self.move(zone)
+                self.assertEqual(self.hours(clock, 36), sent_at)
+                days = [f"{run.day:%d}" for run in ReportRun.objects.order_by("day")]
+                self.assertEqual(days, ["02", "03"])
+                ReportSchedule._base_manager.all().delete()
+                self.move("UTC")
+
+    def test_a_day_that_was_sent_is_not_sent_again_where_its_hour_comes_later(self):
+        with stopped_at(MONDAY) as clock:
+            self.schedule(every="day", hour=10)
+            self.assertEqual(self.hours(clock, 3), ["02 10"])
+            self.move("America/New_York")
+            self.assertEqual(self.hours(clock, 30), ["03 15"])
+
+    def hours(self, clock, count) -> list[str]:
+        """The day and the hour of each sending, of those that come now."""
+        found = []
+        for _ in range(count):
+            before = len(mail.outbox)
+            if len(self.sent()) > before:
+                found.append(f"{clock.moment:%d %H}")
+            clock.shift(HOUR)
+        return found
+
+    def test_what_has_come_already_is_sent_and_what_is_off_stays_off(self):
+        with stopped_at(MONDAY) as clock:
+            came = self.schedule(every="day", hour=10)
+            off = self.schedule(every="day", hour=10, is_active=False)
+            clock.shift(2 * HOUR)
+            self.move("Europe/Berlin")
+            self.assertEqual(self.due(came), "03-02 10:00")
+            off.refresh_from_db()
+            self.assertIsNone(off.next_at)
+            self.assertEqual(len(self.sent()), 1)
+            self.assertEqual(self.due(came), "03-03 09:00")
+
+    def test_other_organizations_and_other_changes_move_nothing(self):
+        with stopped_at(MONDAY):
+            schedule = self.schedule(every="day", hour=10)
+            there = self.cast.other_organization
+            with system_changes(there) as changes:
+                changes.save(there, timezone="Asia/Tokyo")
+            with system_changes(self.cast.organization) as changes:
+                changes.save(self.cast.organization, name="Moved")
+            self.assertEqual(self.due(schedule), "03-02 10:00")
+
+    def test_an_undo_gives_the_hour_back(self):
+        with stopped_at(MONDAY):
+            schedule = self.schedule(every="week", weekday=4, hour=10)
+            with system_changes(self.cast.organization) as changes:
+                changes.save(self.cast.organization, timezone="Asia/Tokyo")
+            self.assertEqual(self.due(schedule), "03-06 01:00")
+            undo.undo(changes.change_set, None)
+            self.assertEqual(self.due(schedule), "03-06 10:00")
 
 
 class FileTests(LifecycleTestCase):
