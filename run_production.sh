@@ -54,7 +54,7 @@ prepare_folders() {
     local folder
     # A socket's whole name must have less than 108 bytes.
     ((${#run} <= 80)) || run=$(mktemp -d /tmp/mycrm-XXXXXX)
-    mkdir -p "$run" "$run/nginx" "$data/redis-broker" "$postgres_data"
+    mkdir -p "$run" "$run/nginx" "$data/redis-broker" "$data/uploads" "$postgres_data"
     mkdir -p -m 700 "$run/postgres"
     chmod 711 "$run"
     chmod 700 "$postgres_data" "$run/postgres"
