@@ -13,7 +13,10 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 REQUIRED = ("SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL", "BROKER_URL")
-SECRET = (*REQUIRED, "MIGRATION_DATABASE_URL", "EMAIL_URL", "ADMIN_PASSWORD")
+SECRET = (
+    *(*REQUIRED, "MIGRATION_DATABASE_URL", "ADMIN_PASSWORD"),
+    *("EMAIL_URL", "EMAIL_PROVIDER_SETTINGS"),
+)
 
 
 def read_environment() -> None:
