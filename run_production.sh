@@ -8,6 +8,8 @@ INSTANCES=(1 2)
 
 mkdir -p "$(setting MYCRM_DATA var)"
 data=$(cd "$(setting MYCRM_DATA var)" && pwd)
+# Some of the processes work in another folder.
+logs=$data/logs
 run=$data/run
 postgres_data=$data/postgres
 as_postgres=()

@@ -115,7 +115,8 @@ def production(folder: Path, **environment: str) -> Iterator[Stack]:
             | {
                 "HOST": "127.0.0.1",
                 "PORT": str(port),
-                "MYCRM_DATA": str(folder),
+                # As a person would give it: from where the script is.
+                "MYCRM_DATA": os.path.relpath(folder, BACKEND.parent),
                 "ADMIN_EMAIL": EMAIL,
                 "ADMIN_PASSWORD": PASSWORD,
                 "DEMO": "0",
