@@ -1,14 +1,11 @@
 from django.contrib import admin
 from django.urls import include, path
 from django.views import defaults
-from django.views.decorators.cache import cache_page
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from core.problems import api_aware
-
-# Making it takes a second and more, and whoever asks need not be signed in.
-schema = cache_page(10 * 60, cache="process")(SpectacularJSONAPIView.as_view())
+from core.views.schema import SchemaView
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
@@ -24,7 +21,7 @@ urlpatterns = [
         SpectacularSwaggerSplitView.as_view(url="/api/auth/openapi.json"),
         name="sign-in-docs",
     ),
-    path("api/schema/", schema, name="schema"),
+    path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/", include("core.urls")),
     path("api/", include("user_management.urls")),
     path("api/auth/", include("allauth.headless.urls")),

@@ -1,7 +1,7 @@
 """Serializers check what comes in; what goes out is core.representation's work."""
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -169,7 +169,7 @@ class RecordSerializer(StrictSerializer, serializers.ModelSerializer):
         return []
 
 
-@cache
+@lru_cache(maxsize=1024)  # roles that see few fields have classes of their own
 def _wanted(serializer: type[RecordSerializer]) -> frozenset[str]:
     """The fields that do something even where a body does not send them."""
     return frozenset(

@@ -1,6 +1,5 @@
 """The runner of the tests."""
 
-from contextlib import ExitStack
 from unittest import mock
 
 from django.db import connection
@@ -36,13 +35,11 @@ class Runner(DiscoverRunner):
             with erasing():
                 tear_down(test)
 
-        patch = mock.patch.object
-        operations = type(connection.ops)
-        with ExitStack() as patches:
-            for patched in (
-                patch(TransactionTestCase, "_fixture_teardown", erasing_tear_down),
-                patch(operations, "sql_flush", deletions),
-                mock.patch(f"{FLUSH}.emit_post_migrate_signal"),
-            ):
-                patches.enter_context(patched)
+        with (
+            mock.patch.object(
+                TransactionTestCase, "_fixture_teardown", erasing_tear_down
+            ),
+            mock.patch.object(type(connection.ops), "sql_flush", deletions),
+            mock.patch(f"{FLUSH}.emit_post_migrate_signal"),
+        ):
             return super().run_suite(suite, **kwargs)

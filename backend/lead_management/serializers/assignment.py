@@ -21,7 +21,8 @@ class AvailabilityInput(RecordSerializer):
         fields = super().get_fields()
         if "user" in fields:
             fields["user"].required = False
-            fields["user"].read_only = "current" in self.context
+            if "current" in self.context:
+                fields["user"].read_only = True
         return fields
 
 
