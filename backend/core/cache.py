@@ -12,7 +12,8 @@ answer that stood on it. The protocol survives races, crashes and flushes:
   the mark lived.
 
 Without Redis no process shares a cache, so there is none. When Redis is away or slow,
-it is left alone for a moment, so that it costs a request at most one time-out.
+it is left alone for a moment, so that it costs a request at most one time-out
+(`core.redis`).
 """
 
 import hashlib
@@ -29,6 +30,7 @@ from redis.commands.core import Script
 from redis.exceptions import RedisError
 
 from core.metrics.measures import cache_reads
+from core.redis import rest
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +38,6 @@ ANSWER_SECONDS = 120
 # Also how long an answer could be stale if Redis failed just while a writer committed.
 TOKEN_SECONDS = 60
 MARK_SECONDS = 60
-REST_SECONDS = 2  # how long Redis is left alone after it failed
 
 # KEYS: the versions that the answer is made from, then of a proof its versions and
 # what it needs. ARGV: name of the answer, new token, seconds a token lives, how many
@@ -87,8 +88,6 @@ end
 """
 
 AWAY = ()  # in the place of what Redis would have said; None it says itself
-
-_resting_until = 0.0
 
 
 @dataclass(frozen=True)
@@ -252,15 +251,13 @@ def _safely(action: Callable, is_urgent=False):
     Urgent is what others would read something stale without: it is tried even while
     Redis is left alone, for it may be back, and others read from it already.
     """
-    global _resting_until
-    is_resting = time.monotonic() < _resting_until and not is_urgent
-    if not settings.REDIS_URL or is_resting:
+    if not settings.REDIS_URL or (rest and not is_urgent):
         return AWAY
     from django_redis import get_redis_connection
 
     try:
         return action(get_redis_connection("default"))
     except RedisError as error:
-        _resting_until = time.monotonic() + REST_SECONDS
+        rest.begin()
         logger.warning("The cache is away: %s", error)
         return AWAY

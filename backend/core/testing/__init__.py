@@ -1,5 +1,6 @@
 """What the tests of all apps share: a cast of people, and the contract of records."""
 
+from .broker import broker_away
 from .contract import RecordContract
 from .people import (
     ALL,
@@ -24,6 +25,7 @@ __all__ = [
     "Cast",
     "RecordContract",
     "Runner",
+    "broker_away",
     "client_of",
     "make_organization",
     "make_role",

@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from contact_management.models import Contact
 from core import cache
 from core.models import ChangeSet
+from core.redis import rest
 from core.testing import (
     OWN,
     Cast,
@@ -26,8 +27,8 @@ class CacheTestCase(TransactionTestCase):
         # Organizations are new in each test, so nothing is left from another.
         self.cast = Cast()
         self.alice = client_of(self.cast.alice)
-        cache._resting_until = 0.0
-        self.addCleanup(setattr, cache, "_resting_until", 0.0)
+        rest.until = 0.0
+        self.addCleanup(setattr, rest, "until", 0.0)
 
     def make(self, name="Ada", **fields) -> Contact:
         contact = Contact()
@@ -397,7 +398,7 @@ class AwayTests(CacheTestCase):
             for _ in range(3):
                 self.get()
             self.assertEqual(connect.call_count, asked)
-            cache._resting_until = 0.0
+            rest.until = 0.0
             with self.assertLogs("core.cache", "WARNING"):
                 self.get()
             self.assertEqual(connect.call_count, asked + 1)

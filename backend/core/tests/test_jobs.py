@@ -14,6 +14,7 @@ from django.utils import timezone
 from contact_management.models import Contact
 from core import jobs, tasks
 from core.models import ChangeSet, Heartbeat, IdempotencyKey, Job
+from core.redis import Rest
 from core.testing import Cast, client_of, system_changes
 
 HOUR = 3600
@@ -57,13 +58,14 @@ class JobTestCase(TestCase):
         self.assertEqual(call.args, ((str(job.pk),),))
         self.assertIs(call.kwargs["retry"], False)
         options = call.kwargs["connection"].transport_options
-        self.assertEqual(options["socket_timeout"], 0.5)
+        self.assertEqual(options["socket_timeout"], 0.15)
 
     @classmethod
     def setUpTestData(cls):
         cls.cast = Cast()
 
     def setUp(self):
+        self.enterContext(mock.patch.object(jobs, "_broker_rest", Rest()))
         Making.cleaned = []
         handlers = mock.patch.dict(jobs.HANDLERS, {"making": Making})
         handlers.start()

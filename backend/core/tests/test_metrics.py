@@ -19,6 +19,7 @@ from contact_management.models import Tag
 from core import cache, jobs
 from core.metrics import figures, measures
 from core.models import ChangeSet, Figure, Heartbeat, Job
+from core.redis import rest
 from core.tasks import count_figures
 from core.testing import Cast, client_of, system_changes
 
@@ -256,8 +257,8 @@ class CacheTests(TransactionTestCase):
 
     def setUp(self):
         self.cast = Cast()
-        cache._resting_until = 0.0
-        self.addCleanup(setattr, cache, "_resting_until", 0.0)
+        rest.until = 0.0
+        self.addCleanup(setattr, rest, "until", 0.0)
 
     def looks(self, action) -> dict[str, float]:
         """How often which result came while this was done."""
@@ -285,7 +286,7 @@ class CacheTests(TransactionTestCase):
 
     @override_settings(REDIS_URL="redis://127.0.0.1:1/0")
     def test_a_cache_that_is_away_is_told(self):
-        with mock.patch.object(cache, "_resting_until", float("inf")):
+        with mock.patch.object(rest, "until", float("inf")):
             self.assertEqual(self.looks(self.find), {"unavailable": 1})
 
     @override_settings(REDIS_URL="")

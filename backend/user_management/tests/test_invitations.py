@@ -9,7 +9,15 @@ from django.utils import timezone
 
 from core import letters
 from core.models import Change, Letter
-from core.testing import ALL, OWN, Cast, client_of, make_role, make_user
+from core.testing import (
+    ALL,
+    OWN,
+    Cast,
+    broker_away,
+    client_of,
+    make_role,
+    make_user,
+)
 from user_management import services
 from user_management.letters import EmailChange
 from user_management.models import User
@@ -305,11 +313,10 @@ class InvitationTests(InvitationTestCase):
 class LetterTests(InvitationTestCase):
     def test_without_a_broker_the_sweep_sends_what_was_written(self):
         with (
-            mock.patch("core.jobs.current_app") as broker,
+            broker_away(),
             self.assertLogs("core.jobs", "WARNING"),
             self.captureOnCommitCallbacks(execute=True),
         ):
-            broker.connection_for_write.side_effect = OSError
             self.invited()
         self.assertEqual(mail.outbox, [])
         letters.send_due()

@@ -6,7 +6,7 @@ from django.test import Client, TransactionTestCase, override_settings
 
 from core import letters
 from core.models import Letter
-from core.testing import PASSWORD, make_user
+from core.testing import PASSWORD, broker_away, make_user
 from user_management import services
 from user_management.letters import PasswordReset
 
@@ -129,11 +129,10 @@ class PasswordResetTests(SignInTestCase):
         for email in (self.user.email, self.nobody):
             with (
                 self.subTest(email),
-                mock.patch("core.jobs.current_app") as broker,
+                broker_away(),
                 self.assertLogs("core.jobs", "WARNING"),
                 self.captureOnCommitCallbacks(execute=True),
             ):
-                broker.connection_for_write.side_effect = OSError
                 body = {"email": email}
                 answer = self.send("post", f"{APP}auth/password/request", body)
                 self.assertEqual(answer.status_code, 200)

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from contact_management.models import Contact
 from core import cache, origin, recall
+from core.redis import rest
 from core.testing import ALL, PASSWORD, Cast, make_role, make_user, system_changes
 from core.views import ViewSet
 from user_management import remembered
@@ -42,8 +43,8 @@ class RememberedTestCase(TransactionTestCase):
         self.contact = Contact()
         self.edit(self.contact, first_name="Ada", last_name="K", owner=self.dora)
         self.client = Client()
-        cache._resting_until = 0.0
-        self.addCleanup(setattr, cache, "_resting_until", 0.0)
+        rest.until = 0.0
+        self.addCleanup(setattr, rest, "until", 0.0)
 
     def edit(self, record, **fields):
         with system_changes(self.cast.organization) as changes:
@@ -178,7 +179,7 @@ class RecallTests(RememberedTestCase):
     def test_without_redis_it_goes_the_whole_way_and_is_right(self):
         headers = self.sign_in()
         before = self.warm(headers)
-        with mock.patch.object(cache, "_resting_until", time.monotonic() + 60):
+        with mock.patch.object(rest, "until", time.monotonic() + 60):
             answer, asked = self.get(headers)
             self.assertTrue(asked)
             self.assertEqual(told(answer)[1], told(before)[1])

@@ -1,0 +1,79 @@
+"""What a Redis that is away, frozen or slow may cost a request: next to nothing twice.
+
+django-redis asks again for each key of each request, and waits its whole time-out each
+time. Here a process that has waited once waits only briefly for a moment after. It
+says everything still: a Redis that was frozen does it when it thaws, and one that is
+well again is made use of at once.
+"""
+
+import time
+
+import redis
+from redis.exceptions import ConnectionError, TimeoutError
+
+REST_SECONDS = 2
+BRIEF_SECONDS = 0.02
+
+
+class Rest:
+    """Whether a server is left alone, because it failed a moment ago.
+
+    What fails meanwhile does not make it longer: the server is tried in earnest then.
+    """
+
+    def __init__(self):
+        self.until = 0.0
+
+    def __bool__(self):
+        return time.monotonic() < self.until
+
+    def begin(self) -> None:
+        if not self:
+            self.until = time.monotonic() + REST_SECONDS
+
+
+rest = Rest()  # of the cache's Redis
+
+
+def _noting_failure(name):
+    def method(self, *args, **kwargs):
+        try:
+            return getattr(super(Impatient, self), name)(*args, **kwargs)
+        except (ConnectionError, TimeoutError):
+            rest.begin()
+            raise
+
+    return method
+
+
+def _brief_at_rest(name):
+    return property(
+        lambda self: BRIEF_SECONDS if rest else getattr(self, name),
+        lambda self, seconds: setattr(self, name, seconds),
+    )
+
+
+class Impatient:
+    """Mixin for a connection of redis-py."""
+
+    connect_check_health = _noting_failure("connect_check_health")
+    read_response = _noting_failure("read_response")
+    _send = _noting_failure("send_packed_command")
+
+    socket_timeout = _brief_at_rest("_socket_timeout")
+    socket_connect_timeout = _brief_at_rest("_socket_connect_timeout")
+
+    def send_packed_command(self, *args, **kwargs):
+        if self._sock and self._sock.gettimeout() != self.socket_timeout:
+            self._sock.settimeout(self.socket_timeout)
+        self._send(*args, **kwargs)
+
+
+class ConnectionPool(redis.ConnectionPool):
+    """For CACHES."""
+
+    def __init__(self, connection_class=redis.Connection, **kwargs):
+        impatient = type("Connection", (Impatient, connection_class), {})
+        # Without a greeting, whose answer would be waited for, what a new connection is
+        # for is said at once.
+        super().__init__(impatient, protocol=2, driver_info=None, **kwargs)
