@@ -19,11 +19,14 @@ from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
 from core import cache
-from core.models import Organization
+from core.models import CustomField, Organization
 from core.recall import Memory
 from user_management.models import ApiKey, Role, Team, User
 
-RIGHTS = tuple(m.record_type() for m in (User, Role, Team, Organization, ApiKey))
+# What is known of a user and their organization as long as the proof stands.
+RIGHTS = tuple(
+    m.record_type() for m in (User, Role, Team, Organization, ApiKey, CustomField)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Known:
     def found(self) -> tuple:
         """The user and the credentials, as an authentication class gives them."""
         user, credentials = pickle.loads(self.pickled)  # noqa: S301 - our own memory
-        user.proof = self.proof
+        _prove(user, self.proof)
         return user, credentials
 
 
@@ -70,12 +73,16 @@ class Remembered:
         found = super().authenticate(request)
         if found[0].pk == user.pk:
             known.put(key, Known(pickle.dumps(found), proof))
-            found[0].proof = proof
+            _prove(found[0], proof)
         return found
 
     def stands_on(self, credentials) -> tuple[list[str], float]:
         """Keys in Redis without which these are void, and when they end."""
         raise NotImplementedError
+
+
+def _prove(user, proof: cache.Proof) -> None:
+    user.proof = user.organization.proof = proof
 
 
 def key_of_session(session_key: str) -> str:

@@ -15,8 +15,11 @@ from django.core.exceptions import ValidationError
 from core import access
 from core.custom_fields.kinds import KINDS, People, wrong
 from core.field_rights import CUSTOM, PREFIX, without_keys
+from core.recall import Memory
 
 MISSING = object()
+
+recalled = Memory(1000)
 
 
 class Definitions:
@@ -96,12 +99,24 @@ class Definitions:
 def definitions_of(organization, record_type: str) -> Definitions:
     """The definitions of a record type, kept with this instance of the organization.
 
-    Writers have an instance for each change set, so that none is older than that.
+    Writers have an instance for each change set, so that none is older than that. A
+    request whose proof stands takes those that were read since it was made.
     """
     kept = organization.__dict__.setdefault("custom_fields", {})
     if record_type not in kept:
-        kept[record_type] = Definitions(organization, record_type)
+        kept[record_type] = _recalled(organization, record_type)
     return kept[record_type]
+
+
+def _recalled(organization, record_type: str) -> Definitions:
+    if not organization.proof:
+        return Definitions(organization, record_type)
+    key = (organization.pk, record_type, organization.proof.tokens)
+    found = recalled.get(key)
+    if found is None:
+        found = Definitions(organization, record_type)
+        recalled.put(key, found)
+    return found
 
 
 def forget(organization) -> None:

@@ -11,6 +11,7 @@ of the touched record types out of date.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 
 from django.conf import settings
@@ -19,6 +20,7 @@ from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
 from core import access, cache, search
+from core.custom_fields.definitions import forget
 from core.exceptions import StaleRecord
 from core.ids import new_id
 from core.metrics import measures
@@ -113,11 +115,12 @@ class ChangeSet(AppendOnly):
             attributes: `source`, and if known `reason`, `undoes` and what
                 core.origin tells of the request.
         """
-        change_set = cls(
-            organization_id=organization.pk if organization else actor.organization_id,
-            actor=actor,
-            **attributes,
-        )
+        if organization is None:
+            organization = actor.organization
+        # What is kept with the instance is this change set's own.
+        organization = copy(organization)
+        forget(organization)
+        change_set = cls(organization=organization, actor=actor, **attributes)
         with change_set.writing(trial) as changes:
             yield changes
 

@@ -33,6 +33,9 @@ class OrganizationQuerySet(JournaledQuerySet):
 class Organization(Journaled):
     """A tenant. Every record belongs to one, and nobody sees into another."""
 
+    # That this, and what is defined in it, is what it is here, where it is known.
+    proof = None
+
     name = models.CharField(max_length=200)
     country = models.CharField(
         max_length=2,

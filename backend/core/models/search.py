@@ -7,8 +7,14 @@ class SearchWord(models.Model):
     One row for each shortened form of the word, of which it is the longest itself.
     """
 
+    # Not checked by the database: an import would pay for it with each of its words,
+    # which are taken from rows whose organization was checked.
     organization = models.ForeignKey(
-        "core.Organization", models.CASCADE, related_name="+", db_index=False
+        "core.Organization",
+        models.CASCADE,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
     )
     shortened = models.CharField(max_length=30)
     word = models.CharField(max_length=30)

@@ -5,6 +5,7 @@ the process that answers, so it stands for any other process.
 """
 
 import pickle
+import re
 import time
 import uuid
 from datetime import timedelta
@@ -14,11 +15,14 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
 from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.db import connection
 from django.test import Client, TestCase, TransactionTestCase, override_settings
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from contact_management.models import Contact
 from core import cache, origin, recall
+from core.models import CustomField
 from core.redis import rest
 from core.testing import ALL, PASSWORD, Cast, make_role, make_user, system_changes
 from core.views import ViewSet
@@ -186,6 +190,45 @@ class RecallTests(RememberedTestCase):
             self.edit(self.contact, first_name="Bea")
             answer, _ = self.get(headers)
             self.assertEqual(answer.json()["results"][0]["first_name"], "Bea")
+
+
+@skipUnless(settings.REDIS_URL, "needs Redis")
+class DefinitionTests(RememberedTestCase):
+    """What is defined in the organization is known like who came."""
+
+    def create(self, headers, **values):
+        """The answer, and how often it was looked up what is defined."""
+        body = {"last_name": "King", **values}
+        with CaptureQueriesContext(connection) as queries:
+            answer = self.client.post(PATH, body, "application/json", headers=headers)
+        asked = [q for q in queries if re.search("FROM .core_(custom|org)", q["sql"])]
+        return answer, len(asked)
+
+    def test_it_is_read_once_and_anew_after_each_change(self):
+        headers = self.sign_in()
+        self.warm(headers)
+        self.assertEqual(self.create(headers)[1], 1)
+        self.assertEqual(self.create(headers)[1], 0)
+
+        field = CustomField()
+        values = {"applies_to": "contact", "key": "size", "label": "Size"}
+        self.edit(field, kind="number", is_required=True, **values)
+        answer, _ = self.create(headers)
+        self.assertEqual(answer.status_code, 400)
+        fields = [error["field"] for error in answer.json()["errors"]]
+        self.assertEqual(fields, ["custom_fields.size"])
+        answer, asked = self.create(headers, custom_fields={"size": 7})
+        self.assertEqual((answer.status_code, asked), (201, 0))
+
+        self.edit(field, is_required=False)
+        self.assertEqual(self.create(headers)[0].status_code, 201)
+
+    def test_a_new_country_of_the_organization_counts_at_once(self):
+        headers = self.sign_in()
+        for country, number in (("CH", "+41446681800"), ("DE", "+49446681800")):
+            self.edit(self.cast.organization, country=country)
+            answer, _ = self.create(headers, phone="044 668 18 00")
+            self.assertEqual(answer.json()["phone_e164"], number)
 
 
 @skipUnless(settings.REDIS_URL, "needs Redis")
