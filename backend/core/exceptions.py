@@ -66,6 +66,14 @@ class Busy(exceptions.APIException):
     wait = RETRY_SECONDS
 
 
+class StorageFull(exceptions.APIException):
+    """The disk holds no more files (507); what is read only is answered still."""
+
+    status_code = 507
+    default_code = "storage_full"
+    default_detail = "There is no room left to store this. Nothing was stored."
+
+
 def bad_parameter(name: str, detail: str, code: str = "invalid"):
     """A 400 that names one parameter, field or header."""
     return exceptions.ValidationError({name: exceptions.ErrorDetail(detail, code)})

@@ -5,11 +5,10 @@ import re
 import uuid
 
 from csp.middleware import CSPMiddleware
-from django.db import InterfaceError, OperationalError
 
 from core import origin
 from core.exceptions import RETRY_SECONDS, Busy
-from core.problems import problem_response
+from core.problems import problem_response, unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ class RequestIdMiddleware:
 
 
 class BusyMiddleware:
-    """A database that is away or locked is 503, outside of the API's own views too."""
+    """A database that is away or locked is 503, and a full disk 507, everywhere."""
 
     def __init__(self, get_response):
         self.get_response = get_response
@@ -47,12 +46,13 @@ class BusyMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request, exception):
-        if not isinstance(exception, OperationalError | InterfaceError):
+        error = unavailable(exception)
+        if error is None:
             return None
-        logger.warning("The database refused: %s", exception)
-        detail = str(Busy.default_detail)
-        response = problem_response(Busy.status_code, Busy.default_code, detail)
-        response["Retry-After"] = str(RETRY_SECONDS)
+        detail = str(error.detail)
+        response = problem_response(error.status_code, error.default_code, detail)
+        if isinstance(error, Busy):
+            response["Retry-After"] = str(RETRY_SECONDS)
         return response
 
 

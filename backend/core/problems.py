@@ -4,6 +4,7 @@ Every error is `application/problem+json` (RFC 9457): `type`, `title`, `status`,
 `detail`, a stable `code`, and for bad input `errors`: `[{"field", "code", "detail"}]`.
 """
 
+import errno
 import logging
 import re
 from http import HTTPStatus
@@ -23,7 +24,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from core import access
-from core.exceptions import Busy, Conflict, TooLarge
+from core.exceptions import Busy, Conflict, StorageFull, TooLarge
 from core.renderers import dumps
 from core.security import note_refusal
 
@@ -143,9 +144,8 @@ def as_api_exception(exc, context) -> exceptions.APIException | None:
             return from_django(exc)
         case IntegrityError() if conflict := _unique_conflict(exc, context):
             return conflict
-        case OperationalError() | InterfaceError():
-            logger.warning("The database refused: %s", exc)
-            return Busy()
+        case _ if error := unavailable(exc):
+            return error
         case RequestDataTooBig():
             return TooLarge()
         case TooManyFieldsSent() | SuspiciousOperation():
@@ -156,6 +156,18 @@ def as_api_exception(exc, context) -> exceptions.APIException | None:
         case DataError() | FieldError() | OverflowError() | RecursionError():
             logger.exception("The net caught what a check should have refused")
             return exceptions.ValidationError("A value here cannot be stored.")
+    return None
+
+
+def unavailable(exc) -> exceptions.APIException | None:
+    """The error that an exception means by which the machine refused, not we."""
+    match exc:
+        case OperationalError() | InterfaceError():
+            logger.warning("The database refused: %s", exc)
+            return Busy()
+        case OSError() if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            logger.error("The disk is full: %s", exc)
+            return StorageFull()
     return None
 
 

@@ -47,6 +47,7 @@ ANSWERS = {
     "412": "`If-Match` names an older version; `current` holds the present values.",
     "422": "The `Idempotency-Key` came before with another request.",
     "503": "Busy or restarting; try again after `Retry-After` seconds.",
+    "507": "The disk is full; nothing was stored.",
 }
 
 
@@ -103,6 +104,10 @@ def query(name, description, kind=OpenApiTypes.STR):
     return OpenApiParameter(name, kind, OpenApiParameter.QUERY, description=description)
 
 
+def bodies_of(operation) -> dict:
+    return operation.get("requestBody", {}).get("content", {})
+
+
 def add_problem_answers(result, generator, request, public):
     """Say on each operation which errors it answers."""
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
@@ -118,6 +123,10 @@ def add_problem_answers(result, generator, request, public):
                 codes |= {"412"}
             if method == "post":
                 codes |= {"422"}
+            if "multipart/form-data" in operation.get("requestBody", {}).get(
+                "content", {}
+            ):
+                codes |= {"507"}
             if path.endswith("/health/"):
                 codes = set()
             if method == "put" and "/by/" in path:

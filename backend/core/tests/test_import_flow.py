@@ -1,6 +1,7 @@
 """Upload, preview, mapping, options, and what comes back to be mended."""
 
 import csv
+import errno
 import io
 import uuid
 from datetime import timedelta
@@ -164,6 +165,20 @@ class PreviewTests(FlowTestCase):
                 PATH, {"upload": upload, "record_type": "contact"}, format="json"
             )
             self.assertEqual(response.status_code, 400)
+        self.assertFalse(Job.objects.exists())
+
+    def test_a_file_that_the_disk_has_no_room_for_leaves_nothing(self):
+        full = OSError(errno.ENOSPC, "No space left on device")
+        self.before = 0, 0
+        for send in (self.look, self.post):
+            with (
+                self.subTest(send),
+                mock.patch("shutil.copyfileobj", side_effect=full),
+                self.assertLogs("core.problems", "ERROR"),
+            ):
+                self.assertProblem(send(TEXT), 507)
+            self.assertEqual(self.files(), [])
+        self.assertFalse(Upload.objects.exists())
         self.assertFalse(Job.objects.exists())
 
     def test_who_may_not_import_may_not_preview(self):

@@ -1,3 +1,5 @@
+import errno
+
 from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from django.db.models import ProtectedError
@@ -44,12 +46,25 @@ class ProblemTests(SimpleTestCase):
 
     def test_a_database_that_is_locked_is_503_outside_of_our_views_too(self):
         middleware = BusyMiddleware(get_response=None)
-        with self.assertLogs("core.middleware", "WARNING"):
+        with self.assertLogs("core.problems", "WARNING"):
             response = middleware.process_exception(None, OperationalError("locked"))
         self.assertEqual(response.status_code, 503)
         self.assertEqual(response["Retry-After"], "2")
         self.assertEqual(response["Content-Type"], "application/problem+json")
         self.assertIsNone(middleware.process_exception(None, KeyError("x")))
+
+    def test_a_full_disk_is_507_in_our_views_and_outside(self):
+        middleware = BusyMiddleware(get_response=None)
+        for number in (errno.ENOSPC, errno.EDQUOT):
+            full = OSError(number, "No room")
+            with self.subTest(number), self.assertLogs("core.problems", "ERROR"):
+                answer = self.answer(full)
+                self.assertEqual(answer.status_code, 507)
+                self.assertEqual(answer.data["code"], "storage_full")
+                page = middleware.process_exception(None, full)
+                self.assertEqual(page.status_code, 507)
+                self.assertEqual(page["Content-Type"], "application/problem+json")
+        self.assertIsNone(self.answer(OSError(errno.EACCES, "Not yours")))
 
     def test_what_nobody_expected_is_not_dressed_up(self):
         self.assertIsNone(self.answer(KeyError("x")))
