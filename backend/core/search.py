@@ -15,7 +15,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import cached_property, lru_cache, reduce
 from heapq import nlargest
 from operator import or_
 
@@ -225,6 +225,23 @@ def meanings_of(organization_id, word: str) -> list[str]:
 # Finding
 
 
+class Wanted:
+    """What somebody looks for in records of all types.
+
+    Attributes:
+        words: of the text.
+    """
+
+    def __init__(self, organization_id, text: str):
+        self.organization_id = organization_id
+        self.words = words_of(text)
+
+    @cached_property
+    def meanings(self) -> list[list[str]]:
+        """Each word, and after it the known ones that it may mean, the likest first."""
+        return [[word, *meanings_of(self.organization_id, word)] for word in self.words]
+
+
 @dataclass(frozen=True)
 class Hit:
     """A record that was found.
@@ -240,13 +257,13 @@ class Hit:
     matches: list[dict]
 
 
-def find(model: type[Model], user, text: str, limit: int) -> list[Hit]:
-    """The records of a type that fit a text best, of those that the user may see.
+def find(model: type[Model], user, wanted: Wanted, limit: int) -> list[Hit]:
+    """The records of a type that fit best, of those that the user may see.
 
     A record fits that holds every word, or, where there are too few of those, a word
     that each may mean. What a role hides finds nothing.
     """
-    words = words_of(text)
+    words = wanted.words
     if not words:
         return []
     visible = model.objects.visible_to(user)
@@ -256,8 +273,8 @@ def find(model: type[Model], user, text: str, limit: int) -> list[Hit]:
     found: dict = {}
 
     def look(condition: QuerySet) -> int:
-        rows = condition.values("pk")[:COMPARED]
-        records = model.objects.filter(pk__in=rows).only(*names).order_by("-pk")
+        records = list(condition.order_by().only(*names)[:COMPARED])
+        records.sort(key=lambda record: record.pk, reverse=True)
         for record in records:
             if hides:
                 record.search_text = search_text(record, shown)
@@ -271,7 +288,7 @@ def find(model: type[Model], user, text: str, limit: int) -> list[Hit]:
         look(holding(visible, words, " ", " "))
     good = sum(_coarse(r, meanings) >= BEGINNING for r in found.values())
     if good < limit:
-        meanings = [[word, *meanings_of(user.organization_id, word)] for word in words]
+        meanings = wanted.meanings
         if any(len(words) > 1 for words in meanings):
             look(meaning(visible, meanings))
     likely = nlargest(3 * limit, found.values(), key=lambda r: _coarse(r, meanings))

@@ -10,7 +10,7 @@ from core.jobs import run
 from core.models import Change, ChangeSet, Job
 from core.models.values import snapshot, validate
 from core.registry import record_types
-from core.search import find, search_text
+from core.search import Wanted, find, search_text
 from core.testing import Cast
 from core.undo import start as start_undo
 from lead_management.models import (
@@ -79,7 +79,9 @@ class SeedTests(TestCase):
         letters = contact.last_name
         misspelt = letters[:2] + letters[3:]
         for text in (letters, misspelt):
-            hits = find(Contact, self.cast.manager, f"{text} {contact.first_name}", 50)
+            manager = self.cast.manager
+            wanted = Wanted(manager.organization_id, f"{text} {contact.first_name}")
+            hits = find(Contact, manager, wanted, 50)
             self.assertIn(contact, [hit.record for hit in hits], text)
 
     def test_owners_are_those_who_may_create(self):

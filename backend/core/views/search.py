@@ -75,10 +75,11 @@ class SearchViewSet(ViewSet):
         types = _types(request)
 
         def build():
+            wanted = search.Wanted(user.organization_id, text)
             hits = [
                 (name, hit)
                 for name in types
-                for hit in search.find(record_types()[name], user, text, limit)
+                for hit in search.find(record_types()[name], user, wanted, limit)
             ]
             hits.sort(key=lambda found: -found[1].score)
             return {"results": [_shown(*found, user) for found in hits[:limit]]}, None
