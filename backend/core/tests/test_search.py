@@ -4,6 +4,7 @@ from django.test.utils import CaptureQueriesContext
 
 from contact_management.models import Contact, Tag
 from core import search
+from core.registry import record_types
 from core.testing import Cast, client_of, system_changes
 
 PATH = "/api/search/"
@@ -210,6 +211,16 @@ class RequestTests(SearchTestCase):
                 client.get(PATH, {"q": q, "types": "contact", "limit": 10})
             counts.append(len(queries))
         self.assertLessEqual(max(counts), 5)
+
+    def test_what_a_word_may_mean_is_looked_up_once_for_all_types(self):
+        client = client_of(self.cast.alice)
+        with CaptureQueriesContext(connection) as queries:
+            found = client.get(PATH, {"q": "Lovelase", "limit": 7}).json()["results"]
+        self.assertEqual([hit["id"] for hit in found], [str(self.ada.pk)])
+        asked = [q for q in queries if "core_searchword" in q["sql"]]
+        self.assertEqual(len(asked), 1)
+        # Of each type those that hold the word, and those that hold what it may mean.
+        self.assertEqual(len(queries) - 1, 2 * len(record_types()))
 
 
 class ListTests(SearchTestCase):

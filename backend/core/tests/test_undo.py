@@ -17,6 +17,7 @@ from core.testing import (
     make_user,
     system_changes,
 )
+from core.views.change_sets import ChangeSetSerializer
 
 
 class UndoTestCase(TestCase):
@@ -373,6 +374,18 @@ class UndoTests(UndoTestCase):
                 listed = client_of(user).get("/api/change-sets/").json()
                 self.assertNotIn(str(edit.pk), [c["id"] for c in listed["results"]])
         self.assertEqual(self.everything(), before)
+
+    def test_one_serializer_lists_all_change_sets_of_a_page(self):
+        for name in ("King", "Boole", "Hopper"):
+            self.make(last_name=name)
+        fields = ChangeSetSerializer.get_fields
+        with mock.patch.object(
+            ChangeSetSerializer, "get_fields", autospec=True
+        ) as made:
+            made.side_effect = fields
+            listed = self.alice.get("/api/change-sets/").json()["results"]
+        self.assertGreaterEqual(len(listed), 3)
+        self.assertEqual(made.call_count, 1)
 
     def test_whoever_sees_a_change_set_but_may_not_edit_undoes_nothing(self):
         contact = self.make()
