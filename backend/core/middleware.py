@@ -7,7 +7,7 @@ import uuid
 from csp.middleware import CSPMiddleware
 
 from core import origin
-from core.exceptions import RETRY_SECONDS, Busy
+from core.exceptions import Busy
 from core.problems import problem_response, unavailable
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class BusyMiddleware:
         detail = str(error.detail)
         response = problem_response(error.status_code, error.default_code, detail)
         if isinstance(error, Busy):
-            response["Retry-After"] = str(RETRY_SECONDS)
+            response["Retry-After"] = str(error.wait)
         return response
 
 

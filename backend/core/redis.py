@@ -7,6 +7,7 @@ well again is made use of at once.
 """
 
 import time
+from contextlib import contextmanager
 
 import redis
 from redis.exceptions import ConnectionError, TimeoutError
@@ -35,15 +36,13 @@ class Rest:
 rest = Rest()  # of the cache's Redis
 
 
-def _noting_failure(name):
-    def method(self, *args, **kwargs):
-        try:
-            return getattr(super(Impatient, self), name)(*args, **kwargs)
-        except (ConnectionError, TimeoutError):
-            rest.begin()
-            raise
-
-    return method
+@contextmanager
+def _noting_failure():
+    try:
+        yield
+    except (ConnectionError, TimeoutError):
+        rest.begin()
+        raise
 
 
 def _brief_at_rest(name):
@@ -56,17 +55,22 @@ def _brief_at_rest(name):
 class Impatient:
     """Mixin for a connection of redis-py."""
 
-    connect_check_health = _noting_failure("connect_check_health")
-    read_response = _noting_failure("read_response")
-    _send = _noting_failure("send_packed_command")
-
     socket_timeout = _brief_at_rest("_socket_timeout")
     socket_connect_timeout = _brief_at_rest("_socket_connect_timeout")
+
+    def connect_check_health(self, *args, **kwargs):
+        with _noting_failure():
+            super().connect_check_health(*args, **kwargs)
 
     def send_packed_command(self, *args, **kwargs):
         if self._sock and self._sock.gettimeout() != self.socket_timeout:
             self._sock.settimeout(self.socket_timeout)
-        self._send(*args, **kwargs)
+        with _noting_failure():
+            super().send_packed_command(*args, **kwargs)
+
+    def read_response(self, *args, **kwargs):
+        with _noting_failure():
+            return super().read_response(*args, **kwargs)
 
 
 class ConnectionPool(redis.ConnectionPool):

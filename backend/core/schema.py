@@ -105,6 +105,7 @@ def query(name, description, kind=OpenApiTypes.STR):
 
 
 def bodies_of(operation) -> dict:
+    """What may be sent, by its content type."""
     return operation.get("requestBody", {}).get("content", {})
 
 
@@ -123,9 +124,7 @@ def add_problem_answers(result, generator, request, public):
                 codes |= {"412"}
             if method == "post":
                 codes |= {"422"}
-            if "multipart/form-data" in operation.get("requestBody", {}).get(
-                "content", {}
-            ):
+            if "multipart/form-data" in bodies_of(operation):
                 codes |= {"507"}
             if path.endswith("/health/"):
                 codes = set()

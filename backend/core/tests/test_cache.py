@@ -27,8 +27,7 @@ class CacheTestCase(TransactionTestCase):
         # Organizations are new in each test, so nothing is left from another.
         self.cast = Cast()
         self.alice = client_of(self.cast.alice)
-        rest.until = 0.0
-        self.addCleanup(setattr, rest, "until", 0.0)
+        self.enterContext(mock.patch.object(rest, "until", 0.0))
 
     def make(self, name="Ada", **fields) -> Contact:
         contact = Contact()

@@ -257,8 +257,7 @@ class CacheTests(TransactionTestCase):
 
     def setUp(self):
         self.cast = Cast()
-        rest.until = 0.0
-        self.addCleanup(setattr, rest, "until", 0.0)
+        self.enterContext(mock.patch.object(rest, "until", 0.0))
 
     def looks(self, action) -> dict[str, float]:
         """How often which result came while this was done."""

@@ -16,16 +16,17 @@ class FrozenTests(SimpleTestCase):
     """A server that takes connections and says nothing."""
 
     def setUp(self):
-        rest.until = 0.0
-        self.addCleanup(setattr, rest, "until", 0.0)
-        self.server = socket.create_server(("127.0.0.1", 0))
+        self.enterContext(mock.patch.object(rest, "until", 0.0))
+        self.listen()
         self.addCleanup(self.server.close)
 
+    def listen(self):
+        self.server = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self.server.getsockname()[1]}"
 
     def connect(self, database=0):
         pool = ConnectionPool.from_url(
-            f"{self.url}/{database}",
+            f"{self.url}?db={database}",
             socket_timeout=PATIENT_SECONDS,
             socket_connect_timeout=PATIENT_SECONDS,
         )

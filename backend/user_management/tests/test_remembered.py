@@ -47,8 +47,7 @@ class RememberedTestCase(TransactionTestCase):
         self.contact = Contact()
         self.edit(self.contact, first_name="Ada", last_name="K", owner=self.dora)
         self.client = Client()
-        rest.until = 0.0
-        self.addCleanup(setattr, rest, "until", 0.0)
+        self.enterContext(mock.patch.object(rest, "until", 0.0))
 
     def edit(self, record, **fields):
         with system_changes(self.cast.organization) as changes:
