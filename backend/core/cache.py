@@ -151,7 +151,7 @@ def find(organization_id, record_types: Iterable[str], request_key: str) -> Slot
     """
     slot = _slot(organization_id, record_types, request_key, NOTHING)
     if slot:
-        cache_reads["miss" if slot.answer is None else "hit"].inc()
+        count(slot)
     elif settings.REDIS_URL:
         cache_reads["unavailable" if slot is AWAY else "marked"].inc()
     return slot or None
@@ -159,18 +159,16 @@ def find(organization_id, record_types: Iterable[str], request_key: str) -> Slot
 
 def find_again(
     organization_id, record_types: Iterable[str], request_key: str, proof: Proof
-) -> bytes | None:
-    """The answer, if the cache holds it and the proof stands.
-
-    Only what is found is counted: whoever finds nothing looks once more, by `find`.
-    """
+) -> Slot | None:
+    """The slot for an answer, if the proof stands; not counted as read (`count`)."""
     if time.time() >= proof.until:
         return None
-    slot = _slot(organization_id, record_types, request_key, proof)
-    if not slot or slot.answer is None:
-        return None
-    cache_reads["hit"].inc()
-    return slot.answer
+    return _slot(organization_id, record_types, request_key, proof) or None
+
+
+def count(slot: Slot) -> None:
+    """Count a slot that is used: its answer, or what is made to fill it."""
+    cache_reads["miss" if slot.answer is None else "hit"].inc()
 
 
 def _slot(organization_id, record_types, request_key, proof) -> Slot | tuple | None:

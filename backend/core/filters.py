@@ -15,7 +15,10 @@ from core import search
 from core.exceptions import bad_parameter
 from core.fields import LabelledField, TagsField
 from core.models import Record
+from core.plans import RANGES
 from core.problems import from_django
+from core.representation import columns_of
+from core.statements import Bound
 
 MAX_CHOICES = 200
 MAX_SEARCH_LENGTH = 200
@@ -170,9 +173,12 @@ def filters_of(name: str, field: models.Field) -> dict[str, filters.Filter]:
 
 def _range(name, filter_class, **kwargs):
     return {
-        f"{name}__{lookup}": filter_class(name, lookup, **kwargs)
-        for lookup in ("gt", "gte", "lt", "lte")
+        f"{name}__{lookup}": filter_class(name, lookup, **kwargs) for lookup in RANGES
     }
+
+
+# Those that ask a column for exactly what the parameter says.
+RANGE_FILTERS = (MomentFilter, filters.DateFilter, IntegerFilter, filters.NumberFilter)
 
 
 def filter_set(
@@ -233,7 +239,26 @@ class StrictFilterBackend(DjangoFilterBackend):
         filterset = filterset_class(request.query_params, queryset, request=request)
         if not filterset.is_valid():
             raise from_django(ValidationError(filterset.errors.as_data()))
+        if view.binds_ranges:
+            view.bound = bind(filterset)
         return filterset.qs
+
+
+def bind(filterset: filters.FilterSet) -> dict[str, forms.Field]:
+    """Bind the values of the ranges that are asked for (core.statements).
+
+    Returns:
+        What makes such a value of a text, by the name of the parameter.
+    """
+    columns = columns_of(filterset.queryset.model)
+    form = filterset.form
+    bound = {}
+    for name, one in filterset.filters.items():
+        column = columns.get(one.field_name)
+        if column and one.lookup_expr in RANGES and type(one) in RANGE_FILTERS:
+            bound[name] = form.fields[name]
+            form.cleaned_data[name] = Bound(name, column)
+    return bound
 
 
 class Search(SearchFilter):

@@ -5,6 +5,7 @@ size; and not at all where the page shows that it is the last.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
@@ -132,17 +133,34 @@ def column(queryset: QuerySet, name: str) -> Field:
 
 def number_page(request, queryset, ordering, select, size) -> dict:
     number = whole_number(request, "page", 1)
+    page, counted = number_querysets(queryset, ordering, number, size)
+    return numbered_page(request, number, size, select(page, ()), counted.count)
+
+
+def number_querysets(
+    queryset: QuerySet, ordering: Ordering, number: int, size: int
+) -> tuple[QuerySet, QuerySet]:
+    """The rows of a page and the one after them, and the rows that are counted."""
     first = (number - 1) * size
-    rows = select(sorted_by(queryset, ordering)[first : first + size + 1], ())
+    page = sorted_by(queryset, ordering)[first : first + size + 1]
+    return page, queryset.order_by()[: MAX_COUNT + 1]
+
+
+def numbered_page(
+    request, number: int, size: int, rows: list, count: Callable[[], int]
+) -> dict:
+    """The answer of the rows that `number_querysets` means.
+
+    Args:
+        count: called only where the page does not tell how many there are.
+    """
     if number > 1 and not rows:
         raise no_such_page()
     more = len(rows) > size
-    count = first + len(rows)
-    if more:
-        count = queryset.order_by()[: MAX_COUNT + 1].count()
-    capped = more and count > MAX_COUNT
+    total = count() if more else (number - 1) * size + len(rows)
+    capped = more and total > MAX_COUNT
     return {
-        "count": MAX_COUNT if capped else count,
+        "count": MAX_COUNT if capped else total,
         "capped": capped,
         **number_links(request, number, more),
         "results": [answer for answer, _ in rows[:size]],

@@ -1,54 +1,43 @@
 """Answers that are given once more before anything else is asked.
 
-Who asks the same again with the same credentials gets, in one round trip to Redis, what
-the whole way through middlewares, sign-in and view would give: a process remembers of
-each such request where its answer stands in the cache (core.cache) and the proof that
-whoever sent it may have it. The proof falls with whatever it was made from, the answer
-with whatever that was; in doubt, and for all else, a request goes the whole way.
+Who asks for the same kind of thing again (core.plans), with the same credentials, gets
+what the whole way through middlewares, sign-in and view would give. A process remembers
+of each kind of request what its answers are made from, the proof that whoever sent it
+may have them, and the plan by which a view made one. The answer comes from the cache
+(core.cache) in one round trip to Redis, which tells too whether the proof stands; what
+is not there is made by the plan. In doubt, and for all else, a request goes the whole
+way.
 """
 
-from collections import OrderedDict
-from collections.abc import Hashable
 from dataclasses import dataclass
 from hashlib import blake2b
-from threading import Lock
+
+from django.core.exceptions import ValidationError
+from django.db import Error
+from django.http import Http404
+from rest_framework.exceptions import APIException
 
 from core import cache
-from core.conditional import conditional_response
+from core.conditional import conditional_response, etag_of
+from core.memory import Memory
+from core.plans import Plan, kind_of
+from core.renderers import dumps
 
-# What of a request an answer or its headers can depend on. Bodies of reads and other
-# headers mean nothing to the API; cookies do not beside an `Authorization`.
+# What of a request an answer or its headers can depend on, beside path and query.
+# Bodies of reads and other headers mean nothing to the API; cookies do not beside an
+# `Authorization`.
 ASKED = (
-    *("HTTP_AUTHORIZATION", "PATH_INFO", "QUERY_STRING", "SCRIPT_NAME"),
+    *("HTTP_AUTHORIZATION", "SCRIPT_NAME"),
     *("HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme"),
     *("HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT", "HTTP_X_FORWARDED_PROTO"),
     "HTTP_ORIGIN",
 )
 # Headers that `conditional_response` sets, for what is asked this time.
 OWN_HEADERS = ("Content-Length", "Content-Type", "ETag")
-
-
-class Memory:
-    """What a process remembers: at most so much, and the latest used the longest."""
-
-    def __init__(self, size: int):
-        self.size = size
-        self._entries = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: Hashable):
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is not None:
-                self._entries.move_to_end(key)
-            return entry
-
-    def put(self, key: Hashable, entry) -> None:
-        with self._lock:
-            self._entries[key] = entry
-            self._entries.move_to_end(key)
-            if len(self._entries) > self.size:
-                self._entries.popitem(last=False)
+# Longer ones, in characters, are seldom asked twice.
+LONGEST_QUERY = 900
+# The view says better why there is no answer: it is asked then.
+REFUSALS = (Http404, APIException, ValidationError, Error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +50,21 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the answer to a request stands: the arguments of `cache.find_again`."""
+    """Where the answers to a kind of request stand, and how they are made.
+
+    Attributes:
+        reader: who asks.
+        record_types: what the answers are made from.
+        visibility: readers with equal texts get equal answers.
+        proof: that this reader may have them.
+        plan: None where only the view can make one.
+    """
 
     reader: Reader
     record_types: frozenset[str]
-    request_key: str
+    visibility: str
     proof: cache.Proof
+    plan: Plan | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +74,19 @@ class Recall:
     match: object
 
     def answer(self, request):
-        """The response, if the answer still stands there for whoever asks."""
+        """The response, if whoever asks may have it and nobody else need be asked."""
         place = self.place
-        answer = cache.find_again(
+        slot = cache.find_again(
             place.reader.organization_id,
             place.record_types,
-            place.request_key,
+            request_key(request, place.visibility),
             place.proof,
         )
-        if answer is None:
+        answer = slot and (slot.answer or self._made(request, slot))
+        if not answer:
             return None
-        etag, _, body = answer.partition(b"\n")
-        response = conditional_response(request, body, etag.decode())
+        cache.count(slot)
+        response = conditional_response(request, *unpacked(answer))
         for name, value in self.headers:
             response.headers[name] = value
         # For what measures and logs: it knows an address by its view.
@@ -95,8 +94,42 @@ class Recall:
         request.user = place.reader
         return response
 
+    def _made(self, request, slot: cache.Slot) -> bytes | None:
+        """What the plan gives for the empty slot; None where that is no answer."""
+        if not self.place.plan:
+            return None
+        try:
+            answer = packed(*self.place.plan.answer(request))
+        except REFUSALS:
+            return None
+        cache.store(slot, answer)
+        return answer
 
-recalls = Memory(4000)
+
+def request_key(request, visibility: str) -> str:
+    """What an answer depends on besides the records: address, query and reader."""
+    query = sorted(request.GET.lists())
+    where = f"{request.scheme}://{request.get_host()}{request.path}"
+    return f"{where} {query} {visibility}"
+
+
+def packed(answer, version: int | None) -> bytes:
+    """An answer as the cache keeps it: the ETag, a line break, and the JSON.
+
+    Args:
+        version: of the record, if it is one.
+    """
+    body = dumps(answer)
+    return etag_of(body, version).encode() + b"\n" + body
+
+
+def unpacked(answer: bytes) -> tuple[bytes, str]:
+    """The JSON and the ETag."""
+    etag, _, body = answer.partition(b"\n")
+    return body, etag.decode()
+
+
+recalls = Memory(2000)
 
 
 class RecallMiddleware:
@@ -112,9 +145,13 @@ class RecallMiddleware:
 
     def __call__(self, request):
         meta = request.META
-        if request.method not in ("GET", "HEAD") or "HTTP_AUTHORIZATION" not in meta:
+        if (
+            request.method not in ("GET", "HEAD")
+            or "HTTP_AUTHORIZATION" not in meta
+            or len(meta.get("QUERY_STRING", "")) > LONGEST_QUERY
+        ):
             return self.get_response(request)
-        asked = "\n".join([str(meta.get(name)) for name in ASKED])
+        asked = "\n".join([kind_of(request), *[str(meta.get(name)) for name in ASKED]])
         key = blake2b(asked.encode(errors="surrogatepass"), digest_size=16).digest()
         recall = recalls.get(key)
         answer = recall and recall.answer(request)

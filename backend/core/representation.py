@@ -1,6 +1,6 @@
 """How records become JSON: from plain rows, without a serializer object for each."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 
 import orjson
@@ -17,6 +17,10 @@ from django.db.models import (
 
 from core import access
 from core.field_rights import CUSTOM, without_keys
+from core.statements import NOTHING, Bound, Statement
+
+# More ids than a page has are not asked for again and again.
+MANY = 256
 
 
 def field_of(model: type[Model], name: str) -> Field:
@@ -50,30 +54,7 @@ class Representation:
         self, queryset: QuerySet, names: Sequence[str], extra: Sequence[str] = ()
     ) -> list[tuple[dict, tuple]]:
         """One (answer, values of the extra columns) for each row of the queryset."""
-        width = len(names)
-        rows = [
-            (dict(zip(names, row, strict=False)), row[width:])
-            for row in self._values(queryset, names, extra)
-        ]
-        if self.hidden_keys and CUSTOM in names:
-            for answer, _ in rows:
-                answer[CUSTOM] = without_keys(answer[CUSTOM], self.hidden_keys)
-        return rows
-
-    def _values(
-        self, queryset: QuerySet, names: Sequence[str], extra: Sequence[str]
-    ) -> Iterable[Sequence]:
-        """The values of the fields and of the extra columns, row by row."""
-        by_name = columns_of(queryset.model)
-        fields = [self.fields[name] for name in names]
-        further = [by_name.get(name) for name in extra]
-        if not by_name.keys() >= {f.name for f in fields} or None in further:
-            return queryset.values_list(*(f.attname for f in fields), *extra)
-        chosen = (*fields, *further)
-        rows = queryset.values_list(Columns(chosen))
-        if conversions := conversions_of(chosen, queryset.db):
-            return [converted(row, conversions) for row in rows]
-        return rows
+        return Reading(self, queryset, names, extra).rows()
 
     def of(self, record: Model, names: Sequence[str]) -> dict:
         answer = {name: getattr(record, self.fields[name].attname) for name in names}
@@ -87,10 +68,102 @@ class Representation:
         One query for each relation, however many rows there are.
         """
         for name in relations:
-            ids = {answer[name] for answer in answers} - {None}
-            found = summaries(self.relations[name], ids, user)
+            put_summaries(answers, name, Summaries(self.relations[name], user))
+
+
+class Reading:
+    """Rows of a queryset as answers, to be read again and again."""
+
+    def __init__(
+        self,
+        shape: Representation,
+        queryset: QuerySet,
+        names: Sequence[str],
+        extra: Sequence[str] = (),
+        relations: Iterable[str] = (),
+        user=None,
+    ):
+        """
+        Args:
+            extra: further columns.
+            relations: those to expand, to what the user sees of them.
+        """
+        self.names = names
+        self.hidden_keys = shape.hidden_keys if CUSTOM in names else frozenset()
+        self.summaries = {n: Summaries(shape.relations[n], user) for n in relations}
+        by_name = columns_of(queryset.model)
+        fields = [shape.fields[name] for name in names]
+        further = [by_name.get(name) for name in extra]
+        if by_name.keys() >= {f.name for f in fields} and None not in further:
+            chosen = (*fields, *further)
+            self.conversions = conversions_of(chosen, queryset.db)
+            queryset = queryset.values_list(Columns(chosen))
+        else:
+            self.conversions = []
+            queryset = queryset.values_list(*(f.attname for f in fields), *extra)
+        self.statement = Statement(queryset)
+
+    def rows(self, values: Mapping = NOTHING) -> list[tuple[dict, tuple]]:
+        """One (answer, values of the extra columns) for each row.
+
+        Args:
+            values: of what is bound in the queryset.
+        """
+        rows = self.statement.rows(values)
+        if self.conversions:
+            rows = [converted(row, self.conversions) for row in rows]
+        width = len(self.names)
+        rows = [
+            (dict(zip(self.names, row, strict=False)), tuple(row[width:]))
+            for row in rows
+        ]
+        answers = [answer for answer, _ in rows]
+        if self.hidden_keys:
             for answer in answers:
-                answer[name] = found.get(answer[name])
+                answer[CUSTOM] = without_keys(answer[CUSTOM], self.hidden_keys)
+        for name, summaries in self.summaries.items():
+            put_summaries(answers, name, summaries)
+        return rows
+
+
+class Summaries:
+    """What a user sees of the summaries of some rows."""
+
+    def __init__(self, model: type[Model], user):
+        self.visible = model.objects.visible_to(user)
+        hidden = access.hidden_fields(user, model.record_type())
+        self.names = [name for name in model.summary_fields if name not in hidden]
+        self.key = model._meta.pk
+        self.statements: dict[int, Statement] = {}
+
+    def of(self, ids: Iterable) -> dict:
+        """The summaries by id."""
+        ids = list(ids)
+        if not ids:
+            return {}
+        if len(ids) > MANY:
+            rows = self._rows(ids)
+        else:
+            # Few statements do for any number: the last one is asked for repeatedly.
+            size = 1 << (len(ids) - 1).bit_length()
+            if size not in self.statements:
+                bound = [Bound(str(place), self.key) for place in range(size)]
+                self.statements[size] = Statement(self._rows(bound))
+            asked = ids + ids[-1:] * (size - len(ids))
+            values = {str(place): pk for place, pk in enumerate(asked)}
+            rows = self.statements[size].rows(values)
+        found = (dict(zip(self.names, row, strict=True)) for row in rows)
+        return {summary["id"]: summary for summary in found}
+
+    def _rows(self, ids: list) -> QuerySet:
+        return self.visible.filter(pk__in=ids).values_list(*self.names)
+
+
+def put_summaries(answers: list[dict], name: str, summaries: Summaries) -> None:
+    """Put them in the place of the ids that the answers have by this name."""
+    found = summaries.of({answer[name] for answer in answers} - {None})
+    for answer in answers:
+        answer[name] = found.get(answer[name])
 
 
 @lru_cache(maxsize=128)
@@ -178,7 +251,4 @@ def converted(row: Sequence, conversions: list[tuple[int, Callable]]) -> list:
 
 def summaries(model: type[Model], ids: Iterable, user) -> dict:
     """What the user sees of the summaries of these rows, by id."""
-    visible = model.objects.visible_to(user).filter(pk__in=ids)
-    hidden = access.hidden_fields(user, model.record_type())
-    shown = [name for name in model.summary_fields if name not in hidden]
-    return {summary["id"]: summary for summary in visible.values(*shown)}
+    return Summaries(model, user).of(ids)

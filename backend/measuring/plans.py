@@ -24,7 +24,7 @@ from django.utils.module_loading import module_has_submodule
 from core.models import Record
 from core.routers import Router
 from core.testing import client_of
-from core.views.records import JournaledViewSet
+from core.views.journaled import JournaledViewSet
 
 # A table of fewer rows is read as a whole in less time than an index is looked up.
 BIG = 10_000

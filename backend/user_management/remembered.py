@@ -19,8 +19,8 @@ from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
 from core import cache
+from core.memory import Memory
 from core.models import CustomField, Organization
-from core.recall import Memory
 from user_management.models import ApiKey, Role, Team, User
 
 # What is known of a user and their organization as long as the proof stands.

@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from core import access
 from core.custom_fields.kinds import KINDS, People, wrong
 from core.field_rights import CUSTOM, PREFIX, without_keys
-from core.recall import Memory
+from core.memory import Memory
 
 MISSING = object()
 

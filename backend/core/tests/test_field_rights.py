@@ -28,7 +28,7 @@ from core.testing import (
     make_user,
     system_changes,
 )
-from core.views.records import crossings, narrowed_view
+from core.views.journaled import crossings, narrowed_view
 
 PATH = "/api/contacts/"
 SEE = {Verb.VIEW: Scope.ALL, Verb.EXPORT: Scope.ALL}

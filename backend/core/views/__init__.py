@@ -1,5 +1,6 @@
 from .base import ViewSet
+from .journaled import JournaledViewSet
 from .organization import SettingsViewSet
-from .records import JournaledViewSet, RecordViewSet
+from .records import RecordViewSet
 
 __all__ = ["JournaledViewSet", "RecordViewSet", "SettingsViewSet", "ViewSet"]

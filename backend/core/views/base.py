@@ -1,8 +1,10 @@
 """What every view shares: cached conditional reads, and writes in a transaction."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from django.db import OperationalError, transaction
+from django.forms import Field
 from django.http import Http404, HttpResponse
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.viewsets import GenericViewSet
@@ -15,7 +17,8 @@ from core.idempotency import once
 from core.models import ChangeSet
 from core.origin import origin
 from core.pagination import Pagination
-from core.recall import Place, Reader
+from core.plans import Plan
+from core.recall import Place, Reader, packed, request_key, unpacked
 from core.renderers import dumps
 from core.serializers import StrictSerializer
 
@@ -45,6 +48,10 @@ class ViewSet(GenericViewSet):
     # Whether the address, the reader and the record types that an answer is made from
     # tell all that it depends on, so that core.recall may give it again.
     is_recalled = False
+    # Whether the values of ranges that are asked for are bound (core.plans), and what
+    # makes them of texts.
+    binds_ranges = False
+    bound: Mapping[str, Field] = {}
 
     def initial(self, request, *args, **kwargs):
         super().initial(request, *args, **kwargs)
@@ -123,26 +130,39 @@ class ViewSet(GenericViewSet):
         """Answer a GET, from the cache if it holds what `build` would give now.
 
         Args:
-            build: gives the answer, and the version of the record if it is one.
+            build: gives the answer, and the version of the record if it is one; or
+                the plan for both.
             record_types: what the answer is made from.
             visibility: readers with equal texts would get equal answers.
         """
         request, user = self.request, self.request.user
+        plan = None
 
         def make():
-            answer, version = build()
-            body = dumps(answer)
-            return etag_of(body, version).encode() + b"\n" + body
+            nonlocal plan
+            answer, version, plan = self._built(build)
+            return packed(answer, version)
 
         key = request_key(request, visibility)
         answer = cache.kept(user.organization_id, record_types, key, make)
-        etag, _, body = answer.partition(b"\n")
-        response = conditional_response(request, body, etag.decode())
+        response = conditional_response(request, *unpacked(answer))
         if self.is_recalled and user.proof:
             types = frozenset(record_types)
             reader = Reader(user.pk, user.organization_id)
-            response.place = Place(reader, types, key, user.proof)
+            response.place = Place(reader, types, visibility, user.proof, plan)
         return response
+
+    def uncached(self, build) -> HttpResponse:
+        """Answer a GET as `cached` does, of what must not stand in the cache."""
+        answer, version, _ = self._built(build)
+        return self.conditional(answer, version)
+
+    def _built(self, build) -> tuple:
+        """The answer, its version, and the plan for both, if there is one."""
+        found = build()
+        if isinstance(found, Plan):
+            return *found.answer(self.request), found
+        return *found, None
 
     def conditional(self, answer, version: int | None = None) -> HttpResponse:
         """Answer a GET that is not worth a place in the cache."""
@@ -206,9 +226,3 @@ def boolean(request, name: str) -> bool:
     if text not in ("true", "false"):
         raise bad_parameter(name, "Give true or false.")
     return text == "true"
-
-
-def request_key(request, visibility: str) -> str:
-    """What an answer depends on besides the records: address, query and reader."""
-    query = sorted(request.query_params.lists())
-    return f"{request.build_absolute_uri(request.path)} {query} {visibility}"

@@ -7,7 +7,7 @@ from core import access
 from core.custom_fields.indexing import keep_up
 from core.models import CustomField
 from core.registry import record_types
-from core.views.records import JournaledViewSet
+from core.views.journaled import JournaledViewSet
 
 
 class CustomFieldViewSet(JournaledViewSet):

@@ -2,7 +2,7 @@ from django.urls import path
 from rest_framework.permissions import SAFE_METHODS
 
 from core.models import ChangeSet, Organization
-from core.views.records import JournaledViewSet
+from core.views.journaled import JournaledViewSet
 
 
 class SingleViewSet(JournaledViewSet):

@@ -67,6 +67,12 @@ class ScoresMixin:
     def get_everything(self):
         return super().get_everything().with_scores(self.request.user.organization_id)
 
+    @property
+    def is_planned(self):
+        """Not by score: how depends on whether there are scores yet."""
+        ordering = self.request.query_params.get("ordering", "")
+        return super().is_planned and SCORE not in ordering
+
     def ordered(self, queryset, ordering):
         """By score, from the index of the scores: so each has to have one."""
         queryset, ordering = super().ordered(queryset, ordering)

@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from contact_management.models import Contact
 from core import cache, origin, recall
+from core.memory import Memory
 from core.models import CustomField
 from core.redis import rest
 from core.testing import ALL, PASSWORD, Cast, make_role, make_user, system_changes
@@ -407,7 +408,7 @@ class RevocationTests(RememberedTestCase):
 
 class MemoryTests(TestCase):
     def test_it_keeps_so_much_and_drops_what_was_not_used_longest(self):
-        memory = recall.Memory(2)
+        memory = Memory(2)
         memory.put("a", 1)
         memory.put("b", 2)
         self.assertEqual(memory.get("a"), 1)

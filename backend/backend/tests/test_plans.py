@@ -1,0 +1,235 @@
+"""Answers that a plan makes (core.plans), against what the view would have given."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from unittest import mock, skipUnless
+from urllib.parse import quote
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import OperationalError, connection
+from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
+from django_redis import get_redis_connection
+
+from contact_management.models import Contact
+from core import recall
+from core.models import CustomField
+from core.representation import Columns, Summaries
+from core.statements import Bound, Statement
+from core.testing import Cast, system_changes
+from lead_management.models import Activity, Deal, Lead
+from user_management.models import User
+from user_management.tests.test_remembered import PATH, RememberedTestCase, told
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+def at(**after) -> str:
+    return quote((NOON + timedelta(**after)).isoformat())
+
+
+@skipUnless(settings.REDIS_URL, "needs Redis")
+class PlanTests(RememberedTestCase):
+    def setUp(self):
+        super().setUp()
+        self.headers = self.sign_in()
+        self.contacts = [self.contact]
+        for hours, city in ((0, "Bern"), (1, "Genf"), (2, "Bern")):
+            contact = Contact(created_at=NOON + timedelta(hours=hours))
+            owner = self.dora if hours else self.cast.manager
+            self.edit(contact, last_name=f"K{hours}", city=city, owner=owner)
+            self.contacts.append(contact)
+
+    def whole(self, path):
+        """What the view gives whom nobody remembers."""
+        recall.recalls.__init__(100)
+        get_redis_connection("default").flushdb()
+        answer, asked = self.get(self.headers, path, **{"X-Request-ID": "same"})
+        self.assertTrue(asked)
+        return answer
+
+    def planned(self, path):
+        answer, asked = self.get(self.headers, path, **{"X-Request-ID": "same"})
+        self.assertFalse(asked)
+        return answer
+
+    def assertPlanned(self, first, *others):
+        """Once the first was asked for, a plan answers the others like the view."""
+        self.get(self.headers, first)
+        # Credentials are remembered from the second request on.
+        self.get(self.headers, f"{PATH}?page_size=1")
+        self.get(self.headers, first)
+        found = [self.planned(path) for path in others]
+        for path, answer in zip(others, found, strict=True):
+            with self.subTest(path):
+                self.assertEqual(told(answer), told(self.whole(path)))
+        return found
+
+    def test_records_that_nobody_asked_for_yet(self):
+        first, *others = (f"{PATH}{c.pk}/" for c in self.contacts)
+        for more in ("", "?expand=owner&fields=id,owner,version"):
+            answers = self.assertPlanned(first + more, *(o + more for o in others))
+            names = [c.last_name for c in self.contacts[1:]]
+            if not more:
+                self.assertEqual([a.json()["last_name"] for a in answers], names)
+
+    def test_ranges_that_nobody_asked_for_yet(self):
+        asked = f"{PATH}?expand=owner&created_at__gte={at()}&created_at__lt="
+        answers = self.assertPlanned(
+            asked + at(minutes=1), *(asked + at(hours=n, minutes=1) for n in (1, 2, -9))
+        )
+        counts = [answer.json()["count"] for answer in answers]
+        self.assertEqual(counts, [2, 3, 0])
+
+    def test_pages_have_their_own_links_and_counts(self):
+        asked = f"{PATH}?page_size=1&page=2&created_at__lt="
+        [answer] = self.assertPlanned(asked + at(hours=3), asked + at(hours=2))
+        self.assertEqual(answer.json()["count"], 2)
+        self.assertIsNone(answer.json()["next"])
+        self.assertIn("created_at__lt=2026-05-01T14", answer.json()["previous"])
+
+    def test_the_same_list_after_a_write(self):
+        for path in (
+            f"{PATH}?city=Bern&ordering=last_name,-city",
+            f"{PATH}?search=k1&expand=owner",
+            f"{PATH}?owner=me",
+            f"{PATH}?deleted=true",
+        ):
+            self.warm(self.headers, path)
+            self.edit(self.contacts[2], first_name=uuid4().hex)
+            answer = self.planned(path)
+            self.assertEqual(told(answer), told(self.whole(path)))
+
+    def test_other_types_of_records(self):
+        lead, task = Lead(), Activity()
+        self.edit(lead, last_name="Lead", owner=self.dora)
+        due = {"kind": Activity.Kind.TASK, "due_at": NOON}
+        self.edit(task, subject="Call", lead=lead, owner=self.dora, **due)
+        for path, record, name in (
+            ("/api/leads/", lead, "first_name"),
+            ("/api/activities/", task, "subject"),
+        ):
+            for asked in (path, f"{path}{record.pk}/", f"{path}?open=true"):
+                if "open" in asked and record is lead:
+                    continue
+                self.get(self.headers, asked)
+                self.warm(self.headers, asked)
+                self.edit(record, **{name: uuid4().hex})
+                answer = self.planned(asked)
+                self.assertIn(getattr(record, name), answer.content.decode())
+                self.assertEqual(told(answer), told(self.whole(asked)))
+
+    def test_what_depends_on_other_records_or_on_the_hour_is_asked_of_the_view(self):
+        for path in (
+            "/api/leads/?lead_score__gte=1",
+            "/api/activities/?due=today",
+        ):
+            for _ in range(3):
+                self.get(self.headers, path)
+            self.edit(Lead(), last_name="Lead", owner=self.dora)
+            self.assertTrue(self.get(self.headers, path)[1], path)
+
+    def test_ranges_of_custom_fields_are_what_is_asked_for(self):
+        definition = {"applies_to": "contact", "key": "size", "label": "Size"}
+        self.edit(CustomField(), kind="number", **definition)
+        self.edit(self.contact, custom_fields={"size": 7})
+        for size, count in ((6, 1), (7, 1), (8, 0), (6, 1)):
+            path = f"{PATH}?custom_fields.size__gte={size}"
+            for _ in range(3):
+                answer, _ = self.get(self.headers, path)
+                self.assertEqual(answer.json()["count"], count)
+
+    def test_what_a_plan_cannot_answer_the_view_refuses(self):
+        detail, ranged = f"{PATH}{self.contact.pk}/", f"{PATH}?created_at__lt="
+        for path in (detail, ranged + at(), f"{PATH}?page=2&page_size=3"):
+            self.warm(self.headers, path)
+        for contact in self.contacts[1:]:
+            with system_changes(self.cast.organization) as changes:
+                changes.delete(contact)
+        for path, status, code in (
+            (f"{PATH}{uuid4()}/", 404, "not_found"),
+            (f"{PATH}{self.contacts[1].pk}/", 404, "not_found"),
+            (f"{ranged}yesterday", 400, "invalid"),
+            (ranged, 400, "invalid"),
+            (f"{PATH}?page=2&page_size=3", 404, "page_not_found"),
+        ):
+            with self.subTest(path):
+                answer, asked = self.get(self.headers, path)
+                self.assertTrue(asked)
+                self.assertEqual(
+                    (answer.status_code, answer.json()["code"]), (status, code)
+                )
+
+    def test_a_database_that_fails_is_told_by_the_view(self):
+        detail = f"{PATH}{self.contact.pk}/"
+        self.warm(self.headers, detail)
+        with mock.patch.object(Statement, "rows", side_effect=OperationalError):
+            answer, asked = self.get(self.headers, f"{PATH}{self.contacts[1].pk}/")
+        self.assertTrue(asked)
+        self.assertEqual(answer.status_code, 503)
+
+    def test_a_plan_is_for_whoever_asked(self):
+        """Own records, once all were seen by another."""
+        detail = f"{PATH}{self.contacts[1].pk}/"
+        self.warm(self.headers, detail)
+        _, other = self.cast, self.dora
+        self.edit(User.objects.get(pk=other.pk), role=self.cast.alice.role)
+        answer, _ = self.get(self.headers, detail)
+        self.assertEqual(answer.status_code, 404)
+
+    def test_a_record_costs_one_query(self):
+        self.warm(self.headers, f"{PATH}{self.contact.pk}/")
+        with CaptureQueriesContext(connection) as queries:
+            self.planned(f"{PATH}{self.contacts[1].pk}/")
+        self.assertEqual(len(queries), 1)
+
+
+class StatementTests(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        cls.cast = Cast()
+        cls.contacts = [Contact(created_at=NOON + timedelta(hours=n)) for n in range(3)]
+        with system_changes(cls.cast.organization) as changes:
+            for contact in cls.contacts:
+                changes.save(contact, last_name="K")
+            cls.deal = Deal()
+            changes.save(cls.deal, name="Big", amount=Decimal("10.50"), currency="CHF")
+
+    def test_it_runs_again_with_other_values(self):
+        column = Contact._meta.get_field("created_at")
+        rows = Contact.objects.filter(created_at__gt=Bound("after", column))
+        statement = Statement(rows.order_by("pk").values_list("pk", "created_at"))
+        for hours in (-1, 0, 1, 2):
+            moment = NOON + timedelta(hours=hours)
+            wanted = [(c.pk, c.created_at) for c in self.contacts[hours + 1 :]]
+            found = statement.rows({"after": moment})
+            self.assertEqual([tuple(row) for row in found], wanted)
+            self.assertEqual(statement.count({"after": moment}), len(wanted))
+
+    def test_amounts_compare_as_numbers(self):
+        column = Deal._meta.get_field("amount")
+        rows = Deal.objects.filter(amount__lt=Bound("limit", column))
+        statement = Statement(rows.values_list("pk"))
+        for limit, count in (("9", 0), ("10.50", 0), ("10.51", 1), ("100", 1)):
+            self.assertEqual(len(statement.rows({"limit": Decimal(limit)})), count)
+
+    def test_what_finds_nothing_asks_nobody(self):
+        statement = Statement(Contact.objects.filter(pk__in=[]).values_list("pk"))
+        with self.assertNumQueries(0):
+            self.assertEqual(statement.rows(), [])
+            self.assertEqual(statement.count(), 0)
+
+    def test_it_counts_what_a_page_is_cut_from(self):
+        rows = Contact.objects.order_by()[:2].values_list(Columns((Contact._meta.pk,)))
+        self.assertEqual(Statement(rows).count(), 2)
+
+    def test_summaries_of_any_number_of_rows(self):
+        summaries = Summaries(Contact, self.cast.manager)
+        ids = [contact.pk for contact in self.contacts]
+        for number in (0, 1, 2, 3):
+            with self.assertNumQueries(min(number, 1)):
+                self.assertEqual(set(summaries.of(ids[:number])), set(ids[:number]))
+        with mock.patch("core.representation.MANY", 2):
+            self.assertEqual(set(summaries.of(ids)), set(ids))
+        self.assertEqual(Summaries(Contact, self.cast.carol).of(ids), {})

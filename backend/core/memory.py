@@ -1,0 +1,28 @@
+"""What a process remembers."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from threading import Lock
+
+
+class Memory:
+    """At most so much, and the latest used the longest."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self._entries = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Hashable):
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._entries.move_to_end(key)
+            return entry
+
+    def put(self, key: Hashable, entry) -> None:
+        with self._lock:
+            self._entries[key] = entry
+            self._entries.move_to_end(key)
+            if len(self._entries) > self.size:
+                self._entries.popitem(last=False)

@@ -1,0 +1,99 @@
+"""How a view answers a kind of request: what it asks of the database, written once.
+
+Requests of a kind differ in the ids of their paths and in the bounds of ranges that
+they ask for, such as a moment that goes on with the clock. Whoever has the plan for one
+can answer any other for the same reader (core.recall).
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import Http404
+
+from core import pagination
+from core.representation import Columns, Reading
+from core.statements import Statement
+
+ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+RANGES = ("gt", "gte", "lt", "lte")
+ANY = ["*"]
+
+
+def is_range(name: str) -> bool:
+    """Whether a query parameter asks for what lies on one side of its value."""
+    return name.rpartition("__")[2] in RANGES
+
+
+def kind_of(request) -> str:
+    """What requests of a kind have in common: path and query without their values."""
+    query = [
+        (name, ANY if is_range(name) or name == "cursor" else values)
+        for name, values in sorted(request.GET.lists())
+    ]
+    return f"{ID.sub('*', request.path_info)} {query}"
+
+
+class DetailPlan:
+    """One record, by the id in the path."""
+
+    def __init__(self, reading: Reading):
+        """`reading`: of the row whose bound `pk` this is, with its version beside."""
+        self.reading = reading
+
+    def answer(self, request) -> tuple[dict, int]:
+        """The record and its version; raises Http404 where there is none."""
+        [pk] = ID.findall(request.path_info)
+        rows = self.reading.rows({"pk": pk})
+        if not rows:
+            raise Http404
+        [(answer, (version,))] = rows
+        return answer, version
+
+
+class PagePlan:
+    """A numbered page of a list."""
+
+    def __init__(
+        self,
+        reading: Reading,
+        counted: QuerySet,
+        number: int,
+        size: int,
+        fields: Mapping[str, forms.Field],
+    ):
+        """
+        Args:
+            reading: of the rows of the page, and of one more if there is one.
+            counted: the rows that are counted.
+            fields: what makes a value of each parameter that is bound in both.
+        """
+        self.reading, self.number, self.size = reading, number, size
+        self.counted, self.fields = counted, fields
+
+    @cached_property
+    def _counting(self) -> Statement:
+        return Statement(
+            self.counted.values_list(Columns((self.counted.model._meta.pk,)))
+        )
+
+    def answer(self, request) -> tuple[dict, None]:
+        """The page; raises ValidationError where a value is none, and NotFound."""
+        values = {name: f.clean(request.GET[name]) for name, f in self.fields.items()}
+        if None in values.values():
+            raise ValidationError("Blank.")
+        rows = self.reading.rows(values)
+        page = pagination.numbered_page(
+            request,
+            self.number,
+            self.size,
+            rows,
+            lambda: self._counting.count(values),
+        )
+        return page, None
+
+
+Plan = DetailPlan | PagePlan
