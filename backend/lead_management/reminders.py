@@ -1,13 +1,13 @@
 """What the owners of leads and tasks are reminded of.
 
-Each search takes what came due lately, and `notify` leaves out what was told before: it
-does not matter how often it runs, or whether a run was missed.
+Each search takes what came due lately and was not told before: it does not matter how
+often it runs, or whether a run was missed.
 """
 
 from collections.abc import Iterable
 from datetime import timedelta
 
-from django.db.models import F, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
 from core.models import Notification, Organization
@@ -61,8 +61,18 @@ def remind_of_silence() -> int:
 def found(
     organization: Organization, code: str, rows: QuerySet, moment: str
 ) -> Iterable[Notification]:
-    """A notification for the owner of each row, about this moment of it."""
+    """A notification for the owner of each row, about this moment of it.
+
+    None of what they were told: that is soon much more than what is new.
+    """
     rows = rows.live().filter(organization=organization, owner__is_active=True)
+    told = Notification.objects.filter(
+        user=OuterRef("owner"),
+        code=code,
+        subject_id=OuterRef("pk"),
+        at=OuterRef(moment),
+    )
+    rows = rows.exclude(Exists(told))
     values = rows.values_list("pk", "owner_id", F(moment)).order_by("pk")
     for pk, owner, at in values.iterator():
         yield Notification(

@@ -5,7 +5,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core import notifications
-from core.models import Notification
+from core.models import Notification, Organization
 from core.testing import client_of, make_user, system_changes
 from lead_management import reminders
 from lead_management.models import Activity, Lead, LeadProcess
@@ -97,6 +97,15 @@ class DateTests(ReminderTestCase):
                 self.assertEqual(reminders.remind_of_dates(), total)
             counts.append(len(queries))
         self.assertEqual(counts[0], counts[1])
+
+    def test_what_was_told_is_not_even_read_again(self):
+        for _ in range(3):
+            self.lead(next_follow_up_at=timezone.now())
+        self.assertEqual(reminders.remind_of_dates(), 3)
+        organizations = Organization.objects.count()
+        # A search each for follow-ups, reminders and tasks that are due.
+        with self.assertNumQueries(1 + 3 * organizations):
+            self.assertEqual(reminders.remind_of_dates(), 0)
 
 
 class SilenceTests(ReminderTestCase):
