@@ -25,7 +25,7 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request):
-        given = request.headers.get("X-Request-ID", "")
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
         request.id = given if ACCEPTABLE.fullmatch(given) else uuid.uuid4().hex
         token = origin.request_now.set(request)
         try:

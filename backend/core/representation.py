@@ -68,7 +68,7 @@ class Representation:
         One query for each relation, however many rows there are.
         """
         for name in relations:
-            put_summaries(answers, name, Summaries(self.relations[name], user))
+            put_summaries(answers, name, summaries_for(self.relations[name], user))
 
 
 class Reading:
@@ -90,7 +90,7 @@ class Reading:
         """
         self.names = names
         self.hidden_keys = shape.hidden_keys if CUSTOM in names else frozenset()
-        self.summaries = {n: Summaries(shape.relations[n], user) for n in relations}
+        self.summaries = {n: summaries_for(shape.relations[n], user) for n in relations}
         by_name = columns_of(queryset.model)
         fields = [shape.fields[name] for name in names]
         further = [by_name.get(name) for name in extra]
@@ -126,40 +126,46 @@ class Reading:
         return rows
 
 
-class Summaries:
-    """What a user sees of the summaries of some rows."""
+class ById:
+    """Some of the rows of a queryset, by their ids, to be read again and again."""
 
-    def __init__(self, model: type[Model], user):
-        self.visible = model.objects.visible_to(user)
-        hidden = access.hidden_fields(user, model.record_type())
-        self.names = [name for name in model.summary_fields if name not in hidden]
-        self.key = model._meta.pk
+    def __init__(self, rows: QuerySet, names: Iterable[str]):
+        """`names`: of what is read of them; with `id`."""
+        self.rows, self.names = rows, tuple(names)
+        self.key = rows.model._meta.pk
         self.statements: dict[int, Statement] = {}
 
     def of(self, ids: Iterable) -> dict:
-        """The summaries by id."""
+        """What is read of each row, by id."""
         ids = list(ids)
         if not ids:
             return {}
         if len(ids) > MANY:
-            rows = self._rows(ids)
+            rows = self._chosen(ids)
         else:
             # Few statements do for any number: the last one is asked for repeatedly.
             size = 1 << (len(ids) - 1).bit_length()
             if size not in self.statements:
                 bound = [Bound(str(place), self.key) for place in range(size)]
-                self.statements[size] = Statement(self._rows(bound))
+                self.statements[size] = Statement(self._chosen(bound))
             asked = ids + ids[-1:] * (size - len(ids))
             values = {str(place): pk for place, pk in enumerate(asked)}
             rows = self.statements[size].rows(values)
         found = (dict(zip(self.names, row, strict=True)) for row in rows)
-        return {summary["id"]: summary for summary in found}
+        return {row["id"]: row for row in found}
 
-    def _rows(self, ids: list) -> QuerySet:
-        return self.visible.filter(pk__in=ids).values_list(*self.names)
+    def _chosen(self, ids: list) -> QuerySet:
+        return self.rows.filter(pk__in=ids).values_list(*self.names)
 
 
-def put_summaries(answers: list[dict], name: str, summaries: Summaries) -> None:
+def summaries_for(model: type[Model], user) -> ById:
+    """What a user sees of the summaries of a model's rows."""
+    hidden = access.hidden_fields(user, model.record_type())
+    shown = (name for name in model.summary_fields if name not in hidden)
+    return ById(model.objects.visible_to(user), shown)
+
+
+def put_summaries(answers: list[dict], name: str, summaries: ById) -> None:
     """Put them in the place of the ids that the answers have by this name."""
     found = summaries.of({answer[name] for answer in answers} - {None})
     for answer in answers:
@@ -251,4 +257,4 @@ def converted(row: Sequence, conversions: list[tuple[int, Callable]]) -> list:
 
 def summaries(model: type[Model], ids: Iterable, user) -> dict:
     """What the user sees of the summaries of these rows, by id."""
-    return Summaries(model, user).of(ids)
+    return summaries_for(model, user).of(ids)

@@ -12,14 +12,10 @@ whatever the slip was.
 
 import re
 import unicodedata
-from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property, lru_cache, reduce
-from heapq import nlargest
-from operator import or_
+from functools import lru_cache
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, QuerySet
 from rapidfuzz.distance import OSA
 
 from core import access
@@ -31,14 +27,6 @@ SHORT = 3
 LONGEST_WORD = 30
 # So many words that a misspelt one may mean are tried, the likest first.
 MEANINGS = 12
-# Of more records than this that hold the words, the newest are compared.
-COMPARED = 200
-# How well a word fits where it is a whole word of a text, the beginning of one, or
-# within one; of what was not typed but may have been meant, at most MEANT of that.
-WHOLE, BEGINNING, WITHIN, MEANT = 1.0, 0.95, 0.6, 0.9
-# How much less each field counts than the one before it.
-FIELD_STEP = 0.01
-
 PHONE = re.compile(r"\+?[\d\s()./-]*\d[\d\s()./-]*")
 WORD = re.compile(r"[^\W\d_]+")
 # What Unicode does not take apart into a letter and its accent, and what people leave
@@ -106,9 +94,8 @@ def is_phone(text: str) -> bool:
     return bool(PHONE.fullmatch(text)) and sum(c.isdigit() for c in text) > SHORT
 
 
-def texts_of(record: Model, name: str) -> list[str]:
-    """The texts that a searched field holds."""
-    value = getattr(record, name)
+def texts_of(value: str | list) -> list[str]:
+    """The texts that the value of a searched field holds."""
     if isinstance(value, str):
         return [value] if value else []
     # A list of texts, or of objects that have one as their value.
@@ -121,15 +108,15 @@ def shown_fields(model: type[Model], user) -> tuple[str, ...]:
     return tuple(name for name in model.searched_fields() if name not in hidden)
 
 
-def search_text(record: Model, names: Iterable[str] | None = None) -> str:
-    """What a record is found by: each plain text once, with spaces around it.
+def search_text(record: Model) -> str:
+    """What a record is found by (`joined`)."""
+    return joined(getattr(record, name) for name in record.searched_fields())
 
-    Args:
-        names: of the fields; all that are searched if not given.
-    """
-    names = record.searched_fields() if names is None else names
-    texts = {plain(text) for name in names for text in texts_of(record, name)}
-    return f" {' '.join(sorted(texts - {''}))} " if texts - {""} else ""
+
+def joined(values: Iterable[str | list]) -> str:
+    """The plain texts of searched fields, each once, with spaces around it."""
+    texts = {plain(text) for value in values for text in texts_of(value)} - {""}
+    return f" {' '.join(sorted(texts))} " if texts else ""
 
 
 def words_of(text: str) -> list[str]:
@@ -146,20 +133,16 @@ def plain_words(words: Iterable[str]) -> list[str]:
 # Conditions
 
 
-def holding(queryset: QuerySet, words: list[str], before="", after="") -> QuerySet:
-    """The rows whose text holds every word, with this before and after it."""
+def holding(queryset: QuerySet, words: list[str]) -> QuerySet:
+    """The rows whose text holds every word."""
     for word in words:
-        start = " " if len(word) < SHORT else before
-        queryset = queryset.filter(search_text__contains=f"{start}{word}{after}")
+        queryset = queryset.filter(search_text__contains=beginning(word) + word)
     return queryset
 
 
-def meaning(queryset: QuerySet, meanings: list[list[str]]) -> QuerySet:
-    """The rows that hold one of the meanings of every word."""
-    for words in meanings:
-        conditions = (Q(search_text__contains=f" {word}") for word in words)
-        queryset = queryset.filter(reduce(or_, conditions))
-    return queryset
+def beginning(word: str) -> str:
+    """What stands before a word where it is looked for."""
+    return " " if len(word) < SHORT else ""
 
 
 # Misspelt words
@@ -176,7 +159,7 @@ def vocabulary(records: Iterable[Model]) -> set[str]:
         text
         for record in records
         for name in record.searched_fields()
-        for text in texts_of(record, name)
+        for text in texts_of(getattr(record, name))
     }
     return {
         word
@@ -220,132 +203,3 @@ def meanings_of(organization_id, word: str) -> list[str]:
     # Those have two slips that lack a letter, and not the same one.
     near = [other for other in words if OSA.distance(word, other) == 1]
     return sorted(near, key=lambda other: (-likeness[other], other))[:MEANINGS]
-
-
-# Finding
-
-
-class Wanted:
-    """What somebody looks for in records of all types.
-
-    Attributes:
-        words: of the text.
-    """
-
-    def __init__(self, organization_id, text: str):
-        self.organization_id = organization_id
-        self.words = words_of(text)
-
-    @cached_property
-    def meanings(self) -> list[list[str]]:
-        """Each word, and after it the known ones that it may mean, the likest first."""
-        return [[word, *meanings_of(self.organization_id, word)] for word in self.words]
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A record that was found.
-
-    Attributes:
-        score: how well it fits, from 0 to 1.
-        matches: what says so: the name of a field, the text in it, and the places
-            [start, end) in that text.
-    """
-
-    record: Model
-    score: float
-    matches: list[dict]
-
-
-def find(model: type[Model], user, wanted: Wanted, limit: int) -> list[Hit]:
-    """The records of a type that fit best, of those that the user may see.
-
-    A record fits that holds every word, or, where there are too few of those, a word
-    that each may mean. What a role hides finds nothing.
-    """
-    words = wanted.words
-    if not words:
-        return []
-    visible = model.objects.visible_to(user)
-    names = {*model.summary_fields, *model.searched_fields(), "search_text"}
-    shown = shown_fields(model, user)
-    hides = bool(access.hidden_fields(user, model.record_type()))
-    found: dict = {}
-
-    def look(condition: QuerySet) -> int:
-        records = list(condition.order_by().only(*names)[:COMPARED])
-        records.sort(key=lambda record: record.pk, reverse=True)
-        for record in records:
-            if hides:
-                record.search_text = search_text(record, shown)
-            found[record.pk] = record
-        return len(records)
-
-    meanings = [[word] for word in words]
-    if look(holding(visible, words)) == COMPARED:
-        # There are more: those that fit best must be among them.
-        look(holding(visible, words, " "))
-        look(holding(visible, words, " ", " "))
-    good = sum(_coarse(r, meanings) >= BEGINNING for r in found.values())
-    if good < limit:
-        meanings = wanted.meanings
-        if any(len(words) > 1 for words in meanings):
-            look(meaning(visible, meanings))
-    likely = nlargest(3 * limit, found.values(), key=lambda r: _coarse(r, meanings))
-    hits = filter(None, (_hit(r, meanings, shown) for r in likely))
-
-    def rank(hit):
-        # A name may be made of hidden fields: then not even its place tells it.
-        return -hit.score, "" if hides else str(hit.record), hit.record.pk
-
-    return sorted(hits, key=rank)[:limit]
-
-
-def _coarse(record: Model, meanings: list[list[str]]) -> float:
-    """How well a record fits by all of its text at once."""
-    text = record.search_text.strip()
-    fits = (max(_fit(word, text, words[0])[0] for word in words) for words in meanings)
-    return sum(fits) / len(meanings)
-
-
-def _hit(record: Model, meanings: list[list[str]], names) -> Hit | None:
-    """How a record fits by these of its fields; None where it does not."""
-    texts = [
-        (1 - FIELD_STEP * step, name, text, *plain_with_places(text))
-        for step, name in enumerate(names)
-        for text in texts_of(record, name)
-    ]
-    total = 0.0
-    found = defaultdict(set)
-    for words in meanings:
-        best = 0.0
-        for weight, name, text, plain_text, places in texts:
-            for word in words:
-                fit, start = _fit(word, plain_text, words[0])
-                best = max(best, weight * fit)
-                if fit:
-                    place = (places[start], places[start + len(word) - 1] + 1)
-                    found[name, text].add(place)
-        if not best:
-            return None
-        total += best
-    matches = [
-        {"field": name, "text": text, "ranges": sorted(ranges)}
-        for (name, text), ranges in found.items()
-    ]
-    return Hit(record, round(total / len(meanings), 3), matches)
-
-
-def _fit(word: str, text: str, typed: str) -> tuple[float, int]:
-    """How well a word fits a text, from 0 to 1, and where it begins.
-
-    A whole word fits best, then the beginning of one, then its middle; and any of these
-    less, where something else was typed.
-    """
-    padded = f" {text} "
-    meant = 1 if word == typed else MEANT * OSA.normalized_similarity(word, typed)
-    for fit, part in ((WHOLE, f" {word} "), (BEGINNING, f" {word}"), (WITHIN, word)):
-        start = padded.find(part)
-        if start >= 0:
-            return fit * meant, start - 1 + part.index(word)
-    return 0.0, 0

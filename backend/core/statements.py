@@ -73,3 +73,21 @@ class Statement:
             for step in steps:
                 row[place] = step(row[place], column, connection)
         return row
+
+
+class Union(Statement):
+    """Several statements of the same columns as one.
+
+    Each row begins with the number of the statement that it is from.
+    """
+
+    def __init__(self, statements: Mapping[int, Statement]):
+        parts = {n: s for n, s in statements.items() if s.sql}
+        self.sql = " UNION ALL ".join(
+            f"SELECT {n}, part{n}.* FROM ({s.sql}) part{n}"  # noqa: S608
+            for n, s in parts.items()
+        )
+        self.parameters = [one for s in parts.values() for one in s.parameters]
+        for first in list(parts.values())[:1]:
+            self.database = first.database
+            self.converters = {n + 1: c for n, c in first.converters.items()}

@@ -15,7 +15,7 @@ from django_redis import get_redis_connection
 from contact_management.models import Contact
 from core import recall
 from core.models import CustomField
-from core.representation import Columns, Summaries
+from core.representation import Columns, summaries_for
 from core.statements import Bound, Statement
 from core.testing import Cast, system_changes
 from lead_management.models import Activity, Deal, Lead
@@ -225,11 +225,11 @@ class StatementTests(TestCase):
         self.assertEqual(Statement(rows).count(), 2)
 
     def test_summaries_of_any_number_of_rows(self):
-        summaries = Summaries(Contact, self.cast.manager)
+        summaries = summaries_for(Contact, self.cast.manager)
         ids = [contact.pk for contact in self.contacts]
         for number in (0, 1, 2, 3):
             with self.assertNumQueries(min(number, 1)):
                 self.assertEqual(set(summaries.of(ids[:number])), set(ids[:number]))
         with mock.patch("core.representation.MANY", 2):
             self.assertEqual(set(summaries.of(ids)), set(ids))
-        self.assertEqual(Summaries(Contact, self.cast.carol).of(ids), {})
+        self.assertEqual(summaries_for(Contact, self.cast.carol).of(ids), {})

@@ -6,11 +6,12 @@ from django.core.management import CommandError, call_command
 from django.test import TestCase
 
 from contact_management.models import Affiliation, Company, Contact
+from core.finding import Finder, Wanted
 from core.jobs import run
 from core.models import Change, ChangeSet, Job
 from core.models.values import snapshot, validate
 from core.registry import record_types
-from core.search import Wanted, find, search_text
+from core.search import search_text
 from core.testing import Cast
 from core.undo import start as start_undo
 from lead_management.models import (
@@ -81,8 +82,8 @@ class SeedTests(TestCase):
         for text in (letters, misspelt):
             manager = self.cast.manager
             wanted = Wanted(manager.organization_id, f"{text} {contact.first_name}")
-            hits = find(Contact, manager, wanted, 50)
-            self.assertIn(contact, [hit.record for hit in hits], text)
+            hits = Finder(("contact",), manager).find(wanted, 50)
+            self.assertIn(contact.pk, [hit.record["id"] for hit in hits], text)
 
     def test_owners_are_those_who_may_create(self):
         owners = set(Contact.objects.values_list("owner__first_name", flat=True))

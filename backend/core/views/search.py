@@ -3,7 +3,7 @@
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 
-from core import access, search
+from core import access, finding
 from core.exceptions import bad_parameter
 from core.filters import MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS
 from core.pagination import whole_number
@@ -43,6 +43,7 @@ class SearchViewSet(ViewSet):
 
     pagination_class = None
     filter_backends = ()
+    is_recalled = True
     serializer_class = SearchResultSerializer
 
     @extend_schema(
@@ -75,14 +76,9 @@ class SearchViewSet(ViewSet):
         types = _types(request)
 
         def build():
-            wanted = search.Wanted(user.organization_id, text)
-            hits = [
-                (name, hit)
-                for name in types
-                for hit in search.find(record_types()[name], user, wanted, limit)
-            ]
-            hits.sort(key=lambda found: -found[1].score)
-            return {"results": [_shown(*found, user) for found in hits[:limit]]}, None
+            wanted = finding.Wanted(user.organization_id, text)
+            hits = finding.finder_of(types, user).find(wanted, limit)
+            return {"results": [_shown(hit) for hit in hits]}, None
 
         keys = [f"{name}: {access.visibility_key(user, name)}" for name in types]
         return self.cached(build, {*types, user.record_type(), "team"}, "; ".join(keys))
@@ -100,27 +96,25 @@ def _text(request) -> str:
     return text
 
 
-def _types(request) -> list[str]:
+def _types(request) -> tuple[str, ...]:
     """The types that were asked for, as far as the user may see any of them."""
     asked = request.query_params.get("types")
     names = sorted(record_types()) if asked is None else asked.split(",")
     for name in names:
         if name not in record_types():
             raise bad_parameter("types", f"There is no '{name}'.", "unknown_type")
-    return [
+    return tuple(
         name
         for name in dict.fromkeys(names)
         if access.scope_of(request.user, name, access.Verb.VIEW) != access.Scope.NONE
-    ]
+    )
 
 
-def _shown(record_type: str, hit: search.Hit, user) -> dict:
-    hidden = access.hidden_fields(user, record_type)
-    names = [name for name in hit.record.summary_fields if name not in hidden]
+def _shown(hit: finding.Hit) -> dict:
     return {
-        "record_type": record_type,
-        "id": hit.record.pk,
+        "record_type": hit.record_type,
+        "id": hit.record["id"],
         "score": hit.score,
-        "record": {name: getattr(hit.record, name) for name in names},
+        "record": hit.record,
         "matches": hit.matches,
     }

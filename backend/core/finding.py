@@ -1,0 +1,266 @@
+"""Finding records of all types by words, the best first (core.search).
+
+A record fits that holds every word, or, where there are too few of those, a word that
+each may mean. What a role hides finds nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from heapq import nlargest
+from operator import or_
+
+from django.db.models import Model, Q
+from rapidfuzz.distance import OSA
+
+from core import access
+from core.memory import Memory
+from core.registry import record_types
+from core.representation import ById
+from core.search import (
+    beginning,
+    joined,
+    meanings_of,
+    plain_with_places,
+    shown_fields,
+    texts_of,
+    words_of,
+)
+from core.statements import Bound, Statement, Union
+
+# Of more records of a type than this that hold the words, any are compared.
+COMPARED = 200
+# How well a word fits where it is a whole word of a text, the beginning of one, or
+# within one; of what was not typed but may have been meant, at most MEANT of that.
+WHOLE, BEGINNING, WITHIN, MEANT = 1.0, 0.95, 0.6, 0.9
+# How much less each field counts than the one before it.
+FIELD_STEP = 0.01
+
+
+class Wanted:
+    """What somebody looks for.
+
+    Attributes:
+        words: of the text.
+    """
+
+    def __init__(self, organization_id, text: str):
+        self.organization_id = organization_id
+        self.words = words_of(text)
+
+    @cached_property
+    def meanings(self) -> list[list[str]]:
+        """Each word, and after it the known ones that it may mean, the likest first."""
+        return [[word, *meanings_of(self.organization_id, word)] for word in self.words]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A record that was found.
+
+    Attributes:
+        record: its summary.
+        score: how well it fits, from 0 to 1.
+        matches: what says so: the name of a field, the text in it, and the places
+            [start, end) in that text.
+    """
+
+    record_type: str
+    record: dict
+    score: float
+    matches: list[dict]
+
+
+class Source:
+    """The records of a type that a user sees, and what they see of them."""
+
+    def __init__(self, model: type[Model], user):
+        self.record_type = model.record_type()
+        self.visible = model.objects.visible_to(user)
+        self.text = model._meta.get_field("search_text")
+        hidden = access.hidden_fields(user, self.record_type)
+        self.hides = bool(hidden)
+        self.summary = [name for name in model.summary_fields if name not in hidden]
+        self.searched = shown_fields(model, user)
+        self.records = ById(
+            self.visible, dict.fromkeys((*self.summary, *self.searched))
+        )
+
+    def statement(self, patterns: Iterable[Sequence[str]]) -> Statement:
+        """Some rows whose text holds one of the patterns, of each group of them.
+
+        Args:
+            patterns: the names that their texts are bound by.
+        """
+        rows = self.visible.order_by()
+        for names in patterns:
+            held = (Q(search_text__contains=Bound(n, self.text)) for n in names)
+            rows = rows.filter(reduce(or_, held))
+        return Statement(rows.values_list("pk", "search_text")[:COMPARED])
+
+    def shown_texts(self, texts: dict) -> dict:
+        """Of the texts of some records, by their ids, what the user sees of them."""
+        if not self.hides:
+            return texts
+        return {
+            pk: joined(record[name] for name in self.searched)
+            for pk, record in self.records.of(texts).items()
+        }
+
+    def hits(self, texts: dict, meanings: list[list[str]], limit: int) -> list[Hit]:
+        """Those that fit best, of the records that have these texts."""
+        keys = sorted(texts, reverse=True)
+        likely = nlargest(3 * limit, keys, lambda pk: _coarse(texts[pk], meanings))
+        found = self.records.of(likely)
+        hits = filter(
+            None, (self._hit(found[k], meanings) for k in likely if k in found)
+        )
+
+        def rank(hit):
+            # A name may be made of hidden fields: then not even its place tells it.
+            words = () if self.hides else (hit.record[name] for name in self.summary)
+            return -hit.score, [str(word) for word in words][1:], hit.record["id"]
+
+        return sorted(hits, key=rank)[:limit]
+
+    def _hit(self, record: dict, meanings: list[list[str]]) -> Hit | None:
+        """How a record fits by the fields that are searched; None where it does not."""
+        texts = [
+            (1 - FIELD_STEP * step, name, text, *plain_with_places(text))
+            for step, name in enumerate(self.searched)
+            for text in texts_of(record[name])
+        ]
+        total = 0.0
+        found = defaultdict(set)
+        for words in meanings:
+            best = 0.0
+            for weight, name, text, plain_text, places in texts:
+                for word in words:
+                    fit, start = _fit(word, plain_text, words[0])
+                    best = max(best, weight * fit)
+                    if fit:
+                        place = (places[start], places[start + len(word) - 1] + 1)
+                        found[name, text].add(place)
+            if not best:
+                return None
+            total += best
+        matches = [
+            {"field": name, "text": text, "ranges": sorted(ranges)}
+            for (name, text), ranges in found.items()
+        ]
+        summary = {name: record[name] for name in self.summary}
+        score = round(total / len(meanings), 3)
+        return Hit(self.record_type, summary, score, matches)
+
+
+class Finder:
+    """Finds records of some types for a user, again and again."""
+
+    def __init__(self, names: Iterable[str], user):
+        """`names`: of the record types."""
+        self.sources = [Source(record_types()[name], user) for name in names]
+        self.statements = Memory(32)
+
+    def find(self, wanted: Wanted, limit: int) -> list[Hit]:
+        """Those that fit best, at most so many."""
+        words = wanted.words
+        if not words:
+            return []
+        everywhere = range(len(self.sources))
+        found = self._look(everywhere, [[beginning(word) + word] for word in words])
+        # Of some there are more: those that fit best must be among them.
+        many = [n for n in everywhere if len(found[n]) == COMPARED]
+        for after in ("", " ") if many else ():
+            more = self._look(many, [[f" {word}{after}"] for word in words])
+            for n in many:
+                found[n] |= more[n]
+        texts = {n: self.sources[n].shown_texts(found[n]) for n in everywhere}
+
+        typed = [[word] for word in words]
+        few = [
+            n
+            for n in everywhere
+            if sum(_coarse(t, typed) >= BEGINNING for t in texts[n].values()) < limit
+        ]
+        meant = any(len(meanings) > 1 for meanings in wanted.meanings) if few else False
+        if meant:
+            # Padded, so that few statements do for any number of meanings.
+            patterns = [_padded([f" {w}" for w in words]) for words in wanted.meanings]
+            more = self._look(few, patterns)
+            for n in few:
+                texts[n] |= self.sources[n].shown_texts(more[n])
+        hits = [
+            hit
+            for n in everywhere
+            if texts[n]
+            for hit in self.sources[n].hits(
+                texts[n], wanted.meanings if meant and n in few else typed, limit
+            )
+        ]
+        return sorted(hits, key=lambda hit: -hit.score)[:limit]
+
+    def _look(self, sources: Sequence[int], patterns: list[list[str]]) -> dict:
+        """Texts by id, of each source, that hold one of each group of patterns."""
+        names = [
+            [f"{group} {place}" for place in range(len(some))]
+            for group, some in enumerate(patterns)
+        ]
+        key = (tuple(sources), tuple(map(len, patterns)))
+        statement = self.statements.get(key)
+        if statement is None:
+            parts = {n: self.sources[n].statement(names) for n in sources}
+            statement = Union(parts)
+            self.statements.put(key, statement)
+        values = {
+            name: pattern
+            for group, some in zip(names, patterns, strict=True)
+            for name, pattern in zip(group, some, strict=True)
+        }
+        found = {n: {} for n in sources}
+        for n, pk, text in statement.rows(values):
+            found[n][pk] = text
+        return found
+
+
+# Each has the statements of a user.
+finders = Memory(200)
+
+
+def finder_of(names: tuple[str, ...], user) -> Finder:
+    """A Finder, the same one as long as the user's rights are known to be the same."""
+    if not user.proof:
+        return Finder(names, user)
+    key = (user.pk, user.proof.tokens, names)
+    finder = finders.get(key)
+    if finder is None:
+        finder = Finder(names, user)
+        finders.put(key, finder)
+    return finder
+
+
+def _padded(patterns: list[str]) -> list[str]:
+    size = 1 << (len(patterns) - 1).bit_length()
+    return patterns + patterns[-1:] * (size - len(patterns))
+
+
+def _coarse(text: str, meanings: list[list[str]]) -> float:
+    """How well a record fits by all of its text at once."""
+    text = text.strip()
+    fits = (max(_fit(word, text, words[0])[0] for word in words) for words in meanings)
+    return sum(fits) / len(meanings)
+
+
+def _fit(word: str, text: str, typed: str) -> tuple[float, int]:
+    """How well a word fits a text, from 0 to 1, and where it begins.
+
+    A whole word fits best, then the beginning of one, then its middle; and any of these
+    less, where something else was typed.
+    """
+    padded = f" {text} "
+    meant = 1 if word == typed else MEANT * OSA.normalized_similarity(word, typed)
+    for fit, part in ((WHOLE, f" {word} "), (BEGINNING, f" {word}"), (WITHIN, word)):
+        start = padded.find(part)
+        if start >= 0:
+            return fit * meant, start - 1 + part.index(word)
+    return 0.0, 0
