@@ -181,6 +181,10 @@ redis_broker() {
 }
 
 web_instance() {
+    # Together one process for each core: more only wait for each other.
+    local each=$((($(nproc) + ${#INSTANCES[@]} - 1) / ${#INSTANCES[@]}))
+    WEB_CONCURRENCY=$(setting WEB_CONCURRENCY "$each")
+    export WEB_CONCURRENCY
     export BIND=unix:$run/web-$1.sock,127.0.0.1:$((PORT + $1))
     web
 }

@@ -52,23 +52,28 @@ def connection_of(database: str) -> str:
     return " ".join([*pairs, f"dbname='{found['NAME']}'"])
 
 
+def psql(database: str, query: str) -> str:
+    """What PostgreSQL answers, its columns parted by `|`."""
+    done = subprocess.run(  # noqa: S603
+        ["psql", connection_of(database), "-Atc", query],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
 def pgbench(database: str, organization: str, script: str, options) -> float:
     """How often PostgreSQL alone answers a statement in a second."""
     found = [*Path("/usr/lib/postgresql").glob("*/bin/pgbench")]
     program = which("pgbench") or str(max(found))
     name = organization.replace("'", "''")
     query = f"SELECT id FROM core_organization WHERE name = '{name}'"  # noqa: S608
-    psql = subprocess.run(  # noqa: S603
-        ["psql", connection_of(database), "-Atc", query],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     done = subprocess.run(  # noqa: S603
         [
             *(program, "--no-vacuum", "--protocol=prepared", f"-T{options.seconds:g}"),
             *(f"-c{min(options.connections, 8)}", f"-j{THREADS_OF_PGBENCH}"),
-            *("-D", f"organization={psql.stdout.strip()}", "-f", str(HERE / script)),
+            *("-D", f"organization={psql(database, query)}", "-f", str(HERE / script)),
             connection_of(database),
         ],
         cwd=BACKEND,

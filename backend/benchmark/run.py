@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmark import looking
 from benchmark.generators import Wrk, pgbench
-from benchmark.stack import NAME, add_size, filled, run_python
+from benchmark.stack import NAME, add_size, counted, filled, run_python
 from measuring.api import Api, sign_in
 from measuring.servers import Server, gunicorn, proportional_memory
 from measuring.stack import EMAIL, PASSWORD
@@ -107,6 +107,7 @@ class Benchmark:
         with ExitStack() as stack:
             self.server = stack.enter_context(filled(self.options))
             self.env = self.server.environment
+            self.there = counted(self.server)
             self.stock = None
             if self.options.stock:
                 application = "benchmark.stock.wsgi:application"
@@ -299,7 +300,7 @@ class Benchmark:
         rows = [row.cells() for row in self.rows.values()]
         cores = os.cpu_count()
         title = (
-            f"{self.options.contacts:,} contacts, {self.options.leads:,} leads,"
+            f"{self.there['contacts']:,} contacts, {self.there['leads']:,} leads,"
             f" {cores} cores, {platform.machine()}, medians of"
             f" {self.options.repetitions} x {self.options.seconds:g} s"
         )
