@@ -108,6 +108,7 @@ MIDDLEWARE = [
     "core.metrics.middleware.MetricsMiddleware",
     "core.middleware.RequestIdMiddleware",
     "core.middleware.BusyMiddleware",
+    "core.connections.TrustMiddleware",
     # What it gives again goes no further, and has the headers of all that follow.
     "core.recall.RecallMiddleware",
     "django.middleware.security.SecurityMiddleware",

@@ -111,30 +111,43 @@ class Proof:
     Attributes:
         keys: of the versions at which it was found.
         tokens: what these versions were.
+        shared: the part of them that the proofs of others in the organization have too.
         needed: keys that must be there; what keeps them is none of this module.
         until: when it ends by itself, in seconds since the epoch.
     """
 
     keys: list[str]
     tokens: str
+    shared: str
     needed: list[str]
     until: float
 
 
-NOTHING = Proof([], "", [], float("inf"))
+NOTHING = Proof([], "", "", [], float("inf"))
 
 
 def prove(
-    organization_id, names: Iterable[str], needed: list[str], until: float
+    organization_id,
+    names: Iterable[str],
+    own: Iterable[str],
+    needed: list[str],
+    until: float,
 ) -> Proof | None:
-    """The proof of what is found out after this call, from the versions of `names`.
+    """The proof of what is found out after this call, from the versions of the names.
 
     None: Redis is away, something needed is missing, or a change is just announced.
+
+    Args:
+        own: names that the proofs of others do not have.
     """
-    keys = _version_keys(organization_id, names)
-    found = _find(keys, "", Proof([], "", needed, until))
-    tokens = found and found[0].decode().removeprefix(":")
-    return Proof(keys, tokens, needed, until) if found else None
+    shared = _version_keys(organization_id, names)
+    keys = [*shared, *_version_keys(organization_id, own)]
+    found = _find(keys, "", Proof([], "", "", needed, until))
+    if not found:
+        return None
+    tokens = found[0].decode().removeprefix(":").split(":")
+    together = ":".join(tokens[: len(shared)])
+    return Proof(keys, ":".join(tokens), together, needed, until)
 
 
 def stands(proof: Proof) -> bool:

@@ -155,7 +155,7 @@ class Source:
 
 
 class Finder:
-    """Finds records of some types for a user, again and again."""
+    """Finds records of some types, for all who see the same of them."""
 
     def __init__(self, names: Iterable[str], user):
         """`names`: of the record types."""
@@ -223,15 +223,18 @@ class Finder:
         return found
 
 
-# Each has the statements of a user.
 finders = Memory(200)
 
 
-def finder_of(names: tuple[str, ...], user) -> Finder:
-    """A Finder, the same one as long as the user's rights are known to be the same."""
+def finder_of(names: tuple[str, ...], user, visibility: str) -> Finder:
+    """A Finder, the same one as long as rights are known to be the same.
+
+    Args:
+        visibility: users with equal texts find the same.
+    """
     if not user.proof:
         return Finder(names, user)
-    key = (user.pk, user.proof.tokens, names)
+    key = (user.organization_id, visibility, user.proof.shared)
     finder = finders.get(key)
     if finder is None:
         finder = Finder(names, user)

@@ -13,6 +13,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import Http404
+from rest_framework.exceptions import APIException
 
 from core import pagination
 from core.representation import Columns, Reading
@@ -21,6 +22,8 @@ from core.statements import Statement
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 RANGES = ("gt", "gte", "lt", "lte")
 ANY = ["*"]
+# Why a plan has no answer the view tells better: it is asked then.
+REFUSALS = (Http404, APIException, ValidationError)
 
 
 def is_range(name: str) -> bool:

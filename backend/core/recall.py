@@ -12,15 +12,12 @@ way.
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from django.core.exceptions import ValidationError
-from django.db import Error
-from django.http import Http404
-from rest_framework.exceptions import APIException
+from django.db import Error, close_old_connections
 
 from core import cache
 from core.conditional import conditional_response, etag_of
 from core.memory import Memory
-from core.plans import Plan, kind_of
+from core.plans import REFUSALS, Plan, kind_of
 from core.renderers import dumps
 
 # What of a request an answer or its headers can depend on, beside path and query.
@@ -36,8 +33,6 @@ ASKED = (
 OWN_HEADERS = ("Content-Length", "Content-Type", "ETag")
 # Longer ones, in characters, are seldom asked twice.
 LONGEST_QUERY = 900
-# The view says better why there is no answer: it is asked then.
-REFUSALS = (Http404, APIException, ValidationError, Error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +95,10 @@ class Recall:
             return None
         try:
             answer = packed(*self.place.plan.answer(request))
+        except Error:
+            # The view goes on with a connection that is not broken.
+            close_old_connections()
+            return None
         except REFUSALS:
             return None
         cache.store(slot, answer)

@@ -65,8 +65,9 @@ class Remembered:
         if not found:
             return found
         user, credentials = found
-        names = (*RIGHTS, _name(user))
-        proof = cache.prove(user.organization_id, names, *self.stands_on(credentials))
+        proof = cache.prove(
+            user.organization_id, RIGHTS, [_name(user)], *self.stands_on(credentials)
+        )
         if not proof:
             return found
         # A proof is of what is found after it.

@@ -1,5 +1,6 @@
 """Answers that a plan makes (core.plans), against what the view would have given."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from unittest import mock, skipUnless
@@ -17,12 +18,16 @@ from core import recall
 from core.models import CustomField
 from core.representation import Columns, summaries_for
 from core.statements import Bound, Statement
-from core.testing import Cast, system_changes
+from core.testing import PASSWORD, Cast, make_user, system_changes
 from lead_management.models import Activity, Deal, Lead
 from user_management.models import User
 from user_management.tests.test_remembered import PATH, RememberedTestCase, told
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+class Written(Exception):
+    """Django wrote a statement."""
 
 
 def at(**after) -> str:
@@ -177,6 +182,26 @@ class PlanTests(RememberedTestCase):
         self.edit(User.objects.get(pk=other.pk), role=self.cast.alice.role)
         answer, _ = self.get(self.headers, detail)
         self.assertEqual(answer.status_code, 404)
+
+    def test_it_is_shared_by_those_who_see_the_same_and_by_no_others(self):
+        people = [
+            make_user(self.cast.organization, uuid4().hex, some.role, password=PASSWORD)
+            for some in (self.dora, self.cast.alice)
+        ]
+        asked = f"{PATH}?expand=owner&created_at__lt="
+        self.warm(self.headers, asked + at(days=2))
+        self.warm(self.headers, f"{PATH}{self.contact.pk}/")
+        for user, is_alike in zip(people, (True, False), strict=True):
+            headers = self.sign_in(user)
+            for _ in range(2):
+                self.get(headers, "/api/tags/")
+            for path in (asked + at(days=1), f"{PATH}{self.contacts[2].pk}/"):
+                with (
+                    self.subTest(path, is_alike=is_alike),
+                    mock.patch.object(Statement, "__init__", side_effect=Written),
+                    nullcontext() if is_alike else self.assertRaises(Written),
+                ):
+                    self.assertEqual(self.get(headers, path)[0].status_code, 200)
 
     def test_a_record_costs_one_query(self):
         self.warm(self.headers, f"{PATH}{self.contact.pk}/")

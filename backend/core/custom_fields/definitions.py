@@ -111,7 +111,7 @@ def definitions_of(organization, record_type: str) -> Definitions:
 def _recalled(organization, record_type: str) -> Definitions:
     if not organization.proof:
         return Definitions(organization, record_type)
-    key = (organization.pk, record_type, organization.proof.tokens)
+    key = (organization.pk, record_type, organization.proof.shared)
     found = recalled.get(key)
     if found is None:
         found = Definitions(organization, record_type)

@@ -75,13 +75,16 @@ class SearchViewSet(ViewSet):
             raise bad_parameter("limit", f"At most {MAX_LIMIT}.", "max_value")
         types = _types(request)
 
+        keys = [f"{name}: {access.visibility_key(user, name)}" for name in types]
+        visibility = "; ".join(keys)
+
         def build():
             wanted = finding.Wanted(user.organization_id, text)
-            hits = finding.finder_of(types, user).find(wanted, limit)
+            hits = finding.finder_of(types, user, visibility).find(wanted, limit)
             return {"results": [_shown(hit) for hit in hits]}, None
 
-        keys = [f"{name}: {access.visibility_key(user, name)}" for name in types]
-        return self.cached(build, {*types, user.record_type(), "team"}, "; ".join(keys))
+        made_from = {*types, user.record_type(), "team"}
+        return self.cached(build, made_from, visibility)
 
 
 def _text(request) -> str:

@@ -54,10 +54,10 @@ class RememberedTestCase(TransactionTestCase):
         with system_changes(self.cast.organization) as changes:
             changes.save(record, **fields)
 
-    def sign_in(self) -> dict:
+    def sign_in(self, user=None) -> dict:
         answer = Client().post(
             f"{APP}auth/login",
-            {"email": self.dora.email, "password": PASSWORD},
+            {"email": (user or self.dora).email, "password": PASSWORD},
             content_type="application/json",
         )
         self.assertEqual(answer.status_code, 200, answer.content)
