@@ -46,7 +46,7 @@ def gunicorn(
     port = free_port()
     command = ("gunicorn", application, "--bind", f"127.0.0.1:{port}")
     command = (*command, "--max-requests", "0", "--log-level", "critical")
-    with running(*command, WEB_CONCURRENCY="2", **environment) as process:
+    with running(*command, **environment | {"WEB_CONCURRENCY": "2"}) as process:
         server = Server(f"http://127.0.0.1:{port}", process.pid)
         server.wait()
         yield server
