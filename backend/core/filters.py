@@ -244,18 +244,23 @@ class StrictFilterBackend(DjangoFilterBackend):
         return filterset.qs
 
 
+def bindable(model, one: filters.Filter | None) -> models.Field | None:
+    """The column of which the filter asks a range that can be bound, if it does."""
+    if one and one.lookup_expr in RANGES and type(one) in RANGE_FILTERS:
+        return columns_of(model).get(one.field_name)
+    return None
+
+
 def bind(filterset: filters.FilterSet) -> dict[str, forms.Field]:
     """Bind the values of the ranges that are asked for (core.statements).
 
     Returns:
         What makes such a value of a text, by the name of the parameter.
     """
-    columns = columns_of(filterset.queryset.model)
     form = filterset.form
     bound = {}
     for name, one in filterset.filters.items():
-        column = columns.get(one.field_name)
-        if column and one.lookup_expr in RANGES and type(one) in RANGE_FILTERS:
+        if column := bindable(filterset.queryset.model, one):
             bound[name] = form.fields[name]
             form.cleaned_data[name] = Bound(name, column)
     return bound

@@ -18,6 +18,7 @@ from core.field_rights import CUSTOM, FieldRights
 from core.filters import (
     Search,
     StrictFilterBackend,
+    bindable,
     filter_set,
     narrowed,
     ordering_of,
@@ -232,12 +233,13 @@ class JournaledViewSet(ViewSet):
         Its address and its reader tell it all then, and there can be a plan for it.
         """
         query = self.request.query_params
-        ranges = filter(is_range, query)
+        filters = self.filterset_class.base_filters
         return (
             not self.kwargs
             and not self.looked_at
             and "cursor" not in query
-            and self.filterset_class.base_filters.keys() >= set(ranges)
+            # Requests of a kind differ in these: what is not bound would stay as it is.
+            and all(bindable(self.model, filters.get(n)) for n in query if is_range(n))
         )
 
     def _plan(self, queryset, ordering) -> PagePlan:
