@@ -207,11 +207,9 @@ class Finder:
             for group, some in enumerate(patterns)
         ]
         key = (tuple(sources), tuple(map(len, patterns)))
-        statement = self.statements.get(key)
-        if statement is None:
-            parts = {n: self.sources[n].statement(names) for n in sources}
-            statement = Union(parts)
-            self.statements.put(key, statement)
+        statement = self.statements.kept(
+            key, lambda: Union({n: self.sources[n].statement(names) for n in sources})
+        )
         values = {
             name: pattern
             for group, some in zip(names, patterns, strict=True)
@@ -235,11 +233,7 @@ def finder_of(names: tuple[str, ...], user, visibility: str) -> Finder:
     if not user.proof:
         return Finder(names, user)
     key = (user.organization_id, visibility, user.proof.shared)
-    finder = finders.get(key)
-    if finder is None:
-        finder = Finder(names, user)
-        finders.put(key, finder)
-    return finder
+    return finders.kept(key, lambda: Finder(names, user))
 
 
 def _padded(patterns: list[str]) -> list[str]:

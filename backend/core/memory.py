@@ -1,7 +1,7 @@
 """What a process remembers."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from threading import Lock
 
 
@@ -26,3 +26,11 @@ class Memory:
             self._entries.move_to_end(key)
             if len(self._entries) > self.size:
                 self._entries.popitem(last=False)
+
+    def kept(self, key: Hashable, make: Callable):
+        """The entry; what `make` gives, where there is none yet."""
+        entry = self.get(key)
+        if entry is None:
+            entry = make()
+            self.put(key, entry)
+        return entry

@@ -112,11 +112,7 @@ def _recalled(organization, record_type: str) -> Definitions:
     if not organization.proof:
         return Definitions(organization, record_type)
     key = (organization.pk, record_type, organization.proof.shared)
-    found = recalled.get(key)
-    if found is None:
-        found = Definitions(organization, record_type)
-        recalled.put(key, found)
-    return found
+    return recalled.kept(key, lambda: Definitions(organization, record_type))
 
 
 def forget(organization) -> None:
