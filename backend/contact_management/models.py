@@ -136,6 +136,9 @@ class Company(Reachable):
     def __str__(self):
         return self.name
 
+    # What it is below in the database; of one that was just made, nothing is known.
+    _stored_parent_id = None
+
     @classmethod
     def from_db(cls, db, field_names, values):
         company = super().from_db(db, field_names, values)

@@ -1,8 +1,9 @@
 """Cached reads, right by version: nothing is deleted from the cache to correct it.
 
-Each (organization, record type) has a random token in Redis. An answer is stored under
-a name that holds the tokens it was made from, so when a token is gone, so is every
-answer that stood on it. The protocol survives races, crashes and flushes:
+Each (organization, record type) has a random token in Redis, and so has each record
+that is read by itself. An answer is stored under a name that holds the tokens it was
+made from, so when a token is gone, so is every answer that stood on it. The protocol
+survives races, crashes and flushes:
 
 - A writer, before it commits, removes the token and sets a mark (`mark`); after the
   commit it removes the token again and lifts its mark (`lift`).
@@ -20,7 +21,7 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -38,6 +39,9 @@ ANSWER_SECONDS = 120
 # Also how long an answer could be stale if Redis failed just while a writer committed.
 TOKEN_SECONDS = 60
 MARK_SECONDS = 60
+# Of more records that change together, not each is named.
+FEW_RECORDS = 20
+MANY = "many"
 
 # KEYS: the versions that the answer is made from, then of a proof its versions and
 # what it needs. ARGV: name of the answer, new token, seconds a token lives, how many
@@ -126,6 +130,22 @@ class Proof:
 NOTHING = Proof([], "", "", [], float("inf"))
 
 
+def names_of_one(record_type: str, pk) -> set[str]:
+    """The names of the versions that an answer about one record is made from."""
+    return {f"{record_type}:{pk}", f"{record_type}:{MANY}"}
+
+
+def names_of(record_type: str, ids: Collection | None = None) -> set[str]:
+    """The names of the versions that are over when records of a type change.
+
+    Args:
+        ids: of those that change; None: which these are is not known.
+    """
+    if ids is None or len(ids) > FEW_RECORDS:
+        ids = [MANY]
+    return {record_type, *(f"{record_type}:{pk}" for pk in ids)}
+
+
 def prove(
     organization_id,
     names: Iterable[str],
@@ -155,14 +175,15 @@ def stands(proof: Proof) -> bool:
     return time.time() < proof.until and bool(_find([], "", proof))
 
 
-def find(organization_id, record_types: Iterable[str], request_key: str) -> Slot | None:
-    """The slot for an answer made from these record types; None: go to the database.
+def find(organization_id, names: Iterable[str], request_key: str) -> Slot | None:
+    """The slot for an answer made from these versions; None: go to the database.
 
     Args:
+        names: of record types, and of single records (`names_of_one`).
         request_key: whatever else the answer depends on, such as the path, the query
             and what the reader may see.
     """
-    slot = _slot(organization_id, record_types, request_key, NOTHING)
+    slot = _slot(organization_id, names, request_key, NOTHING)
     if slot:
         count(slot)
     elif settings.REDIS_URL:
@@ -171,12 +192,12 @@ def find(organization_id, record_types: Iterable[str], request_key: str) -> Slot
 
 
 def find_again(
-    organization_id, record_types: Iterable[str], request_key: str, proof: Proof
+    organization_id, names: Iterable[str], request_key: str, proof: Proof
 ) -> Slot | None:
     """The slot for an answer, if the proof stands; not counted as read (`count`)."""
     if time.time() >= proof.until:
         return None
-    return _slot(organization_id, record_types, request_key, proof) or None
+    return _slot(organization_id, names, request_key, proof) or None
 
 
 def count(slot: Slot) -> None:
@@ -184,9 +205,9 @@ def count(slot: Slot) -> None:
     cache_reads["miss" if slot.answer is None else "hit"].inc()
 
 
-def _slot(organization_id, record_types, request_key, proof) -> Slot | tuple | None:
+def _slot(organization_id, names, request_key, proof) -> Slot | tuple | None:
     digest = hashlib.blake2b(request_key.encode(), digest_size=16).hexdigest()
-    keys = _version_keys(organization_id, record_types)
+    keys = _version_keys(organization_id, names)
     found = _find(keys, f"mycrm:answer:{digest}", proof)
     return Slot(found[0].decode(), found[1]) if found else found
 
@@ -208,17 +229,16 @@ def store(slot: Slot | None, answer: bytes) -> None:
 
 def kept(
     organization_id,
-    record_types: Iterable[str],
+    names: Iterable[str],
     request_key: str,
     make: Callable[[], bytes],
 ) -> bytes:
     """What `make` would give now: from the cache, if it holds that.
 
     Args:
-        record_types: what the answer is made from.
-        request_key: as of `find`.
+        names, request_key: as of `find`.
     """
-    slot = find(organization_id, record_types, request_key)
+    slot = find(organization_id, names, request_key)
     if slot and slot.answer:
         return slot.answer
     answer = make()
@@ -226,16 +246,16 @@ def kept(
     return answer
 
 
-def mark(organization_id, record_types: Iterable[str]) -> Mark:
-    """Announce a commit that changes records of these types."""
-    mark = Mark(_version_keys(organization_id, record_types), secrets.token_urlsafe(9))
+def mark(organization_id, names: Iterable[str]) -> Mark:
+    """Announce a commit after which these versions are over (`names_of`)."""
+    mark = Mark(_version_keys(organization_id, names), secrets.token_urlsafe(9))
     _call(MARK, mark.keys, mark.name, MARK_SECONDS, is_urgent=True)
     return mark
 
 
-def mark_until_commit(organization_id, record_types: Iterable[str]) -> None:
+def mark_until_commit(organization_id, names: Iterable[str]) -> None:
     """Announce the commit of this transaction, and let it lift the mark."""
-    transaction.on_commit(partial(lift, mark(organization_id, record_types)))
+    transaction.on_commit(partial(lift, mark(organization_id, names)))
 
 
 def lift(mark: Mark) -> None:
@@ -243,8 +263,8 @@ def lift(mark: Mark) -> None:
     _call(LIFT, mark.keys, mark.name, is_urgent=True)
 
 
-def _version_keys(organization_id, record_types: Iterable[str]) -> list[str]:
-    return [f"mycrm:version:{organization_id}:{t}" for t in sorted(set(record_types))]
+def _version_keys(organization_id, names: Iterable[str]) -> list[str]:
+    return [f"mycrm:version:{organization_id}:{name}" for name in sorted(set(names))]
 
 
 @cache

@@ -6,7 +6,7 @@ can answer any other for the same reader (core.recall).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from django import forms
@@ -38,6 +38,12 @@ def kind_of(request) -> str:
         for name, values in sorted(request.GET.lists())
     ]
     return f"{ID.sub('*', request.path_info)} {query}"
+
+
+def named(names: Iterable[str], request) -> list[str]:
+    """Names of versions, with the id in the request's path in the place of `*`."""
+    found = ID.search(request.path_info)
+    return [name.replace("*", found[0]) for name in names] if found else [*names]
 
 
 class DetailPlan:

@@ -2,6 +2,7 @@
 
 import time
 from datetime import datetime, timedelta
+from itertools import chain
 
 from django.db import models, transaction
 from django.utils import timezone
@@ -60,5 +61,5 @@ def purge_batch(
             model._base_manager.filter(pk__in=ids).delete()
             purged[record_type] = len(ids)
     if purged:
-        cache.mark_until_commit(organization.pk, purged)
+        cache.mark_until_commit(organization.pk, chain(*map(cache.names_of, purged)))
     return sum(purged.values())

@@ -17,7 +17,7 @@ from django.db import Error, close_old_connections
 from core import cache
 from core.conditional import conditional_response, etag_of
 from core.memory import Memory
-from core.plans import REFUSALS, Plan, kind_of
+from core.plans import REFUSALS, Plan, kind_of, named
 from core.renderers import dumps
 
 # What of a request an answer or its headers can depend on, beside path and query.
@@ -49,14 +49,14 @@ class Place:
 
     Attributes:
         reader: who asks.
-        record_types: what the answers are made from.
+        names: of the versions that the answers are made from (core.plans.named).
         visibility: readers with equal texts get equal answers.
         proof: that this reader may have them.
         plan: None where only the view can make one.
     """
 
     reader: Reader
-    record_types: frozenset[str]
+    names: frozenset[str]
     visibility: str
     proof: cache.Proof
     plan: Plan | None
@@ -73,7 +73,7 @@ class Recall:
         place = self.place
         slot = cache.find_again(
             place.reader.organization_id,
-            place.record_types,
+            named(place.names, request),
             request_key(request, place.visibility),
             place.proof,
         )

@@ -5,7 +5,7 @@
 
 One such block is one transaction. It checks the actor's rights, saves only what
 changed, counts the version, keeps each field before and after, and makes cached reads
-of the touched record types out of date.
+of what it touched out of date.
 """
 
 from collections import Counter
@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from functools import partial
+from itertools import chain, starmap
+from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -137,7 +139,8 @@ class ChangeSet(AppendOnly):
             if trial:
                 transaction.set_rollback(True)
             elif changes.touched:
-                cache.mark_until_commit(self.organization_id, changes.touched)
+                touched = starmap(cache.names_of, changes.touched.items())
+                cache.mark_until_commit(self.organization_id, chain(*touched))
                 transaction.on_commit(partial(measures.changed, changes.counts))
 
     def is_undone(self) -> bool:
@@ -200,7 +203,7 @@ class Changes:
 
     def __init__(self, change_set: ChangeSet):
         self.change_set = change_set
-        self.touched: set[str] = set()
+        self.touched: dict[str, set[UUID]] = {}  # ids by record type
         self.counts: Counter[tuple[str, str]] = Counter()  # by record type and verb
         self._made: set = set()
         from core.notifications import News
@@ -507,11 +510,15 @@ class Changes:
             self.news.note(model, updates)
         model.after_writes(updates, self)
 
-    def _journal(self, model: type[Journaled], rows: Iterable[tuple]) -> None:
+    def touch(self, record_type: str, ids: Iterable[UUID] = ()) -> None:
+        """Note that answers about the type, and about each of these, will be others."""
+        self.touched.setdefault(record_type, set()).update(ids)
+
+    def _journal(self, model: type[Journaled], rows: Sequence[tuple]) -> None:
         """Note changes of records of one model: id, verb, version, before, after."""
         if self.change_set._state.adding:
             self.change_set.save(force_insert=True)
-        self.touched.add(model.record_type())
+        self.touch(model.record_type(), [row[0] for row in rows])
         names = (
             *("change_set_id", "organization_id", "created_at", "record_type"),
             *("record_id", "verb", "version", "before", "after"),

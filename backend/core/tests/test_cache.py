@@ -5,7 +5,7 @@ from django.db import connection
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
-from contact_management.models import Contact
+from contact_management.models import Company, Contact
 from core import cache
 from core.models import ChangeSet
 from core.redis import rest
@@ -109,6 +109,50 @@ class SharedCacheTests(CacheTestCase):
                 self.assertLess(write().status_code, 300)
                 self.assertEqual(self.names(), names)
                 self.assertCached(True)
+
+    def test_a_record_is_read_anew_when_it_changes_and_not_when_another_does(self):
+        ada, bea = self.make("Ada"), self.make("Bea")
+        of_ada, of_bea = f"{PATH}{ada.pk}/", f"{PATH}{bea.pk}/"
+        for path in (PATH, of_ada, of_bea):
+            self.get(path=path)
+        self.edit(bea, first_name="Beatrix")
+        self.assertCached(True, path=of_ada)
+        self.assertEqual(self.get(path=of_bea)[0].json()["first_name"], "Beatrix")
+        self.assertEqual(self.names(), ["Ada", "Beatrix"])
+
+    def test_records_that_change_together_are_all_read_anew(self):
+        for count in (cache.FEW_RECORDS, cache.FEW_RECORDS + 1):
+            contacts = [self.make(f"{count} {place}") for place in range(count)]
+            last = f"{PATH}{contacts[-1].pk}/"
+            with self.subTest(count):
+                self.get(path=last)
+                self.assertCached(True, path=last)
+                with system_changes(self.cast.organization) as changes:
+                    changes.bulk_set(Contact, contacts, department="Sales")
+                answer, _ = self.get(path=last)
+                self.assertEqual(answer.json()["department"], "Sales")
+
+    def test_a_record_shows_the_new_name_of_another_of_its_type(self):
+        parent, child = Company(), Company()
+        owner = self.cast.alice
+        with system_changes(self.cast.organization) as changes:
+            changes.save(parent, name="Old", owner=owner)
+            changes.save(child, name="Child", parent=parent, owner=owner)
+        path = f"/api/companies/{child.pk}/"
+        self.get(path=path, expand="parent")
+        self.assertCached(True, path=path, expand="parent")
+        self.edit(parent, name="New")
+        answer, _ = self.get(path=path, expand="parent")
+        self.assertEqual(answer.json()["parent"]["name"], "New")
+
+    def test_a_deleted_record_is_gone_and_restored_as_it_was(self):
+        contact = self.make()
+        path = f"{PATH}{contact.pk}/"
+        self.get(path=path)
+        self.assertEqual(self.alice.delete(path).status_code, 204)
+        self.assertEqual(self.alice.get(path).status_code, 404)
+        self.assertEqual(self.alice.post(f"{path}restore/").status_code, 200)
+        self.assertEqual(self.get(path=path)[0].json()["deleted_at"], None)
 
     def test_a_refused_write_leaves_the_cache_in_use(self):
         contact = self.make()

@@ -18,7 +18,7 @@ from core.memory import Memory
 from core.models import ChangeSet
 from core.origin import origin
 from core.pagination import Pagination
-from core.plans import REFUSALS, Plan, kind_of
+from core.plans import REFUSALS, Plan, kind_of, named
 from core.recall import Place, Reader, packed, request_key, unpacked
 from core.renderers import dumps
 from core.serializers import StrictSerializer
@@ -130,13 +130,14 @@ class ViewSet(GenericViewSet):
             **attributes,
         )
 
-    def cached(self, build, record_types, visibility: str) -> HttpResponse:
+    def cached(self, build, names, visibility: str) -> HttpResponse:
         """Answer a GET, from the cache if it holds what `build` would give now.
 
         Args:
             build: gives the answer, and the version of the record if it is one; or
                 the plan for both.
-            record_types: what the answer is made from.
+            names: of the versions that the answer is made from: record types, and with
+                `*` in the place of its id the record of the address.
             visibility: readers with equal texts would get equal answers.
         """
         request, user = self.request, self.request.user
@@ -148,12 +149,14 @@ class ViewSet(GenericViewSet):
             return packed(answer, version)
 
         key = request_key(request, visibility)
-        answer = cache.kept(user.organization_id, record_types, key, make)
+        made_from = named(names, request)
+        answer = cache.kept(user.organization_id, made_from, key, make)
         response = conditional_response(request, *unpacked(answer))
         if self.is_recalled and user.proof:
-            types = frozenset(record_types)
             reader = Reader(user.pk, user.organization_id)
-            response.place = Place(reader, types, visibility, user.proof, plan)
+            response.place = Place(
+                reader, frozenset(names), visibility, user.proof, plan
+            )
         return response
 
     def uncached(self, build) -> HttpResponse:

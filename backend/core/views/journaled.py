@@ -271,7 +271,7 @@ class JournaledViewSet(ViewSet):
             self.refuse_parameters("fields", "expand")
             return self.shown()
 
-        return self.cached(build, *self._made_from())
+        return self.cached(build, *self._one_made_from())
 
     def shown(self) -> tuple[dict, int] | DetailPlan:
         """What the address shows, and its version; or the plan for both."""
@@ -304,6 +304,10 @@ class JournaledViewSet(ViewSet):
         if self.looked_at or "me" in self.request.query_params.values():
             keys.append(f"me: {user.pk}")
         return types, "; ".join(keys)
+
+    def _one_made_from(self) -> tuple[set[str], str]:
+        """`_made_from`, of what the address of a record shows."""
+        return self._made_from()
 
     # Writing
 

@@ -7,7 +7,7 @@ from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from core import access
+from core import access, cache
 from core.custom_fields import columns
 from core.custom_fields.definitions import shown_to
 from core.exceptions import Conflict
@@ -86,6 +86,20 @@ class RecordViewSet(
         """As a row of a list, which is less work than a record."""
         row = self.get_queryset().filter(pk=Bound("pk", self.model._meta.pk))
         return DetailPlan(self._reading(row, ("version",)))
+
+    def _one_made_from(self):
+        """No other record of the type, unless a relation leads to one."""
+        types, visibility = self._made_from()
+        relations = self.representation.relations
+        related = {relations[name].record_type() for name in self.asked_relations}
+        alone = self.types_of_one - related
+        names = (cache.names_of_one(record_type, "*") for record_type in alone)
+        return types.difference(alone).union(*names), visibility
+
+    @property
+    def types_of_one(self) -> set[str]:
+        """Types of which a record shows only what is its own."""
+        return {self.record_type}
 
     def get_everything(self):
         """Deleted records too."""

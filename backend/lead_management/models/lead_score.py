@@ -158,10 +158,11 @@ class LeadScore(models.Model):
     def make_due(cls, lead_ids, changes: Changes) -> None:
         """Let the scores of leads be computed again, once the changes are there."""
         rows = cls.objects.current().filter(Among("lead", lead_ids))
-        if rows.update(
-            due_at=timezone.now(), claimed_until=None
-        ) and cls.record_type() not in (changes.touched):
-            changes.touched.add(cls.record_type())
+        if (
+            rows.update(due_at=timezone.now(), claimed_until=None)
+            and cls.record_type() not in changes.touched
+        ):
+            changes.touch(cls.record_type())
             from lead_management.scoring.rescoring import tell_workers
 
             tell_workers(changes.change_set.organization_id)

@@ -176,11 +176,12 @@ def compute(computation: Computation, rows: list[LeadScore]) -> bool:
         row.claimed_until = None
     with transaction.atomic():
         stored = LeadScore.store(rows, since)
-        changed = any(row.total != shown_before[row.pk] for row in stored)
+        changed = {row.lead_id for row in stored if row.total != shown_before[row.pk]}
         if changed:
             organization = computation.model.organization_id
-            cache.mark_until_commit(organization, [LeadScore.record_type()])
-    return changed
+            names = cache.names_of(LeadScore.record_type(), changed)
+            cache.mark_until_commit(organization, names)
+    return bool(changed)
 
 
 def _overrides(lead_ids, now) -> dict[UUID, tuple[int, datetime]]:

@@ -99,7 +99,8 @@ class PublicationHandler(JobHandler):
         except PermissionDenied as refusal:
             raise JobFailed("permission_denied", str(refusal.detail)) from refusal
         job.change_set = change_set
-        cache.mark_until_commit(job.organization_id, [LeadScore.record_type()])
+        scores = cache.names_of(LeadScore.record_type())
+        cache.mark_until_commit(job.organization_id, scores)
 
     @staticmethod
     @transaction.atomic

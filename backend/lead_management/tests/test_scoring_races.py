@@ -113,3 +113,22 @@ class CachedScoreTests(TransactionTestCase):
         self.assertEqual(shown(), 50)
         publish_rules(cast.organization, fit("All", 5))
         self.assertEqual(shown(), 5)
+
+    def test_a_new_score_of_one_lead_leaves_another_in_the_cache(self):
+        cast = Cast()
+        alice = client_of(cast.alice)
+        leads = [Lead(last_name=name) for name in ("Lovelace", "Boole")]
+        publish_rules(cast.organization, fit("Germany", 30, country="DE"))
+        with system_changes(cast.organization) as changes:
+            for lead in leads:
+                changes.save(lead, owner=cast.alice)
+        rescore(cast.organization.pk)
+        changed, other = (f"/api/leads/{lead.pk}/" for lead in leads)
+        for address in (changed, other):
+            self.assertEqual(alice.get(address).json()["lead_score"], 0)
+        with system_changes(cast.organization) as changes:
+            changes.save(leads[0], country="DE")
+        rescore(cast.organization.pk)
+        with self.assertNumQueries(0):
+            alice.get(other)
+        self.assertEqual(alice.get(changed).json()["lead_score"], 30)

@@ -55,8 +55,8 @@ class ActivityViewSet(RecordViewSet):
     more_filters = {"due": DueFilter(), "open": OpenFilter("done_at")}
     serializer_base = ActivityInput
 
-    def cached(self, build, record_types, visibility):
+    def cached(self, build, names, visibility):
         """What is due depends on the hour, so no answer about it is kept."""
         if "due" in self.request.query_params:
             return self.uncached(build)
-        return super().cached(build, record_types, visibility)
+        return super().cached(build, names, visibility)

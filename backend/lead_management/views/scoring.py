@@ -91,6 +91,10 @@ class ScoresMixin:
         types, keys = super()._made_from()
         return types.union(SCORE_TYPES), keys
 
+    @property
+    def types_of_one(self):
+        return super().types_of_one | {LeadScore.record_type()}
+
     @extend_schema(responses=ScoreSerializer)
     @action(detail=True, filter_backends=(), pagination_class=None)
     def score(self, request, pk):
