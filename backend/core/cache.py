@@ -238,7 +238,21 @@ def kept(
     Args:
         names, request_key: as of `find`.
     """
-    slot = find(organization_id, names, request_key)
+    return _filled(find(organization_id, names, request_key), make)
+
+
+def kept_part(
+    organization_id,
+    names: Iterable[str],
+    request_key: str,
+    make: Callable[[], bytes],
+) -> bytes:
+    """As `kept`, of a part of several answers: it is not counted as a read."""
+    slot = _slot(organization_id, names, request_key, NOTHING)
+    return _filled(slot or None, make)
+
+
+def _filled(slot: Slot | None, make: Callable[[], bytes]) -> bytes:
     if slot and slot.answer:
         return slot.answer
     answer = make()

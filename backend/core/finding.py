@@ -178,11 +178,13 @@ class Finder:
         texts = {n: self.sources[n].shown_texts(found[n]) for n in everywhere}
 
         typed = [[word] for word in words]
-        few = [
-            n
+        good = {
+            n: sum(_coarse(text, typed) >= BEGINNING for text in texts[n].values())
             for n in everywhere
-            if sum(_coarse(t, typed) >= BEGINNING for t in texts[n].values()) < limit
-        ]
+        }
+        # What was meant fits less well: those that were typed would stand before it.
+        enough = sum(good.values()) >= limit
+        few = [n for n in everywhere if good[n] < limit and not enough]
         meant = any(len(meanings) > 1 for meanings in wanted.meanings) if few else False
         if meant:
             # Padded, so that few statements do for any number of meanings.

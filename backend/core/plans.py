@@ -1,8 +1,8 @@
 """How a view answers a kind of request: what it asks of the database, written once.
 
-Requests of a kind differ in the ids of their paths and in the bounds of ranges that
-they ask for, such as a moment that goes on with the clock. Whoever has the plan for one
-can answer any other for the same reader (core.recall).
+Requests of a kind differ in the ids of their paths, in the words that they look for and
+in the bounds of ranges that they ask for, such as a moment that goes on with the clock.
+Whoever has the plan for one can answer any other for the same reader (core.recall).
 """
 
 import re
@@ -21,7 +21,8 @@ from core.statements import Statement
 
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 RANGES = ("gt", "gte", "lt", "lte")
-ANY = ["*"]
+# Parameters that have seldom the same value twice.
+OPEN = ("cursor", "q")
 # Why a plan has no answer the view tells better: it is asked then.
 REFUSALS = (Http404, APIException, ValidationError)
 
@@ -34,7 +35,7 @@ def is_range(name: str) -> bool:
 def kind_of(request) -> str:
     """What requests of a kind have in common: path and query without their values."""
     query = [
-        (name, ANY if is_range(name) or name == "cursor" else values)
+        (name, ["*"] * len(values) if is_range(name) or name in OPEN else values)
         for name, values in sorted(request.GET.lists())
     ]
     return f"{ID.sub('*', request.path_info)} {query}"
@@ -46,7 +47,15 @@ def named(names: Iterable[str], request) -> list[str]:
     return [name.replace("*", found[0]) for name in names] if found else [*names]
 
 
-class DetailPlan:
+class Plan:
+    """How all requests of a kind are answered."""
+
+    def answer(self, request) -> tuple[dict, int | None]:
+        """The answer, and the version of the record if it is one; raises REFUSALS."""
+        raise NotImplementedError
+
+
+class DetailPlan(Plan):
     """One record, by the id in the path."""
 
     def __init__(self, reading: Reading):
@@ -63,7 +72,7 @@ class DetailPlan:
         return answer, version
 
 
-class PagePlan:
+class PagePlan(Plan):
     """A numbered page of a list."""
 
     def __init__(
@@ -103,6 +112,3 @@ class PagePlan:
             lambda: self._counting.count(values),
         )
         return page, None
-
-
-Plan = DetailPlan | PagePlan

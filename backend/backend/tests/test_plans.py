@@ -94,6 +94,14 @@ class PlanTests(RememberedTestCase):
         self.assertIsNone(answer.json()["next"])
         self.assertIn("created_at__lt=2026-05-01T14", answer.json()["previous"])
 
+    def test_searches_for_words_that_nobody_looked_for_yet(self):
+        asked = "/api/search/?types=contact,lead&q="
+        answers = self.assertPlanned(f"{asked}k0", *(f"{asked}k{n}" for n in (1, 2, 9)))
+        found = [
+            [r["record"]["last_name"] for r in a.json()["results"]] for a in answers
+        ]
+        self.assertEqual(found, [["K1"], ["K2"], []])
+
     def test_the_same_list_after_a_write(self):
         for path in (
             f"{PATH}?city=Bern&ordering=last_name,-city",
@@ -147,7 +155,8 @@ class PlanTests(RememberedTestCase):
 
     def test_what_a_plan_cannot_answer_the_view_refuses(self):
         detail, ranged = f"{PATH}{self.contact.pk}/", f"{PATH}?created_at__lt="
-        for path in (detail, ranged + at(), f"{PATH}?page=2&page_size=3"):
+        search = "/api/search/?q=King"
+        for path in (detail, ranged + at(), f"{PATH}?page=2&page_size=3", search):
             self.warm(self.headers, path)
         for contact in self.contacts[1:]:
             with system_changes(self.cast.organization) as changes:
@@ -157,6 +166,8 @@ class PlanTests(RememberedTestCase):
             (f"{PATH}{self.contacts[1].pk}/", 404, "not_found"),
             (f"{ranged}yesterday", 400, "invalid"),
             (ranged, 400, "invalid"),
+            (f"{ranged}{at()}&created_at__lt={at()}", 400, "invalid"),
+            ("/api/search/?q=", 400, "invalid"),
             (f"{PATH}?page=2&page_size=3", 404, "page_not_found"),
         ):
             with self.subTest(path):

@@ -222,6 +222,14 @@ class RequestTests(SearchTestCase):
         # is left: of all types at once.
         self.assertEqual(len(queries) - 1, 3)
 
+    def test_nobody_guesses_while_enough_holds_what_was_typed(self):
+        client = client_of(self.cast.alice)
+        for limit, asked in ((1, 0), (7, 1)):
+            with CaptureQueriesContext(connection) as queries:
+                client.get(PATH, {"q": "Lovelace", "limit": limit})
+            guesses = [q for q in queries if "core_searchword" in q["sql"]]
+            self.assertEqual(len(guesses), asked)
+
 
 class ListTests(SearchTestCase):
     def test_the_search_of_a_list_ignores_accents_and_punctuation_too(self):

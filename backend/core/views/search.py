@@ -7,6 +7,7 @@ from core import access, finding
 from core.exceptions import bad_parameter
 from core.filters import MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS
 from core.pagination import whole_number
+from core.plans import Plan
 from core.registry import record_types
 from core.serializers import StrictSerializer
 from core.views.base import ViewSet
@@ -36,6 +37,19 @@ class HitSerializer(StrictSerializer):
 
 class SearchResultSerializer(StrictSerializer):
     results = HitSerializer(many=True)
+
+
+class SearchPlan(Plan):
+    """What fits the words of a request."""
+
+    def __init__(self, finder: finding.Finder, organization_id, limit: int):
+        self.finder, self.limit = finder, limit
+        self.organization_id = organization_id
+
+    def answer(self, request):
+        wanted = finding.Wanted(self.organization_id, _text(request))
+        hits = self.finder.find(wanted, self.limit)
+        return {"results": [_shown(hit) for hit in hits]}, None
 
 
 class SearchViewSet(ViewSet):
@@ -69,7 +83,7 @@ class SearchViewSet(ViewSet):
     def retrieve(self, request):
         self.refuse_parameters("q", "types", "limit")
         user = request.user
-        text = _text(request)
+        _text(request)
         limit = whole_number(request, "limit", DEFAULT_LIMIT)
         if limit > MAX_LIMIT:
             raise bad_parameter("limit", f"At most {MAX_LIMIT}.", "max_value")
@@ -79,16 +93,15 @@ class SearchViewSet(ViewSet):
         visibility = "; ".join(keys)
 
         def build():
-            wanted = finding.Wanted(user.organization_id, text)
-            hits = finding.finder_of(types, user, visibility).find(wanted, limit)
-            return {"results": [_shown(hit) for hit in hits]}, None
+            finder = finding.finder_of(types, user, visibility)
+            return SearchPlan(finder, user.organization_id, limit)
 
         made_from = {*types, user.record_type(), "team"}
         return self.cached(build, made_from, visibility)
 
 
 def _text(request) -> str:
-    text = request.query_params.get("q", "")
+    text = request.GET.get("q", "")
     if "\0" in text:
         raise bad_parameter("q", "Holds a NUL character.")
     if not text.strip():

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable
 
-from core import access
+from orjson import Fragment
+
+from core import access, cache
+from core.renderers import dumps
 
 from .activity import ActivityPerPerson
 from .forecast import Forecast
@@ -21,6 +24,7 @@ __all__ = [
     "Preset",
     "Question",
     "Report",
+    "answer_of",
     "dashboard",
     "made_from",
     "reports_for",
@@ -52,7 +56,19 @@ def made_from(asked: Question, reports: Iterable[type[Report]]) -> tuple[set[str
     return types, "; ".join([*keys, asked.key])
 
 
+def answer_of(report: type[Report], asked: Question) -> Fragment:
+    """What a report tells, as JSON; worked out only if what it is made from is new."""
+    names, depends_on = made_from(asked, [report])
+    answer = cache.kept_part(
+        asked.user.organization_id,
+        names,
+        f"report {report.name}: {depends_on}",
+        lambda: dumps(report(asked).answer()),
+    )
+    return Fragment(answer)
+
+
 def dashboard(asked: Question, reports: Iterable[type[Report]]) -> dict:
     """The answers of several reports as one, by their names."""
-    answers = {report.name: report(asked).answer() for report in reports}
+    answers = {report.name: answer_of(report, asked) for report in reports}
     return {"period": asked.period.told(), **answers}

@@ -1,7 +1,9 @@
 import datetime
+from unittest import skipUnless
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.db import connection
 from django.test import SimpleTestCase, TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
@@ -776,3 +778,31 @@ class CachedReportTests(TransactionTestCase):
         soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=8)
         with stopped_at(soon):
             self.assertEqual(manager.get(address).json()["leads"], 0)
+
+    @skipUnless(settings.REDIS_URL, "needs Redis")
+    def test_only_reports_of_what_changed_are_worked_out_again(self):
+        cast = Cast()
+        alice = client_of(cast.alice)
+        alice.post("/api/leads/", {"last_name": "Lovelace"})
+        contact = alice.post("/api/contacts/", {"last_name": "Boole"}).json()
+
+        def tables():
+            """What is asked to show the dashboard, beside its reader's rights."""
+            with CaptureQueriesContext(connection) as queries:
+                shown = alice.get("/api/dashboard/").json()
+            names = {
+                model.record_type()
+                for model in (Activity, Deal, Lead)
+                if any(f'FROM "{model._meta.db_table}"' in q["sql"] for q in queries)
+            }
+            return names, shown
+
+        names, before = tables()
+        self.assertEqual(names, {"activity", "deal", "lead"})
+        self.assertEqual(tables(), (set(), before))
+        note = {"kind": "note", "subject": "Tea", "contact": contact["id"]}
+        self.assertEqual(alice.post("/api/activities/", note).status_code, 201)
+        names, after = tables()
+        self.assertEqual(names, {"activity"})
+        self.assertEqual(after["activity"]["people"][0]["activities"], 1)
+        self.assertEqual({**after, "activity": None}, {**before, "activity": None})
