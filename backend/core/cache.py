@@ -11,6 +11,7 @@ survives races, crashes and flushes:
   Where there is no token it makes a new one, in the same atomic step.
 - Marks and tokens expire. The second removal covers a commit that took longer than
   the mark lived.
+- What Redis could not be told of a commit, it is told as soon as it answers again.
 
 Without Redis no process shares a cache, so there is none. When Redis is away or slow,
 it is left alone for a moment, so that it costs a request at most one time-out
@@ -21,9 +22,12 @@ import hashlib
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import chain
 
 from django.conf import settings
 from django.db import transaction
@@ -35,9 +39,11 @@ from core.redis import rest
 
 logger = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 120
-# Also how long an answer could be stale if Redis failed just while a writer committed.
-TOKEN_SECONDS = 60
+# With a token goes all that stands on it, rights that were proven too: each reader
+# begins anew then. It is also how long an answer could be stale where a writer could
+# not reach a Redis that others reached, and was ended before it could.
+TOKEN_SECONDS = 300
+ANSWER_SECONDS = 300
 MARK_SECONDS = 60
 # Of more records that change together, not each is named.
 FEW_RECORDS = 20
@@ -91,6 +97,9 @@ for _, key in ipairs(KEYS) do
 end
 """
 
+# Of each commit that Redis does not know of: the versions that are over. While so many
+# come, tokens expire.
+overdue: deque[list[str]] = deque(maxlen=10_000)
 AWAY = ()  # in the place of what Redis would have said; None it says itself
 
 
@@ -274,7 +283,22 @@ def mark_until_commit(organization_id, names: Iterable[str]) -> None:
 
 def lift(mark: Mark) -> None:
     """Say that the announced commit is done: readers may fill the cache again."""
-    _call(LIFT, mark.keys, mark.name, is_urgent=True)
+    if _call(LIFT, mark.keys, mark.name, is_urgent=True) is AWAY and settings.REDIS_URL:
+        overdue.append(mark.keys)
+
+
+def _make_up(redis) -> None:
+    """End the versions whose end could not be told when it came."""
+    late = []
+    # Other threads may be at it too.
+    with suppress(IndexError):
+        while True:
+            late.append(overdue.popleft())
+    try:
+        _script(LIFT)([*chain(*late)], [""], redis)
+    except RedisError:
+        overdue.extend(late)
+        raise
 
 
 def _version_keys(organization_id, names: Iterable[str]) -> list[str]:
@@ -301,7 +325,10 @@ def _safely(action: Callable, is_urgent=False):
     from django_redis import get_redis_connection
 
     try:
-        return action(get_redis_connection("default"))
+        redis = get_redis_connection("default")
+        if overdue:
+            _make_up(redis)
+        return action(redis)
     except RedisError as error:
         rest.begin()
         logger.warning("The cache is away: %s", error)

@@ -128,7 +128,9 @@ def unpacked(answer: bytes) -> tuple[bytes, str]:
     return body, etag.decode()
 
 
-recalls = Memory(2000)
+# Of a thousand people there are some tens of thousands; most have nearly all in common.
+recalls = Memory(20_000)
+parts = Memory(5000)
 
 
 class RecallMiddleware:
@@ -161,5 +163,17 @@ class RecallMiddleware:
         if place and not response.cookies:
             headers = response.headers.items()
             kept = tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
-            recalls.put(key, Recall(place, kept, request.resolver_match))
+            match = request.resolver_match
+            recall = Recall(
+                Place(
+                    parts.same(place.reader),
+                    parts.same(place.names),
+                    parts.same(place.visibility),
+                    place.proof,
+                    place.plan,
+                ),
+                parts.same(kept),
+                parts.kept(match.route, lambda: match),
+            )
+            recalls.put(key, recall)
         return response

@@ -28,6 +28,7 @@ class CacheTestCase(TransactionTestCase):
         self.cast = Cast()
         self.alice = client_of(self.cast.alice)
         self.enterContext(mock.patch.object(rest, "until", 0.0))
+        self.addCleanup(cache.overdue.clear)
 
     def make(self, name="Ada", **fields) -> Contact:
         contact = Contact()
@@ -423,6 +424,18 @@ class AwayTests(CacheTestCase):
             answer = self.alice.patch(f"{PATH}{contact.pk}/", {"first_name": "Bea"})
             self.assertEqual(answer.status_code, 200)
             self.assertEqual(self.names(), ["Bea"])
+
+    def test_a_write_that_redis_did_not_hear_of_is_told_once_it_is_back(self):
+        """Others may have reached it all the time."""
+        contact = self.make()
+        self.get()
+        self.assertCached(True)
+        with self.away(), self.assertLogs("core.cache", "WARNING"):
+            self.edit(contact, first_name="Bea")
+        rest.until = 0.0
+        self.assertCached(False)
+        self.assertEqual(self.names(), ["Bea"])
+        self.assertFalse(cache.overdue)
 
     def test_a_redis_that_failed_is_left_alone_for_a_moment(self):
         from django_redis import get_redis_connection
