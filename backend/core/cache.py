@@ -144,15 +144,31 @@ def names_of_one(record_type: str, pk) -> set[str]:
     return {f"{record_type}:{pk}", f"{record_type}:{MANY}"}
 
 
-def names_of(record_type: str, ids: Collection | None = None) -> set[str]:
+def names_of_fields(record_type: str, fields: Iterable[str]) -> set[str]:
+    """The names of the versions that what depends on fields alone is made from.
+
+    Args:
+        fields: `id` among them, of which there is a new one with each new record.
+    """
+    return {f"{record_type}.{name}" for name in fields} | {f"{record_type}:{MANY}"}
+
+
+def names_of(
+    record_type: str, ids: Collection | None = None, fields: Iterable[str] = ()
+) -> set[str]:
     """The names of the versions that are over when records of a type change.
 
     Args:
-        ids: of those that change; None: which these are is not known.
+        ids: of those that change; None: which these are, and how, is not known.
+        fields: those that change; `id` where a record is new.
     """
     if ids is None or len(ids) > FEW_RECORDS:
         ids = [MANY]
-    return {record_type, *(f"{record_type}:{pk}" for pk in ids)}
+    return {
+        record_type,
+        *(f"{record_type}:{pk}" for pk in ids),
+        *(f"{record_type}.{name}" for name in fields),
+    }
 
 
 def prove(

@@ -6,7 +6,7 @@ Whoever has the plan for one can answer any other for the same reader (core.reca
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 
 from django import forms
@@ -15,11 +15,12 @@ from django.db.models import QuerySet
 from django.http import Http404
 from rest_framework.exceptions import APIException
 
-from core import pagination
+from core import cache, pagination
 from core.representation import Columns, Reading
-from core.statements import Statement
+from core.statements import Statement, columns_asked
 
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+NEVER_CHANGED = {"id", "organization", "created_at"}
 RANGES = ("gt", "gte", "lt", "lte")
 # Parameters that have seldom the same value twice.
 OPEN = ("cursor", "q")
@@ -82,21 +83,54 @@ class PagePlan(Plan):
         number: int,
         size: int,
         fields: Mapping[str, forms.Field],
+        organization_id,
+        names: Collection[str],
     ):
         """
         Args:
             reading: of the rows of the page, and of one more if there is one.
             counted: the rows that are counted.
             fields: what makes a value of each parameter that is bound in both.
+            names: of the versions that the page is made from (core.cache).
         """
         self.reading, self.number, self.size = reading, number, size
         self.counted, self.fields = counted, fields
+        self.organization_id, self.names = organization_id, frozenset(names)
 
     @cached_property
     def _counting(self) -> Statement:
         return Statement(
             self.counted.values_list(Columns((self.counted.model._meta.pk,)))
         )
+
+    @cached_property
+    def _counted_by(self) -> set[str]:
+        """Names of the versions that the count is made from.
+
+        Few writes change how many there are.
+        """
+        model = self.counted.model
+        record_type, journaled = model.record_type(), model.journaled_fields()
+        asked = columns_asked(self.counted)
+        own = {f.name for f in asked or () if f.model is model} - NEVER_CHANGED
+        others = {f.model.record_type() for f in asked or () if f.model is not model}
+        if asked is None or not (own <= journaled.keys() and others <= self.names):
+            return self.names
+        own |= {"id", *({"owner", "deleted_at"} & journaled.keys())}
+        by_fields = cache.names_of_fields(record_type, own)
+        return (self.names - {record_type}) | by_fields
+
+    def _count(self, values: dict) -> int:
+        if values:
+            return self._counting.count(values)
+        counting = self._counting
+        count = cache.kept_part(
+            self.organization_id,
+            self._counted_by,
+            f"count {counting.sql} {counting.parameters}",
+            lambda: str(counting.count()).encode(),
+        )
+        return int(count)
 
     def answer(self, request) -> tuple[dict, None]:
         """The page; raises ValidationError where a value is none, and NotFound."""
@@ -109,6 +143,6 @@ class PagePlan(Plan):
             self.number,
             self.size,
             rows,
-            lambda: self._counting.count(values),
+            lambda: self._count(values),
         )
         return page, None

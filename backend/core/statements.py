@@ -4,11 +4,13 @@ Django writes the SQL of a query anew each time, which takes it longer than the 
 takes to answer most of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
-from django.db.models import Field, QuerySet, Value
+from django.db.models import Field, Func, Lookup, QuerySet, Value
+from django.db.models.expressions import Col
+from django.db.models.sql.where import WhereNode
 
 NOTHING: Mapping = {}
 
@@ -73,6 +75,37 @@ class Statement:
             for step in steps:
                 row[place] = step(row[place], column, connection)
         return row
+
+
+def columns_asked(queryset: QuerySet) -> set[Field] | None:
+    """The columns whose values decide which rows there are; None: nobody can tell."""
+    try:
+        return set(_columns_of(queryset.query.where))
+    except TypeError:
+        return None
+
+
+def _columns_of(part) -> Iterator[Field]:
+    """The columns of a condition; TypeError where it asks more than columns."""
+    if isinstance(part, WhereNode):
+        for child in part.children:
+            yield from _columns_of(child)
+    elif isinstance(part, Lookup):
+        yield from _columns_of(part.lhs)
+        if hasattr(part.rhs, "resolve_expression"):
+            yield from _columns_of(part.rhs)
+        elif part.bilateral_transforms or any(
+            hasattr(one, "resolve_expression")
+            for one in (part.rhs if isinstance(part.rhs, Collection) else ())
+        ):
+            raise TypeError
+    elif isinstance(part, Col):
+        yield part.target
+    elif isinstance(part, Func):
+        for one in part.get_source_expressions():
+            yield from _columns_of(one)
+    elif not isinstance(part, Value):
+        raise TypeError
 
 
 class Union(Statement):

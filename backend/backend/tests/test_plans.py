@@ -3,12 +3,14 @@
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from unittest import mock, skipUnless
 from urllib.parse import quote
 from uuid import uuid4
 
 from django.conf import settings
 from django.db import OperationalError, connection
+from django.db.models import Exists, F, Q, Subquery
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from django_redis import get_redis_connection
@@ -17,10 +19,10 @@ from contact_management.models import Contact
 from core import recall
 from core.models import CustomField
 from core.representation import Columns, summaries_for
-from core.statements import Bound, Statement
+from core.statements import Bound, Statement, columns_asked
 from core.testing import PASSWORD, Cast, make_user, system_changes
 from lead_management.models import Activity, Deal, Lead
-from user_management.models import User
+from user_management.models import Team, User
 from user_management.tests.test_remembered import PATH, RememberedTestCase, told
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -113,6 +115,65 @@ class PlanTests(RememberedTestCase):
             self.edit(self.contacts[2], first_name=uuid4().hex)
             answer = self.planned(path)
             self.assertEqual(told(answer), told(self.whole(path)))
+
+    def test_a_count_is_kept_until_a_write_can_change_it(self):
+        path = f"{PATH}?page_size=1&city=Bern"
+        berne = self.contacts[3]
+
+        def write(**fields):
+            self.edit(Contact.objects.get(pk=berne.pk), **fields)
+
+        def delete():
+            with system_changes(self.cast.organization) as changes:
+                changes.delete(Contact.objects.get(pk=berne.pk))
+
+        def restore():
+            with system_changes(self.cast.organization) as changes:
+                changes.restore(Contact.objects.get(pk=berne.pk))
+
+        def edit_many():
+            contacts = list(Contact.objects.all())
+            with system_changes(self.cast.organization) as changes:
+                changes.bulk_set(Contact, contacts, city="Bern")
+
+        self.edit(Contact(), last_name="K3", city="Bern", owner=self.dora)
+        self.warm(self.headers, path)
+        for write_, count, is_counted in (
+            (partial(write, first_name="Ada"), 3, False),
+            (partial(write, owner=self.cast.manager), 3, True),
+            (partial(write, city="Genf"), 2, True),
+            (partial(write, job_title="Head"), 2, False),
+            (partial(write, city="Bern"), 3, True),
+            (delete, 2, True),
+            (restore, 3, True),
+            (partial(self.edit, Contact(), last_name="K4", city="Bern"), 4, True),
+            (partial(self.edit, Lead(), last_name="K5", city="Bern"), 4, False),
+            (edit_many, 6, True),
+        ):
+            with self.subTest(str(write_)):
+                write_()
+                with CaptureQueriesContext(connection) as queries:
+                    answer = self.planned(path)
+                counted = [q for q in queries if "COUNT(*)" in q["sql"]]
+                self.assertEqual(answer.json()["count"], count)
+                self.assertEqual(len(counted), int(is_counted))
+
+    def test_who_is_on_which_team_changes_a_count(self):
+        alice, team = self.cast.alice, self.cast.team
+        role = self.cast.bob.role
+        bob = make_user(
+            self.cast.organization, uuid4().hex, role, team, password=PASSWORD
+        )
+        for place in range(2):
+            self.edit(Contact(), last_name=f"A{place}", owner=alice)
+        self.edit(Contact(), last_name="B", owner=bob)
+        headers, path = self.sign_in(bob), f"{PATH}?page_size=1"
+        self.warm(headers, path)
+        for of_alice, count in ((None, 1), (team, 3)):
+            self.edit(User.objects.get(pk=alice.pk), team=of_alice)
+            for _ in range(2):
+                answer, _ = self.get(headers, path)
+                self.assertEqual(answer.json()["count"], count)
 
     def test_other_types_of_records(self):
         lead, task = Lead(), Activity()
@@ -259,6 +320,24 @@ class StatementTests(TestCase):
     def test_it_counts_what_a_page_is_cut_from(self):
         rows = Contact.objects.order_by()[:2].values_list(Columns((Contact._meta.pk,)))
         self.assertEqual(Statement(rows).count(), 2)
+
+    def test_which_columns_decide_what_there_is(self):
+        rows = Contact.objects.all()
+        teams = Team.objects.filter(name="A").values("pk")
+        for queryset, names in (
+            (rows, set()),
+            (rows.filter(city="Bern", email__icontains="a"), {"city", "email"}),
+            (rows.exclude(Q(city="Bern") | Q(state="BE")), {"city", "state"}),
+            (rows.filter(owner__team__in=[uuid4()]), {"team"}),
+            (rows.filter(tags__has=["vip"]), {"tags"}),
+            (rows.filter(first_name=F("last_name")), {"first_name", "last_name"}),
+            (rows.filter(owner__team__in=teams), None),
+            (rows.filter(Exists(teams)), None),
+            (rows.annotate(n=Subquery(teams)).filter(n=uuid4()), None),
+        ):
+            asked = columns_asked(queryset)
+            with self.subTest(str(queryset.query.where)):
+                self.assertEqual(asked and {field.name for field in asked}, names)
 
     def test_summaries_of_any_number_of_rows(self):
         summaries = summaries_for(Contact, self.cast.manager)

@@ -8,12 +8,12 @@ changed, counts the version, keeps each field before and after, and makes cached
 of what it touched out of date.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from functools import partial
-from itertools import chain, starmap
 from uuid import UUID
 
 from django.conf import settings
@@ -139,8 +139,11 @@ class ChangeSet(AppendOnly):
             if trial:
                 transaction.set_rollback(True)
             elif changes.touched:
-                touched = starmap(cache.names_of, changes.touched.items())
-                cache.mark_until_commit(self.organization_id, chain(*touched))
+                names = [
+                    cache.names_of(record_type, touched.ids, touched.fields)
+                    for record_type, touched in changes.touched.items()
+                ]
+                cache.mark_until_commit(self.organization_id, set().union(*names))
                 transaction.on_commit(partial(measures.changed, changes.counts))
 
     def is_undone(self) -> bool:
@@ -198,12 +201,20 @@ class Change(AppendOnly):
         return f"{self.verb} {self.record_type} {self.record_id}"
 
 
+@dataclasses.dataclass
+class Touched:
+    """Which records of a type are written, and which of their fields."""
+
+    ids: set[UUID] = dataclasses.field(default_factory=set)
+    fields: set[str] = dataclasses.field(default_factory=set)
+
+
 class Changes:
     """Writes records under a change set; made by `ChangeSet.open` and `.writing`."""
 
     def __init__(self, change_set: ChangeSet):
         self.change_set = change_set
-        self.touched: dict[str, set[UUID]] = {}  # ids by record type
+        self.touched: dict[str, Touched] = {}
         self.counts: Counter[tuple[str, str]] = Counter()  # by record type and verb
         self._made: set = set()
         from core.notifications import News
@@ -510,15 +521,19 @@ class Changes:
             self.news.note(model, updates)
         model.after_writes(updates, self)
 
-    def touch(self, record_type: str, ids: Iterable[UUID] = ()) -> None:
-        """Note that answers about the type, and about each of these, will be others."""
-        self.touched.setdefault(record_type, set()).update(ids)
+    def touch(self, record_type: str) -> Touched:
+        """Note that answers about the type will be others; and in which parts."""
+        return self.touched.setdefault(record_type, Touched())
 
     def _journal(self, model: type[Journaled], rows: Sequence[tuple]) -> None:
         """Note changes of records of one model: id, verb, version, before, after."""
         if self.change_set._state.adding:
             self.change_set.save(force_insert=True)
-        self.touch(model.record_type(), [row[0] for row in rows])
+        touched = self.touch(model.record_type())
+        for pk, verb, _, before, after in rows:
+            touched.ids.add(pk)
+            is_new = verb == Change.Verb.CREATE
+            touched.fields.update(["id"] if is_new else before.keys() | after.keys())
         names = (
             *("change_set_id", "organization_id", "created_at", "record_type"),
             *("record_id", "verb", "version", "before", "after"),

@@ -220,11 +220,12 @@ class JournaledViewSet(ViewSet):
             queryset = self.filter_queryset(self.get_listed())
             queryset, ordering = self.ordered(queryset, ordering_of(request, self))
             if self.is_planned:
-                return self._plan(queryset, ordering)
+                return self._plan(queryset, ordering, names)
             page = self.paginator.paginate(request, queryset, ordering, self.select)
             return page, None
 
-        return self.cached(build, *self._made_from())
+        names, visibility = self._made_from()
+        return self.cached(build, names, visibility)
 
     @cached_property
     def is_planned(self) -> bool:
@@ -242,10 +243,18 @@ class JournaledViewSet(ViewSet):
             and all(bindable(self.model, filters.get(n)) for n in query if is_range(n))
         )
 
-    def _plan(self, queryset, ordering) -> PagePlan:
+    def _plan(self, queryset, ordering, names) -> PagePlan:
         number, size = whole_number(self.request, "page", 1), page_size(self.request)
         page, counted = number_querysets(queryset, ordering, number, size)
-        return PagePlan(self._reading(page), counted, number, size, self.bound)
+        return PagePlan(
+            self._reading(page),
+            counted,
+            number,
+            size,
+            self.bound,
+            self.request.user.organization_id,
+            names,
+        )
 
     def _reading(self, queryset, extra=()) -> Reading:
         """Of the fields and relations that are asked for."""
