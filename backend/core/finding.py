@@ -31,6 +31,9 @@ from core.statements import Bound, Statement, Union
 
 # Of more records of a type than this that hold the words, any are compared.
 COMPARED = 200
+# So many times what is asked for, of those that fit best by all of their text, are
+# compared field by field.
+LIKELY = 3
 # How well a word fits where it is a whole word of a text, the beginning of one, or
 # within one; of what was not typed but may have been meant, at most MEANT of that.
 WHOLE, BEGINNING, WITHIN, MEANT = 1.0, 0.95, 0.6, 0.9
@@ -111,7 +114,7 @@ class Source:
     def hits(self, texts: dict, meanings: list[list[str]], limit: int) -> list[Hit]:
         """Those that fit best, of the records that have these texts."""
         keys = sorted(texts, reverse=True)
-        likely = nlargest(3 * limit, keys, lambda pk: _coarse(texts[pk], meanings))
+        likely = nlargest(LIKELY * limit, keys, lambda pk: _coarse(texts[pk], meanings))
         found = self.records.of(likely)
         hits = filter(
             None, (self._hit(found[k], meanings) for k in likely if k in found)
@@ -171,10 +174,18 @@ class Finder:
         found = self._look(everywhere, [[beginning(word) + word] for word in words])
         # Of some there are more: those that fit best must be among them.
         many = [n for n in everywhere if len(found[n]) == COMPARED]
-        for after in ("", " ") if many else ():
+        for after in (" ", ""):
+            if not many:
+                break
             more = self._look(many, [[f" {word}{after}"] for word in words])
             for n in many:
                 found[n] |= more[n]
+            # Beginnings of words, only where whole ones do not fill what is compared.
+            many = [
+                n
+                for n in many
+                if self.sources[n].hides or len(more[n]) < LIKELY * limit
+            ]
         texts = {n: self.sources[n].shown_texts(found[n]) for n in everywhere}
 
         typed = [[word] for word in words]

@@ -117,8 +117,7 @@ class PagePlan(Plan):
         if asked is None or not (own <= journaled.keys() and others <= self.names):
             return self.names
         own |= {"id", *({"owner", "deleted_at"} & journaled.keys())}
-        by_fields = cache.names_of_fields(record_type, own)
-        return (self.names - {record_type}) | by_fields
+        return cache.names_of_fields(record_type, own) | others
 
     def _count(self, values: dict) -> int:
         if values:
