@@ -47,13 +47,17 @@ def reports_for(asked: Question) -> list[type[Report]]:
 
 
 def made_from(asked: Question, reports: Iterable[type[Report]]) -> tuple[set[str], str]:
-    """The types that answers are made from, and what else they depend on."""
+    """The versions that answers are made from, and what else they depend on."""
     user = asked.user
     types = set().union(*(report.record_types() for report in reports))
     # People are named, and who is on which team decides what is seen.
-    types |= {user.record_type(), "team"}
-    keys = [f"{name}: {access.visibility_key(user, name)}" for name in sorted(types)]
-    return types, "; ".join([*keys, asked.key])
+    people = {user.record_type(), "team"}
+    keys = [
+        f"{name}: {access.visibility_key(user, name)}"
+        for name in sorted(types | people)
+    ]
+    names = people.union(*(report.made_from() for report in reports))
+    return names, "; ".join([*keys, asked.key])
 
 
 def answer_of(report: type[Report], asked: Question) -> Fragment:

@@ -50,6 +50,7 @@ class Funnel(Report):
     model = Lead
     moment = "created_at"
     needs = {Lead: ("status",)}
+    reads = {Lead: ("status", "status_since")}
     serializer = FunnelReportSerializer
 
     def figures(self):

@@ -3,6 +3,7 @@
 import datetime
 from collections.abc import Iterable
 from functools import cached_property
+from itertools import starmap
 from typing import ClassVar
 
 from django.contrib.auth import get_user_model
@@ -11,7 +12,7 @@ from django.http import Http404
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 
-from core import access
+from core import access, cache
 from core.models import Journaled, Record
 from core.serializers import StrictSerializer
 
@@ -56,6 +57,9 @@ class Report:
     needs: ClassVar[dict[type[Journaled], tuple[str, ...]]]
     # Further types that it tells of, to whoever sees them.
     tells_of: ClassVar[tuple[type[Journaled], ...]] = ()
+    # Of the types of which not every field counts: the fields that do, beside the owner
+    # and what never changes.
+    reads: ClassVar[dict[type[Record], tuple[str, ...]]] = {}
     parameters: ClassVar[type[PeriodParameters]] = PeriodParameters
     serializer: ClassVar[type[ReportSerializer]]
 
@@ -100,6 +104,16 @@ class Report:
     def record_types(cls) -> set[str]:
         """The types that it is made from."""
         return {model.record_type() for model in (*cls.needs, *cls.tells_of)}
+
+    @classmethod
+    def made_from(cls) -> set[str]:
+        """Names of the versions that it is made from (core.cache)."""
+        by_fields = {
+            model.record_type(): {"id", "owner", "deleted_at", *fields}
+            for model, fields in cls.reads.items()
+        }
+        names = cls.record_types() - by_fields.keys()
+        return names.union(*starmap(cache.names_of_fields, by_fields.items()))
 
     # What it tells
 

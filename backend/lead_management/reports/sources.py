@@ -44,6 +44,7 @@ class Sources(Report):
     moment = "created_at"
     needs = {Lead: ("lead_source", "status")}
     tells_of = (Deal,)
+    reads = {Lead: ("lead_source", "status", "converted_deal")}
     serializer = SourcesReportSerializer
 
     def figures(self):

@@ -1,4 +1,5 @@
 import datetime
+import re
 from unittest import skipUnless
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -19,7 +20,7 @@ from core.testing import (
     system_changes,
 )
 from lead_management.models import Activity, Deal, Lead, LeadProcess, LeadStay, Pipeline
-from lead_management.reports import REPORTS
+from lead_management.reports import REPORTS, Question
 from lead_management.reports.period import Period, Preset, start_of
 
 from .clock import stopped_at
@@ -779,6 +780,31 @@ class CachedReportTests(TransactionTestCase):
         with stopped_at(soon):
             self.assertEqual(manager.get(address).json()["leads"], 0)
 
+    def test_a_report_reads_no_field_that_it_does_not_stand_on(self):
+        cast = Cast()
+        asked = Question.of(cast.manager, {"period": "this_year", "owner": "me"})
+        always = {"id", "organization_id", "owner_id", "deleted_at", "created_at"}
+        declared = {
+            (report, model): {model._meta.get_field(name).attname for name in fields}
+            for report in REPORTS.values()
+            for model, fields in report.reads.items()
+        }
+        self.assertTrue(declared)
+        for (report, model), columns in declared.items():
+            with CaptureQueriesContext(connection) as queries:
+                report(asked).figures()
+            read = set()
+            for sql in (query["sql"] for query in queries):
+                table = model._meta.db_table
+                names = {table, *re.findall(rf'"{table}" "?(\w+)"?', sql)}
+                for name in names:
+                    read |= set(re.findall(rf'"?\b{name}"?\."(\w+)"', sql))
+            # Two subqueries may call their tables the same.
+            read &= {field.column for field in model._meta.concrete_fields}
+            with self.subTest(report.name):
+                self.assertEqual(read - columns - always, set())
+                self.assertLessEqual(columns - {"status_since"}, read)
+
     @skipUnless(settings.REDIS_URL, "needs Redis")
     def test_only_reports_of_what_changed_are_worked_out_again(self):
         cast = Cast()
@@ -806,3 +832,32 @@ class CachedReportTests(TransactionTestCase):
         self.assertEqual(names, {"activity"})
         self.assertEqual(after["activity"]["people"][0]["activities"], 1)
         self.assertEqual({**after, "activity": None}, {**before, "activity": None})
+
+    @skipUnless(settings.REDIS_URL, "needs Redis")
+    def test_a_report_is_worked_out_again_where_a_field_that_it_reads_changes(self):
+        cast = Cast()
+        alice = client_of(cast.alice)
+        lead = alice.post("/api/leads/", {"last_name": "Lovelace"}).json()
+        address = f"/api/leads/{lead['id']}/"
+
+        def funnel():
+            with CaptureQueriesContext(connection) as queries:
+                steps = alice.get("/api/reports/funnel/").json()["steps"]
+            return [step["now"] for step in steps], bool(queries)
+
+        for change, wanted in (
+            (lambda: None, ([1, 0, 0, 0], True)),
+            (lambda: alice.patch(address, {"priority": "high"}), ([1, 0, 0, 0], False)),
+            (
+                lambda: alice.post(f"{address}transition/", {"status": "contacted"}),
+                ([0, 1, 0, 0], True),
+            ),
+            (lambda: alice.delete(address), ([0, 0, 0, 0], True)),
+            (lambda: alice.post(f"{address}restore/"), ([0, 1, 0, 0], True)),
+            (
+                lambda: alice.post("/api/leads/", {"last_name": "Boole"}),
+                ([1, 1, 0, 0], True),
+            ),
+        ):
+            change()
+            self.assertEqual(funnel(), wanted)
