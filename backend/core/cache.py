@@ -51,7 +51,9 @@ MANY = "many"
 
 # KEYS: the versions that the answer is made from, then of a proof its versions and
 # what it needs. ARGV: name of the answer, new token, seconds a token lives, how many
-# versions of the answer and of the proof there are, the proof's tokens.
+# versions of the answer and of the proof there are, the proof's tokens. Gives the name
+# of the place and what stands there; nothing where the proof does not stand, and a
+# place without a name where the answer is about to change.
 #
 # A mark and a token of the same version never stand together: what sets a mark removes
 # the token, and none is made while a mark stands. So a token that is there is asked for
@@ -63,17 +65,22 @@ for i = all + 1, #KEYS do
 end
 local found = redis.call('MGET', unpack(KEYS, 1, all))
 local now
-for i = 1, all do
-  if not found[i] then
-    local key = KEYS[i]
-    now = now or redis.call('TIME')[1]
-    if redis.call('ZCOUNT', key .. ':marks', now, '+inf') > 0 then return nil end
-    found[i] = ARGV[2]
-    redis.call('SET', key, found[i], 'EX', ARGV[3])
+local function complete(first, last)
+  for i = first, last do
+    if not found[i] then
+      local key = KEYS[i]
+      now = now or redis.call('TIME')[1]
+      if redis.call('ZCOUNT', key .. ':marks', now, '+inf') > 0 then return false end
+      found[i] = ARGV[2]
+      redis.call('SET', key, found[i], 'EX', ARGV[3])
+    end
   end
+  return true
 end
+if not complete(own + 1, all) then return nil end
 if table.concat(found, ':', own + 1) ~= ARGV[6] then return nil end
 if own == 0 then return {ARGV[1]} end
+if not complete(1, own) then return {''} end
 local name = ARGV[1] .. ':' .. table.concat(found, ':', 1, own)
 return {name, redis.call('GET', name)}
 """
@@ -105,7 +112,11 @@ AWAY = ()  # in the place of what Redis would have said; None it says itself
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in the cache for one answer, at the versions of now."""
+    """A place in the cache for one answer, at the versions of now.
+
+    Attributes:
+        name: blank where a change is announced, so that nothing is kept.
+    """
 
     name: str
     answer: bytes | None
@@ -188,7 +199,7 @@ def prove(
     shared = _version_keys(organization_id, names)
     keys = [*shared, *_version_keys(organization_id, own)]
     found = _find(keys, "", Proof([], "", "", needed, until))
-    if not found:
+    if not found or not found[0]:
         return None
     tokens = found[0].decode().removeprefix(":").split(":")
     together = ":".join(tokens[: len(shared)])
@@ -212,14 +223,17 @@ def find(organization_id, names: Iterable[str], request_key: str) -> Slot | None
     if slot:
         count(slot)
     elif settings.REDIS_URL:
-        cache_reads["unavailable" if slot is AWAY else "marked"].inc()
-    return slot or None
+        cache_reads["unavailable"].inc()
+    return slot if slot and slot.name else None
 
 
 def find_again(
     organization_id, names: Iterable[str], request_key: str, proof: Proof
 ) -> Slot | None:
-    """The slot for an answer, if the proof stands; not counted as read (`count`)."""
+    """The slot for an answer, if the proof stands; not counted as read (`count`).
+
+    It has no name where a change is announced: the database has the answer.
+    """
     if time.time() >= proof.until:
         return None
     return _slot(organization_id, names, request_key, proof) or None
@@ -227,14 +241,15 @@ def find_again(
 
 def count(slot: Slot) -> None:
     """Count a slot that is used: its answer, or what is made to fill it."""
-    cache_reads["miss" if slot.answer is None else "hit"].inc()
+    result = "miss" if slot.answer is None else "hit"
+    cache_reads[result if slot.name else "marked"].inc()
 
 
 def _slot(organization_id, names, request_key, proof) -> Slot | tuple | None:
     digest = hashlib.blake2b(request_key.encode(), digest_size=16).hexdigest()
     keys = _version_keys(organization_id, names)
     found = _find(keys, f"mycrm:answer:{digest}", proof)
-    return Slot(found[0].decode(), found[1]) if found else found
+    return Slot(found[0].decode(), found[1] if found[0] else None) if found else found
 
 
 def _find(keys: list[str], name: str, proof: Proof) -> list | tuple | None:
@@ -248,7 +263,7 @@ def _find(keys: list[str], name: str, proof: Proof) -> list | tuple | None:
 
 def store(slot: Slot | None, answer: bytes) -> None:
     """Fill a slot that `find` gave before the answer was made."""
-    if slot:
+    if slot and slot.name:
         _safely(lambda redis: redis.set(slot.name, answer, ex=ANSWER_SECONDS))
 
 

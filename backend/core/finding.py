@@ -22,6 +22,7 @@ from core.search import (
     beginning,
     joined,
     meanings_of,
+    plain,
     plain_with_places,
     shown_fields,
     texts_of,
@@ -129,10 +130,13 @@ class Source:
 
     def _hit(self, record: dict, meanings: list[list[str]]) -> Hit | None:
         """How a record fits by the fields that are searched; None where it does not."""
+        wanted = [word for words in meanings for word in words]
         texts = [
             (1 - FIELD_STEP * step, name, text, *plain_with_places(text))
             for step, name in enumerate(self.searched)
             for text in texts_of(record[name])
+            # The places of all letters take long to find, and few texts hold a word.
+            if any(map(plain(text).__contains__, wanted))
         ]
         total = 0.0
         found = defaultdict(set)

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django_redis import get_redis_connection
 
 from contact_management.models import Contact
-from core import recall
+from core import cache, recall
 from core.models import CustomField
 from core.representation import Columns, summaries_for
 from core.statements import Bound, Statement, columns_asked
@@ -174,6 +174,22 @@ class PlanTests(RememberedTestCase):
             for _ in range(2):
                 answer, _ = self.get(headers, path)
                 self.assertEqual(answer.json()["count"], count)
+
+    def test_while_a_change_is_announced_a_plan_asks_the_database(self):
+        path = f"{PATH}{self.contact.pk}/"
+        self.warm(self.headers, path)
+        names = cache.names_of("contact", [self.contact.pk])
+        mark = cache.mark(self.cast.organization.pk, names)
+
+        def assertAsks(*counts):
+            for count in counts:
+                with self.assertNumQueries(count):
+                    answer = self.planned(path)
+                self.assertEqual(answer.json()["id"], str(self.contact.pk))
+
+        assertAsks(1, 1)
+        cache.lift(mark)
+        assertAsks(1, 0)
 
     def test_other_types_of_records(self):
         lead, task = Lead(), Activity()
