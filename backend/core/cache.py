@@ -51,9 +51,10 @@ MANY = "many"
 
 # KEYS: the versions that the answer is made from, then of a proof its versions and
 # what it needs. ARGV: name of the answer, new token, seconds a token lives, how many
-# versions of the answer and of the proof there are, the proof's tokens. Gives the name
-# of the place and what stands there; nothing where the proof does not stand, and a
-# place without a name where the answer is about to change.
+# versions of the answer and of the proof there are, the proof's tokens, a beginning of
+# the answer that is enough. Gives the name of the place and what stands there; nothing
+# where the proof does not stand, and a place without a name where the answer is about
+# to change.
 #
 # A mark and a token of the same version never stand together: what sets a mark removes
 # the token, and none is made while a mark stands. So a token that is there is asked for
@@ -82,6 +83,10 @@ if table.concat(found, ':', own + 1) ~= ARGV[6] then return nil end
 if own == 0 then return {ARGV[1]} end
 if not complete(1, own) then return {''} end
 local name = ARGV[1] .. ':' .. table.concat(found, ':', 1, own)
+local enough = ARGV[7]
+if #enough > 0 and redis.call('GETRANGE', name, 0, #enough - 1) == enough then
+  return {name, enough}
+end
 return {name, redis.call('GET', name)}
 """
 
@@ -228,15 +233,22 @@ def find(organization_id, names: Iterable[str], request_key: str) -> Slot | None
 
 
 def find_again(
-    organization_id, names: Iterable[str], request_key: str, proof: Proof
+    organization_id,
+    names: Iterable[str],
+    request_key: str,
+    proof: Proof,
+    enough: str = "",
 ) -> Slot | None:
     """The slot for an answer, if the proof stands; not counted as read (`count`).
 
     It has no name where a change is announced: the database has the answer.
+
+    Args:
+        enough: of an answer that begins with this, no more is given.
     """
     if time.time() >= proof.until:
         return None
-    return _slot(organization_id, names, request_key, proof) or None
+    return _slot(organization_id, names, request_key, proof, enough) or None
 
 
 def count(slot: Slot) -> None:
@@ -245,19 +257,21 @@ def count(slot: Slot) -> None:
     cache_reads[result if slot.name else "marked"].inc()
 
 
-def _slot(organization_id, names, request_key, proof) -> Slot | tuple | None:
+def _slot(organization_id, names, request_key, proof, enough="") -> Slot | tuple | None:
     digest = hashlib.blake2b(request_key.encode(), digest_size=16).hexdigest()
     keys = _version_keys(organization_id, names)
-    found = _find(keys, f"mycrm:answer:{digest}", proof)
+    found = _find(keys, f"mycrm:answer:{digest}", proof, enough)
     return Slot(found[0].decode(), found[1] if found[0] else None) if found else found
 
 
-def _find(keys: list[str], name: str, proof: Proof) -> list | tuple | None:
+def _find(
+    keys: list[str], name: str, proof: Proof, enough: str = ""
+) -> list | tuple | None:
     return _call(
         FIND,
         [*keys, *proof.keys, *proof.needed],
         *(name, secrets.token_urlsafe(9), TOKEN_SECONDS),
-        *(len(keys), len(proof.keys), proof.tokens),
+        *(len(keys), len(proof.keys), proof.tokens, enough),
     )
 
 

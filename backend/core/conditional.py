@@ -20,6 +20,12 @@ def etag_of(body: bytes, version: int | None = None) -> str:
     return f'"{digest}"' if version is None else f'"{version}-{digest}"'
 
 
+def etag_had(request) -> str:
+    """The ETag of the answer that the client has; blank if it has none, or several."""
+    found = ENTITY_TAG.fullmatch(request.META.get("HTTP_IF_NONE_MATCH", ""))
+    return f'"{found[1]}"' if found else ""
+
+
 def not_modified(request, etag: str) -> bool:
     """Whether the client's `If-None-Match` says that it has this answer already."""
     # Not by `headers`, which for each request copies all that came.

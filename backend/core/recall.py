@@ -15,7 +15,7 @@ from hashlib import blake2b
 from django.db import Error, close_old_connections
 
 from core import cache
-from core.conditional import conditional_response, etag_of
+from core.conditional import conditional_response, etag_had, etag_of
 from core.memory import Memory
 from core.plans import REFUSALS, Plan, kind_of, named
 from core.renderers import dumps
@@ -31,6 +31,7 @@ ASKED = (
 )
 # Headers that `conditional_response` sets, for what is asked this time.
 OWN_HEADERS = ("Content-Length", "Content-Type", "ETag")
+BREAK = "\n"
 # Longer ones, in characters, are seldom asked twice.
 LONGEST_QUERY = 900
 
@@ -71,11 +72,14 @@ class Recall:
     def answer(self, request):
         """The response, if whoever asks may have it and nobody else need be asked."""
         place = self.place
+        had = etag_had(request)
         slot = cache.find_again(
             place.reader.organization_id,
             named(place.names, request),
             request_key(request, place.visibility),
             place.proof,
+            # The client has the rest.
+            had and had + BREAK,
         )
         answer = slot and (slot.answer or self._made(request, slot))
         if not answer:
@@ -119,12 +123,12 @@ def packed(answer, version: int | None) -> bytes:
         version: of the record, if it is one.
     """
     body = dumps(answer)
-    return etag_of(body, version).encode() + b"\n" + body
+    return etag_of(body, version).encode() + BREAK.encode() + body
 
 
 def unpacked(answer: bytes) -> tuple[bytes, str]:
     """The JSON and the ETag."""
-    etag, _, body = answer.partition(b"\n")
+    etag, _, body = answer.partition(BREAK.encode())
     return body, etag.decode()
 
 

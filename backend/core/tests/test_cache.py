@@ -1,3 +1,4 @@
+from functools import partial
 from unittest import mock, skipUnless
 
 from django.conf import settings
@@ -299,6 +300,12 @@ class ProtocolTests(CacheTestCase):
         cache.store(slot, b"answer")
         self.assertEqual(self.find().answer, b"answer")
         self.assertIsNone(self.find("other").answer)
+
+    def test_no_more_is_given_than_is_enough(self):
+        cache.store(self.find(), b"answer")
+        again = partial(cache.find_again, self.cast.organization.pk, self.TYPES, "k")
+        for enough, given in (("", "answer"), ("ans", "ans"), ("swer", "answer")):
+            self.assertEqual(again(cache.NOTHING, enough).answer, given.encode())
 
     def test_while_a_mark_stands_the_cache_is_neither_used_nor_filled(self):
         cache.store(self.find(), b"old")
