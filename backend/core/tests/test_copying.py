@@ -1,8 +1,7 @@
 from datetime import UTC, datetime
 
-from django.apps import apps
-from django.db import DataError, connection, models
-from django.test import SimpleTestCase, TestCase
+from django.db import DataError, connection
+from django.test import TestCase
 
 from contact_management.models import Contact
 from core.models import Change, ChangeSet
@@ -89,17 +88,3 @@ class CopyTests(TestCase):
         if connection.vendor == "postgresql":
             with self.assertRaises(DataError):
                 insert(Contact, contacts)
-
-
-class NullTests(SimpleTestCase):
-    def test_no_text_can_be_blank_or_null(self):
-        """A COPY would read one as the other."""
-        columns = [
-            f"{model.__name__}.{field.name}"
-            for model in apps.get_models()
-            if model.__module__.split(".")[0] in ("core", "contact_management")
-            or model.__module__.startswith(("lead_management", "user_management"))
-            for field in model._meta.concrete_fields
-            if field.null and isinstance(field, models.CharField | models.TextField)
-        ]
-        self.assertEqual(columns, [])
