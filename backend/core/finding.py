@@ -12,15 +12,16 @@ from heapq import nlargest
 from operator import or_
 
 from django.db.models import Model, Q
-from rapidfuzz.distance import OSA
 
 from core import access
 from core.memory import Memory
 from core.registry import record_types
 from core.representation import ById
 from core.search import (
+    LONGEST_WORD,
     beginning,
     joined,
+    likeness,
     meanings_of,
     plain,
     plain_with_places,
@@ -38,6 +39,8 @@ LIKELY = 3
 # How well a word fits where it is a whole word of a text, the beginning of one, or
 # within one; of what was not typed but may have been meant, at most MEANT of that.
 WHOLE, BEGINNING, WITHIN, MEANT = 1.0, 0.95, 0.6, 0.9
+# A pattern that an index tells at once to be nowhere.
+NOWHERE = " " + "q" * (LONGEST_WORD + 1)
 # How much less each field counts than the one before it.
 FIELD_STEP = 0.01
 
@@ -54,9 +57,24 @@ class Wanted:
         self.words = words_of(text)
 
     @cached_property
-    def meanings(self) -> list[list[str]]:
-        """Each word, and after it the known ones that it may mean, the likest first."""
-        return [[word, *meanings_of(self.organization_id, word)] for word in self.words]
+    def guesses(self) -> list[list[list[str]]]:
+        """For each word, the word and after it what it may mean, the likest first.
+
+        The first guess takes words that are known for what they say, and of others
+        what is likest; the second all. There is none where it would be the first again,
+        or only what was typed.
+        """
+        first, second = [], []
+        for word in self.words:
+            known = meanings_of(self.organization_id, word)
+            others = [other for other in known if other != word]
+            best = max((likeness(word, other) for other in others), default=0)
+            likest = [other for other in others if likeness(word, other) == best]
+            first.append([word] if word in known else [word, *likest])
+            second.append([word, *others])
+        typed = [[word] for word in self.words]
+        guesses = [first, second] if first != second else [first]
+        return [guess for guess in guesses if guess != typed]
 
 
 @dataclass(frozen=True)
@@ -200,19 +218,21 @@ class Finder:
         # What was meant fits less well: those that were typed would stand before it.
         enough = sum(good.values()) >= limit
         few = [n for n in everywhere if good[n] < limit and not enough]
-        meant = any(len(meanings) > 1 for meanings in wanted.meanings) if few else False
-        if meant:
+        meant = typed
+        for meant in wanted.guesses if few else ():
             # Padded, so that few statements do for any number of meanings.
-            patterns = [_padded([f" {w}" for w in words]) for words in wanted.meanings]
+            patterns = [_padded([f" {word}" for word in words]) for words in meant]
             more = self._look(few, patterns)
             for n in few:
                 texts[n] |= self.sources[n].shown_texts(more[n])
+            if sum(_holds(t, meant) for n in few for t in texts[n].values()) >= limit:
+                break
         hits = [
             hit
             for n in everywhere
             if texts[n]
             for hit in self.sources[n].hits(
-                texts[n], wanted.meanings if meant and n in few else typed, limit
+                texts[n], meant if n in few else typed, limit
             )
         ]
         return sorted(hits, key=lambda hit: -hit.score)[:limit]
@@ -255,7 +275,11 @@ def finder_of(names: tuple[str, ...], user, visibility: str) -> Finder:
 
 def _padded(patterns: list[str]) -> list[str]:
     size = 1 << (len(patterns) - 1).bit_length()
-    return patterns + patterns[-1:] * (size - len(patterns))
+    return patterns + [NOWHERE] * (size - len(patterns))
+
+
+def _holds(text: str, meanings: list[list[str]]) -> bool:
+    return all(any(word in text for word in words) for words in meanings)
 
 
 def _coarse(text: str, meanings: list[list[str]]) -> float:
@@ -272,7 +296,7 @@ def _fit(word: str, text: str, typed: str) -> tuple[float, int]:
     less, where something else was typed.
     """
     padded = f" {text} "
-    meant = 1 if word == typed else MEANT * OSA.normalized_similarity(word, typed)
+    meant = 1 if word == typed else MEANT * likeness(word, typed)
     for fit, part in ((WHOLE, f" {word} "), (BEGINNING, f" {word}"), (WITHIN, word)):
         start = padded.find(part)
         if start >= 0:

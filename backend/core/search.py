@@ -189,8 +189,14 @@ def learn(organization_id, words: set[str]) -> None:
     insert_values(SearchWord, ("organization_id", "word", "shortened"), rows)
 
 
+def likeness(word: str, other: str) -> float:
+    """How like two words are, from 0 to 1."""
+    return OSA.normalized_similarity(word, other)
+
+
 def meanings_of(organization_id, word: str) -> list[str]:
-    """The known words that a misspelt one may mean, the likest first."""
+    """The known words that a typed one may mean, the likest first, itself among them
+    if it is known."""
     from core.models import SearchWord
 
     if not SHORT <= len(word) <= LONGEST_WORD:
@@ -198,8 +204,8 @@ def meanings_of(organization_id, word: str) -> list[str]:
     known = SearchWord.objects.filter(
         organization=organization_id, shortened__in=shortened(word)
     )
-    words = set(known.values_list("word", flat=True)) - {word}
-    likeness = {other: OSA.normalized_similarity(word, other) for other in words}
+    words = set(known.values_list("word", flat=True))
     # Those have two slips that lack a letter, and not the same one.
-    near = [other for other in words if OSA.distance(word, other) == 1]
-    return sorted(near, key=lambda other: (-likeness[other], other))[:MEANINGS]
+    near = [other for other in words if OSA.distance(word, other) <= 1]
+    near.sort(key=lambda other: (-likeness(word, other), other))
+    return near[: MEANINGS + (word in words)]

@@ -4,6 +4,7 @@ from django.test.utils import CaptureQueriesContext
 
 from contact_management.models import Contact, Tag
 from core import search
+from core.finding import Wanted
 from core.testing import Cast, client_of, system_changes
 
 PATH = "/api/search/"
@@ -221,6 +222,34 @@ class RequestTests(SearchTestCase):
         # Those that hold the word, those that hold what it may mean, and the one that
         # is left: of all types at once.
         self.assertEqual(len(queries) - 1, 3)
+
+    def test_the_likeliest_is_guessed_first(self):
+        organization = self.cast.organization.pk
+        search.learn(organization, {"victor", "vector", "larson", "caron"})
+        for text, guesses in (
+            (
+                "Victor Laron",
+                [
+                    [["victor"], ["laron", "larson"]],
+                    [["victor", "vector"], ["laron", "larson", "caron"]],
+                ],
+            ),
+            ("Victor", [[["victor", "vector"]]]),
+            ("Larsn", [[["larsn", "larson"]]]),
+            ("Wilhelmina", []),
+        ):
+            with self.subTest(text):
+                self.assertEqual(Wanted(organization, text).guesses, guesses)
+
+    def test_less_likely_guesses_are_made_where_the_likeliest_find_too_few(self):
+        with system_changes(self.cast.organization) as changes:
+            for name in ("Larson", "Caron"):
+                changes.save(Contact(), last_name=name, owner=self.cast.alice)
+        client = client_of(self.cast.alice)
+        for limit, names in ((1, ["Larson"]), (2, ["Larson", "Caron"])):
+            query = {"q": "Laron", "limit": limit, "types": "contact"}
+            found = client.get(PATH, query).json()["results"]
+            self.assertEqual([hit["record"]["last_name"] for hit in found], names)
 
     def test_nobody_guesses_while_enough_holds_what_was_typed(self):
         client = client_of(self.cast.alice)
