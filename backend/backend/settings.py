@@ -90,7 +90,7 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.headless",
     "allauth.mfa",
-    "allauth.usersessions",
+    "user_management.apps.SessionsConfig",  # allauth.usersessions
     "django.contrib.humanize",
     "corsheaders",
     "csp",

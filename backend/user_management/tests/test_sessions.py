@@ -4,6 +4,8 @@ from datetime import timedelta
 
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from user_management import tasks
@@ -51,6 +53,16 @@ class EndSessionsTests(SignInTestCase):
             (over_headers, 401),
         ):
             self.assertEqual(self.send("get", ME, **sent).status_code, status)
+
+    def test_a_sign_in_asks_as_much_however_many_sessions_there_are(self):
+        self.signed_in()  # the first one notes more
+        counts = set()
+        for sessions in (2, 3, 4):
+            with CaptureQueriesContext(connection) as queries:
+                self.signed_in()
+            counts.add(len(queries))
+            self.assertEqual(UserSession.objects.count(), sessions)
+        self.assertEqual(len(counts), 1, counts)
 
     def test_what_was_noted_of_a_session_that_is_gone_follows_after_a_day(self):
         self.signed_in(DAY + HOUR)
