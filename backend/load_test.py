@@ -20,16 +20,12 @@ from pathlib import Path  # noqa: E402
 from urllib.parse import urlsplit  # noqa: E402
 
 import gevent  # noqa: E402
-from gevent.lock import BoundedSemaphore  # noqa: E402
 from geventhttpclient import HTTPClient  # noqa: E402
 
-from measuring.people import LOGIN, Answer, Refused, Request, Staff  # noqa: E402
+from measuring.people import Answer, Refused, Request, Staff  # noqa: E402
 from measuring.report import Report  # noqa: E402
 from measuring.scenarios import SCENARIOS, Scenario  # noqa: E402
 from measuring.statistics import Series, Summary, Thresholds  # noqa: E402
-
-# Passwords are hashed with care, on the same processors: not all sign in at once.
-SIGN_INS = BoundedSemaphore(4)
 
 
 class LoadTest:
@@ -55,12 +51,6 @@ class LoadTest:
         )
 
         def send(request: Request) -> Answer:
-            if request.path == LOGIN:
-                with SIGN_INS:
-                    return really_send(request)
-            return really_send(request)
-
-        def really_send(request: Request) -> Answer:
             start = time.perf_counter()
             answer, failure = None, ""
             try:

@@ -15,7 +15,6 @@ from gevent.lock import BoundedSemaphore
 from locust import FastHttpUser, LoadTestShape, events, task
 
 from measuring.people import (
-    LOGIN,
     Answer,
     Manager,
     Marketer,
@@ -28,8 +27,6 @@ from measuring.people import (
 # People, how many come in a second, and seconds.
 SHAPES = {"light": (50, 10, 60), "medium": (250, 10, 180), "heavy": (1000, 15, 300)}
 THINKS = os.environ.get("THINK", "1") != "0"
-# Passwords are hashed with care, on the same processors: not all sign in at once.
-SIGN_INS = BoundedSemaphore(4)
 HIRING = BoundedSemaphore()
 
 
@@ -66,12 +63,6 @@ class Browser(FastHttpUser):
         self.person.think()
 
     def send(self, request: Request) -> Answer:
-        if request.path == LOGIN:
-            with SIGN_INS:
-                return self._send(request)
-        return self._send(request)
-
-    def _send(self, request: Request) -> Answer:
         with self.client.request(
             request.method,
             request.path,

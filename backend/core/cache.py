@@ -48,6 +48,8 @@ MARK_SECONDS = 60
 # Of more records that change together, not each is named.
 FEW_RECORDS = 20
 MANY = "many"
+# The fields that change where a record comes, goes, or is another's.
+EXISTENCE = ("id", "deleted_at", "owner")
 
 # KEYS: the versions that the answer is made from, then of a proof its versions and
 # what it needs. ARGV: name of the answer, new token, seconds a token lives, how many
@@ -81,7 +83,7 @@ end
 if not complete(own + 1, all) then return nil end
 if table.concat(found, ':', own + 1) ~= ARGV[6] then return nil end
 if own == 0 then return {ARGV[1]} end
-if not complete(1, own) then return {''} end
+if not complete(1, own) then return {'', false} end
 local name = ARGV[1] .. ':' .. table.concat(found, ':', 1, own)
 local enough = ARGV[7]
 if #enough > 0 and redis.call('GETRANGE', name, 0, #enough - 1) == enough then
@@ -163,9 +165,9 @@ def names_of_one(record_type: str, pk) -> set[str]:
 def names_of_fields(record_type: str, fields: Iterable[str]) -> set[str]:
     """The names of the versions that what depends on fields alone is made from.
 
-    Args:
-        fields: `id` among them, of which there is a new one with each new record.
+    Which records there are, and whose they are, it depends on always.
     """
+    fields = {*EXISTENCE, *fields}
     return {f"{record_type}.{name}" for name in fields} | {f"{record_type}:{MANY}"}
 
 
@@ -261,7 +263,7 @@ def _slot(organization_id, names, request_key, proof, enough="") -> Slot | tuple
     digest = hashlib.blake2b(request_key.encode(), digest_size=16).hexdigest()
     keys = _version_keys(organization_id, names)
     found = _find(keys, f"mycrm:answer:{digest}", proof, enough)
-    return Slot(found[0].decode(), found[1] if found[0] else None) if found else found
+    return Slot(found[0].decode(), found[1]) if found else found
 
 
 def _find(

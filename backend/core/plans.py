@@ -110,14 +110,13 @@ class PagePlan(Plan):
         Few writes change how many there are.
         """
         model = self.counted.model
-        record_type, journaled = model.record_type(), model.journaled_fields()
+        journaled = model.journaled_fields().keys()
         asked = columns_asked(self.counted)
         own = {f.name for f in asked or () if f.model is model} - NEVER_CHANGED
         others = {f.model.record_type() for f in asked or () if f.model is not model}
-        if asked is None or not (own <= journaled.keys() and others <= self.names):
+        if asked is None or not (own <= journaled and others <= self.names):
             return self.names
-        own |= {"id", *({"owner", "deleted_at"} & journaled.keys())}
-        return cache.names_of_fields(record_type, own) | others
+        return cache.names_of_fields(model.record_type(), own) | others
 
     def _count(self, values: dict) -> int:
         if values:

@@ -177,7 +177,7 @@ class RecallMiddleware:
                     place.plan,
                 ),
                 parts.same(kept),
-                parts.kept(match.route, lambda: match),
+                parts.kept(("match", match.route), lambda: match),
             )
             recalls.put(key, recall)
         return response

@@ -9,6 +9,7 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from threading import BoundedSemaphore
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -23,6 +24,8 @@ REMEMBERED = 100
 # A person thinks so many seconds between two requests.
 THINK_SECONDS = (2.0, 8.0)
 EXPORT_POLLS = 30
+# Passwords are hashed with care, on the same processors: not all sign in at once.
+SIGN_INS = BoundedSemaphore(4)
 
 
 class Answer(NamedTuple):
@@ -112,9 +115,13 @@ class Person:
         body = {"email": self.email, "password": self.password}
         # Where too many sign in at once, they are told to wait.
         expected = (200, 429)
-        while not (answer := self.ask("sign-in", "POST", LOGIN, body, expected)):
+        while not (answer := self._ask_to_sign_in(body, expected)):
             self.sleep(self.chance.uniform(1, 5))
         self._note_tokens(answer)
+
+    def _ask_to_sign_in(self, body, expected) -> dict | None:
+        with SIGN_INS:
+            return self.ask("sign-in", "POST", LOGIN, body, expected)
 
     def _note_tokens(self, answer: dict) -> None:
         # A sign-in has them in `meta`, a refresh in `data`.

@@ -57,8 +57,8 @@ class Report:
     needs: ClassVar[dict[type[Journaled], tuple[str, ...]]]
     # Further types that it tells of, to whoever sees them.
     tells_of: ClassVar[tuple[type[Journaled], ...]] = ()
-    # Of the types of which not every field counts: the fields that do, beside the owner
-    # and what never changes.
+    # Of the types of which not every field counts: the fields that do, beside those of
+    # which records there are and whose they are.
     reads: ClassVar[dict[type[Record], tuple[str, ...]]] = {}
     parameters: ClassVar[type[PeriodParameters]] = PeriodParameters
     serializer: ClassVar[type[ReportSerializer]]
@@ -108,10 +108,7 @@ class Report:
     @classmethod
     def made_from(cls) -> set[str]:
         """Names of the versions that it is made from (core.cache)."""
-        by_fields = {
-            model.record_type(): {"id", "owner", "deleted_at", *fields}
-            for model, fields in cls.reads.items()
-        }
+        by_fields = {model.record_type(): names for model, names in cls.reads.items()}
         names = cls.record_types() - by_fields.keys()
         return names.union(*starmap(cache.names_of_fields, by_fields.items()))
 
