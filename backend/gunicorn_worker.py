@@ -1,4 +1,5 @@
-"""A worker of Gunicorn that stays until those that take its place can answer.
+"""A worker of Gunicorn that stays until those that take its place can answer, and
+begins nothing for those who have gone.
 
 On SIGHUP Gunicorn tells the old workers to end at the moment that it starts new ones,
 which need seconds to load MyCRM: until then nobody would answer.
@@ -7,6 +8,8 @@ This stands beside gunicorn.conf.py, not in it: Gunicorn reads that once more on
 SIGHUP, and what old and new workers share must stay the same.
 """
 
+import select
+import socket
 import time
 from multiprocessing import Value
 
@@ -19,6 +22,9 @@ newest_ready = Value("i", 0)
 # One that never gets ready keeps nobody longer than this; graceful_timeout is more.
 PATIENCE_SECONDS = 25
 
+# Linux tells when the other end has closed, even while there is still to read from it.
+GONE = getattr(select, "POLLRDHUP", 0)
+
 
 def pre_fork(server, worker) -> None:
     newest_started.value = worker.age
@@ -30,6 +36,17 @@ def post_worker_init(worker) -> None:
 
 class PatientWorker(ThreadWorker):
     leave_by = None
+
+    def handle(self, conn):
+        """Called in a thread for a request, however long that waited for one.
+
+        Where more is asked than can be answered, clients and Nginx give up, and ask
+        again. If all that nobody waits for any more were done first, every request
+        would come too late.
+        """
+        if is_gone(conn.sock):
+            return False
+        return super().handle(conn)
 
     def handle_exit(self, sig, frame):
         if self.is_replaced_soon():
@@ -48,3 +65,10 @@ class PatientWorker(ThreadWorker):
 
     def is_replaced_soon(self) -> bool:
         return newest_started.value > max(self.age, newest_ready.value)
+
+
+def is_gone(client: socket.socket) -> bool:
+    """Whether the other end has closed the connection."""
+    poll = select.poll()
+    poll.register(client, GONE)
+    return bool(poll.poll(0))

@@ -26,6 +26,7 @@ ANSWER_SECONDS = 10
 REDIS_SECONDS = 1
 IMPORT_ROWS = 3000
 RESUME_SECONDS = 30
+LEAVE_SECONDS = 1
 
 ALWAYS = {"GET": {200}, "POST": {201, 202}, "PATCH": {200}}
 # The database is away: wait, and try again.
@@ -253,6 +254,46 @@ def begun_upload(stack: Stack, token: str, number: int) -> bytes:
     return head.encode() + whole[:length]
 
 
+def clients_gone(trial: Trial) -> None:
+    """More write at once than can be worked on, and their clients do not wait.
+
+    What was not begun until then is never done.
+    """
+    stack = trial.stack
+    workers = len(stack.web_workers())
+    at_once = workers * int(stack.environment.get("WEB_THREADS") or 4)
+
+    def post(name):
+        with suppress(requests.Timeout):
+            requests.post(
+                f"{stack.url}/api/contacts/",
+                json={"last_name": name},
+                headers={"Authorization": f"Bearer {trial.token}"},
+                timeout=LEAVE_SECONDS,
+            )
+
+    for number in each_round(trial):
+        name = f"{trial.tag}-gone-{number}"
+        clients = [
+            threading.Thread(target=post, args=(f"{name}-{client}",))
+            for client in range(4 * at_once)
+        ]
+        with stack.locked("contact_management_contact"):
+            for client in clients:
+                client.start()
+            for client in clients:
+                client.join()
+        # They wait in line: once this is answered, so is all that came before it.
+        for _ in range(at_once):
+            Client(trial).insist("POST", "contacts/", json={"last_name": "After"})
+        done = stack.query(
+            "SELECT count(*) FROM contact_management_contact WHERE last_name LIKE %s",
+            f"{name}-%",
+        )[0][0]
+        if done > at_once:
+            trial.note_other(f"{done} of {len(clients)} were done, {at_once} begun")
+
+
 def same_post_twice(trial: Trial) -> None:
     """The same POST comes several times at once. It is done once."""
     answers = []
@@ -297,6 +338,7 @@ FAULTS = {
     "job-worker-killed": (job_worker_killed, ALWAYS, ANSWER_SECONDS),
     "beat-twice": (beat_twice, ALWAYS, ANSWER_SECONDS),
     "client-gone": (client_gone, ALWAYS, ANSWER_SECONDS),
+    "clients-gone": (clients_gone, ALWAYS, ANSWER_SECONDS),
     "same-post-twice": (
         same_post_twice,
         {"POST": {201, 409}},

@@ -87,13 +87,25 @@ class Stack(Server):
 
     def query(self, query: str, *values) -> list[tuple]:
         """Rows of the database, asked past all of MyCRM."""
+        with self._database() as cursor:
+            cursor.execute(query, values)
+            return cursor.fetchall()
+
+    @contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Nobody writes this table until the block is over."""
+        with self._database() as cursor:
+            cursor.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+            yield
+
+    @contextmanager
+    def _database(self) -> Iterator[psycopg2.extensions.cursor]:
         connection = psycopg2.connect(
             host=str(self.sockets / "postgres"), user="mycrm", dbname="mycrm"
         )
         try:
             with connection.cursor() as cursor:
-                cursor.execute(query, values)
-                return cursor.fetchall()
+                yield cursor
         finally:
             connection.close()
 
