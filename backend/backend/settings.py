@@ -170,6 +170,8 @@ else:
                 f"-c statement_timeout={env.int('STATEMENT_SECONDS', 10)}s"
                 " -c lock_timeout=2000"
                 " -c idle_in_transaction_session_timeout=30000"
+                # For statements that are planned once (core.statements).
+                " -c plan_cache_mode=force_generic_plan"
             ),
         },
     )

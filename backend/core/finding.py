@@ -4,12 +4,11 @@ A record fits that holds every word, or, where there are too few of those, a wor
 each may mean. What a role hides finds nothing.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from heapq import nlargest
-from operator import or_
+from operator import itemgetter, or_
 
 from django.db.models import Model, Q
 
@@ -119,7 +118,10 @@ class Source:
         for names in patterns:
             held = (Q(search_text__contains=Bound(n, self.text)) for n in names)
             rows = rows.filter(reduce(or_, held))
-        return Statement(rows.values_list("pk", "search_text")[:COMPARED])
+        # The index of the texts is right for nearly all words, and to plan this for all
+        # record types takes longer than to look.
+        rows = rows.values_list("pk", "search_text")[:COMPARED]
+        return Statement(rows, planned_once=True)
 
     def shown_texts(self, texts: dict) -> dict:
         """Of the texts of some records, by their ids, what the user sees of them."""
@@ -130,53 +132,62 @@ class Source:
             for pk, record in self.records.of(texts).items()
         }
 
-    def hits(self, texts: dict, meanings: list[list[str]], limit: int) -> list[Hit]:
-        """Those that fit best, of the records that have these texts."""
-        keys = sorted(texts, reverse=True)
-        likely = nlargest(LIKELY * limit, keys, lambda pk: _coarse(texts[pk], meanings))
-        found = self.records.of(likely)
-        hits = filter(
-            None, (self._hit(found[k], meanings) for k in likely if k in found)
+    def scored(self, keys: Iterable, meanings: list[list[str]]) -> list[tuple]:
+        """How these records fit, and each of them; none that does not."""
+        scored = (
+            (self._score(record, meanings), record)
+            for record in self.records.of(keys).values()
         )
+        return sorted((found for found in scored if found[0]), key=self._rank)
 
-        def rank(hit):
-            # A name may be made of hidden fields: then not even its place tells it.
-            words = () if self.hides else (hit.record[name] for name in self.summary)
-            return -hit.score, [str(word) for word in words][1:], hit.record["id"]
+    def _rank(self, found: tuple[float, dict]) -> tuple:
+        score, record = found
+        # A name may be made of hidden fields: then not even its place tells it.
+        words = () if self.hides else (record[name] for name in self.summary)
+        return -score, [str(word) for word in words][1:], record["id"]
 
-        return sorted(hits, key=rank)[:limit]
-
-    def _hit(self, record: dict, meanings: list[list[str]]) -> Hit | None:
-        """How a record fits by the fields that are searched; None where it does not."""
-        wanted = [word for words in meanings for word in words]
+    def _score(self, record: dict, meanings: list[list[str]]) -> float:
+        """How a record fits by the fields that are searched."""
         texts = [
-            (1 - FIELD_STEP * step, name, text, *plain_with_places(text))
+            (1 - FIELD_STEP * step, plain(text))
             for step, name in enumerate(self.searched)
             for text in texts_of(record[name])
-            # The places of all letters take long to find, and few texts hold a word.
-            if any(map(plain(text).__contains__, wanted))
         ]
         total = 0.0
-        found = defaultdict(set)
         for words in meanings:
-            best = 0.0
-            for weight, name, text, plain_text, places in texts:
-                for word in words:
-                    fit, start = _fit(word, plain_text, words[0])
-                    best = max(best, weight * fit)
-                    if fit:
-                        place = (places[start], places[start + len(word) - 1] + 1)
-                        found[name, text].add(place)
+            best = max(
+                weight * _fit(word, text, words[0])[0]
+                for weight, text in texts or [(0, "")]
+                for word in words
+            )
             if not best:
-                return None
+                return 0.0
             total += best
-        matches = [
-            {"field": name, "text": text, "ranges": sorted(ranges)}
-            for (name, text), ranges in found.items()
-        ]
+        return round(total / len(meanings), 3)
+
+    def hit(self, score: float, record: dict, meanings: list[list[str]]) -> Hit:
+        """What is told of a record that was found."""
         summary = {name: record[name] for name in self.summary}
-        score = round(total / len(meanings), 3)
+        matches = list(self._matches(record, meanings))
         return Hit(self.record_type, summary, score, matches)
+
+    def _matches(self, record: dict, meanings: list[list[str]]) -> Iterator[dict]:
+        wanted = [word for words in meanings for word in words]
+        for name in self.searched:
+            for text in dict.fromkeys(texts_of(record[name])):
+                # Few texts hold a word, and the places of all letters take long.
+                if not any(map(plain(text).__contains__, wanted)):
+                    continue
+                plain_text, places = plain_with_places(text)
+                ranges = {
+                    (places[start], places[start + len(word) - 1] + 1)
+                    for words in meanings
+                    for word in words
+                    for fit, start in [_fit(word, plain_text, words[0])]
+                    if fit
+                }
+                if ranges:
+                    yield {"field": name, "text": text, "ranges": sorted(ranges)}
 
 
 class Finder:
@@ -211,10 +222,8 @@ class Finder:
         texts = {n: self.sources[n].shown_texts(found[n]) for n in everywhere}
 
         typed = [[word] for word in words]
-        good = {
-            n: sum(_coarse(text, typed) >= BEGINNING for text in texts[n].values())
-            for n in everywhere
-        }
+        fits = {n: _fits(texts[n], typed) for n in everywhere}
+        good = {n: sum(fit >= BEGINNING for fit in fits[n].values()) for n in fits}
         # What was meant fits less well: those that were typed would stand before it.
         enough = sum(good.values()) >= limit
         few = [n for n in everywhere if good[n] < limit and not enough]
@@ -227,15 +236,31 @@ class Finder:
                 texts[n] |= self.sources[n].shown_texts(more[n])
             if sum(_holds(t, meant) for n in few for t in texts[n].values()) >= limit:
                 break
-        hits = [
-            hit
-            for n in everywhere
-            if texts[n]
-            for hit in self.sources[n].hits(
-                texts[n], meant if n in few else typed, limit
-            )
-        ]
-        return sorted(hits, key=lambda hit: -hit.score)[:limit]
+        fits |= {n: _fits(texts[n], meant) for n in few}
+        meanings = {n: meant if n in few else typed for n in everywhere}
+        best = nlargest(
+            limit,
+            [
+                (score, n, record)
+                for n, keys in self._likely(fits, limit).items()
+                for score, record in self.sources[n].scored(keys, meanings[n])[:limit]
+            ],
+            key=itemgetter(0),
+        )
+        return [self.sources[n].hit(fit, row, meanings[n]) for fit, n, row in best]
+
+    def _likely(self, fits: dict[int, dict], limit: int) -> dict[int, list]:
+        """Of each source, the ids of records that may be among the best."""
+        best = nlargest(limit, (fit for some in fits.values() for fit in some.values()))
+        fields = max(len(source.searched) for source in self.sources)
+        # By their fields they fit as well as by all of their text, or a little less.
+        least = best[-1] * (1 - FIELD_STEP * fields) if len(best) == limit else 0
+        likely = {}
+        for n, some in fits.items():
+            keys = [key for key in sorted(some, reverse=True) if some[key] > least]
+            if keys:
+                likely[n] = nlargest(LIKELY * limit, keys, some.get)
+        return likely
 
     def _look(self, sources: Sequence[int], patterns: list[list[str]]) -> dict:
         """Texts by id, of each source, that hold one of each group of patterns."""
@@ -282,11 +307,16 @@ def _holds(text: str, meanings: list[list[str]]) -> bool:
     return all(any(word in text for word in words) for words in meanings)
 
 
-def _coarse(text: str, meanings: list[list[str]]) -> float:
-    """How well a record fits by all of its text at once."""
-    text = text.strip()
-    fits = (max(_fit(word, text, words[0])[0] for word in words) for words in meanings)
-    return sum(fits) / len(meanings)
+def _fits(texts: dict, meanings: list[list[str]]) -> dict:
+    """How well records fit by all of their text at once, by their ids."""
+    return {
+        key: sum(
+            max(_fit(word, text.strip(), words[0])[0] for word in words)
+            for words in meanings
+        )
+        / len(meanings)
+        for key, text in texts.items()
+    }
 
 
 def _fit(word: str, text: str, typed: str) -> tuple[float, int]:
@@ -295,6 +325,8 @@ def _fit(word: str, text: str, typed: str) -> tuple[float, int]:
     A whole word fits best, then the beginning of one, then its middle; and any of these
     less, where something else was typed.
     """
+    if word not in text:
+        return 0.0, 0
     padded = f" {text} "
     meant = 1 if word == typed else MEANT * likeness(word, typed)
     for fit, part in ((WHOLE, f" {word} "), (BEGINNING, f" {word}"), (WITHIN, word)):

@@ -82,11 +82,13 @@ class Reading:
         extra: Sequence[str] = (),
         relations: Iterable[str] = (),
         user=None,
+        planned_once: bool = False,
     ):
         """
         Args:
             extra: further columns.
             relations: those to expand, to what the user sees of them.
+            planned_once: as of a Statement.
         """
         self.names = names
         self.hidden_keys = shape.hidden_keys if CUSTOM in names else frozenset()
@@ -101,7 +103,7 @@ class Reading:
         else:
             self.conversions = []
             queryset = queryset.values_list(*(f.attname for f in fields), *extra)
-        self.statement = Statement(queryset)
+        self.statement = Statement(queryset, planned_once)
 
     def rows(self, values: Mapping = NOTHING) -> list[tuple[dict, tuple]]:
         """One (answer, values of the extra columns) for each row.
@@ -147,7 +149,7 @@ class ById:
             size = 1 << (len(ids) - 1).bit_length()
             if size not in self.statements:
                 bound = [Bound(str(place), self.key) for place in range(size)]
-                self.statements[size] = Statement(self._chosen(bound))
+                self.statements[size] = Statement(self._chosen(bound), True)
             asked = ids + ids[-1:] * (size - len(ids))
             values = {str(place): pk for place, pk in enumerate(asked)}
             rows = self.statements[size].rows(values)

@@ -1,10 +1,14 @@
 """Queries that are written once and run again, with other values.
 
-Django writes the SQL of a query anew each time, which takes it longer than the database
-takes to answer most of them.
+Django writes the SQL of a query anew each time, and PostgreSQL plans it anew, which
+takes each of them longer than to answer most.
 """
 
+import re
+from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import count
+from weakref import WeakKeyDictionary
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
@@ -13,6 +17,10 @@ from django.db.models.expressions import Col
 from django.db.models.sql.where import WhereNode
 
 NOTHING: Mapping = {}
+# So many statements a connection keeps planned; a large one takes half a megabyte.
+PLANNED = 32
+# What Django writes for a parameter, and for a percent sign.
+PLACE = re.compile(r"%[s%]")
 
 
 class Bound(Value):
@@ -31,8 +39,10 @@ class Statement:
     Nothing in it belongs to a thread or to a connection.
     """
 
-    def __init__(self, queryset: QuerySet):
+    def __init__(self, queryset: QuerySet, planned_once: bool = False):
+        """`planned_once`: whether one plan is good for all values (`_planned`)."""
         self.database = queryset.db
+        self.planned_once = planned_once
         compiler = queryset.query.get_compiler(self.database)
         try:
             self.sql, self.parameters = compiler.as_sql()
@@ -65,6 +75,8 @@ class Statement:
             for one in self.parameters
         ]
         with connection.cursor() as cursor:
+            if self.planned_once and keeps_plans(connection):
+                sql = _planned(connection, sql, len(parameters))
             cursor.execute(sql, parameters)
             return cursor.fetchall()
 
@@ -121,6 +133,48 @@ class Union(Statement):
             for n, s in parts.items()
         )
         self.parameters = [one for s in parts.values() for one in s.parameters]
+        self.planned_once = all(s.planned_once for s in parts.values())
         for first in list(parts.values())[:1]:
             self.database = first.database
             self.converters = {n + 1: c for n, c in first.converters.items()}
+
+
+# Plans of the database
+
+# The names of what a connection has planned, by its SQL, the last used last.
+_names: WeakKeyDictionary[object, OrderedDict[str, str]] = WeakKeyDictionary()
+_numbers = count(1)
+
+
+def keeps_plans(connection) -> bool:
+    """Whether a connection to the database is ours from one statement to the next."""
+    return connection.vendor == "postgresql" and not connection.settings_dict.get(
+        "DISABLE_SERVER_SIDE_CURSORS"
+    )
+
+
+def _planned(connection, sql: str, parameters: int) -> str:
+    """What runs a statement by the plan that its connection has made of it.
+
+    The plan knows no values, also not for a few runs more that would tell their cost
+    (plan_cache_mode in the settings): it must be good for all.
+    """
+    names = _names.setdefault(connection.connection, OrderedDict())
+    if sql not in names:
+        with connection.wrap_database_errors, connection.connection.cursor() as cursor:
+            if len(names) >= PLANNED:
+                cursor.execute(f"DEALLOCATE {names.popitem(last=False)[1]}")
+            name = f"planned_{next(_numbers)}"
+            cursor.execute(f"PREPARE {name} AS {_with_numbers(sql)}")
+        names[sql] = name
+    names.move_to_end(sql)
+    values = f"({', '.join(['%s'] * parameters)})" if parameters else ""
+    return f"EXECUTE {names[sql]}{values}"
+
+
+def _with_numbers(sql: str) -> str:
+    """The SQL with $1, $2, ... in the places of its parameters."""
+    numbers = count(1)
+    return PLACE.sub(
+        lambda found: f"${next(numbers)}" if found[0] == "%s" else "%", sql
+    )

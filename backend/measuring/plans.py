@@ -149,7 +149,7 @@ class Database:
         statements = [
             query["sql"]
             for query in queries
-            if query["sql"].lstrip("( ").startswith(("SELECT", "WITH"))
+            if query["sql"].lstrip("( ").startswith(("SELECT", "WITH", "EXECUTE"))
         ]
         look = Look(path, response.status_code, len(queries))
         look.milliseconds = sum(1000 * float(query["time"]) for query in queries)

@@ -1,5 +1,6 @@
 """Answers that a plan makes (core.plans), against what the view would have given."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,18 +10,24 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.db.models import Exists, F, Q, Subquery
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from django_redis import get_redis_connection
 
 from contact_management.models import Contact
-from core import cache, recall
+from core import cache, recall, statements
 from core.models import CustomField
 from core.representation import Columns, summaries_for
 from core.statements import Bound, Statement, columns_asked
-from core.testing import PASSWORD, Cast, make_user, system_changes
+from core.testing import (
+    PASSWORD,
+    Cast,
+    make_organization,
+    make_user,
+    system_changes,
+)
 from lead_management.models import Activity, Deal, Lead
 from user_management.models import Team, User
 from user_management.tests.test_remembered import PATH, RememberedTestCase, told
@@ -364,3 +371,82 @@ class StatementTests(TestCase):
         with mock.patch("core.representation.MANY", 2):
             self.assertEqual(set(summaries.of(ids)), set(ids))
         self.assertEqual(summaries_for(Contact, self.cast.carol).of(ids), {})
+
+
+@skipUnless(connection.vendor == "postgresql", "plans of PostgreSQL")
+class PlannedOnceTests(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        cls.cast = Cast()
+        cls.contacts = [Contact() for _ in range(3)]
+        with system_changes(cls.cast.organization) as changes:
+            for place, contact in enumerate(cls.contacts):
+                changes.save(contact, last_name=f"100 % {place}")
+
+    def setUp(self):
+        with connection.cursor() as cursor:
+            cursor.execute("DEALLOCATE ALL")
+        statements._names.pop(connection.connection, None)
+        column = Contact._meta.get_field("last_name")
+        rows = Contact.objects.filter(last_name__contains=Bound("part", column))
+        rows = rows.exclude(city="%").order_by("last_name").values_list("last_name")
+        self.statement = Statement(rows, planned_once=True)
+
+    def planned(self) -> list[tuple[int, int]]:
+        """Of each statement that is planned, how often its plan has run, and how often
+        one for its values alone."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT generic_plans, custom_plans FROM pg_prepared_statements"
+            )
+            return cursor.fetchall()
+
+    def found(self, part: str) -> list[str]:
+        return [name for (name,) in self.statement.rows({"part": part})]
+
+    def test_one_plan_is_made_for_all_values(self):
+        self.assertEqual(self.found("% 1"), ["100 % 1"])
+        self.assertEqual(self.found("0 %"), ["100 % 0", "100 % 1", "100 % 2"])
+        self.assertEqual(self.found("%s"), [])
+        self.assertEqual(self.planned(), [(3, 0)])
+
+    def test_equal_statements_share_it(self):
+        for organization in (self.cast.organization, make_organization("Other")):
+            rows = Contact.objects.filter(organization=organization).values_list("pk")
+            Statement(rows, planned_once=True).rows()
+        self.assertEqual(self.planned(), [(2, 0)])
+
+    def test_of_many_the_last_used_stay(self):
+        sizes = [*range(1, statements.PLANNED + 2)]
+        for size in [*sizes, 2, 3]:
+            rows = Contact.objects.order_by("pk")[:size].values_list("pk")
+            found = Statement(rows, planned_once=True).rows()
+            self.assertEqual(len(found), min(size, len(self.contacts)))
+        runs = [(1, 0)] * (statements.PLANNED - 2) + [(2, 0)] * 2
+        self.assertEqual(sorted(self.planned()), runs)
+
+    def test_each_connection_has_its_own(self):
+        self.found("1")
+
+        def elsewhere():
+            try:
+                return self.found("1"), self.planned()
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(1) as pool:
+            self.assertEqual(pool.submit(elsewhere).result(), ([], [(1, 0)]))
+        self.assertEqual(self.planned(), [(1, 0)])
+
+    def test_it_outlives_a_transaction_that_is_taken_back(self):
+        with transaction.atomic():
+            self.found("1")
+            transaction.set_rollback(True)
+        self.assertEqual(self.found("% 1"), ["100 % 1"])
+        self.assertEqual(self.planned(), [(2, 0)])
+
+    def test_a_pool_of_connections_plans_each_time(self):
+        pooled = {"DISABLE_SERVER_SIDE_CURSORS": True}
+        with mock.patch.dict(connection.settings_dict, pooled):
+            self.assertEqual(self.found("% 1"), ["100 % 1"])
+        self.assertEqual(self.planned(), [])

@@ -256,7 +256,7 @@ class JournaledViewSet(ViewSet):
             names,
         )
 
-    def _reading(self, queryset, extra=()) -> Reading:
+    def _reading(self, queryset, extra=(), planned_once=False) -> Reading:
         """Of the fields and relations that are asked for."""
         return Reading(
             self.representation,
@@ -265,6 +265,7 @@ class JournaledViewSet(ViewSet):
             extra,
             self.asked_relations,
             self.request.user,
+            planned_once,
         )
 
     def further_orderings(self, name) -> dict:

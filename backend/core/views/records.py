@@ -85,7 +85,7 @@ class RecordViewSet(
     def shown(self):
         """As a row of a list, which is less work than a record."""
         row = self.get_queryset().filter(pk=Bound("pk", self.model._meta.pk))
-        return DetailPlan(self._reading(row, ("version",)))
+        return DetailPlan(self._reading(row, ("version",), planned_once=True))
 
     def _one_made_from(self):
         """No other record of the type, unless a relation leads to one."""
