@@ -172,6 +172,8 @@ else:
                 " -c idle_in_transaction_session_timeout=30000"
                 # For statements that are planned once (core.statements).
                 " -c plan_cache_mode=force_generic_plan"
+                # Each search reads through what its indexes have not sorted in yet.
+                " -c gin_pending_list_limit=1MB"
             ),
         },
     )
