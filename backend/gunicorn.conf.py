@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import environ
+from gunicorn import glogging
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -44,6 +45,20 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 os.environ.setdefault("MYCRM_STARTED_AT", str(time.time()))
 
 accesslog = env("ACCESS_LOG") or None
+
+
+class Logger(glogging.Logger):
+    """Tells of requests only where somebody reads it: Nginx does in production.
+
+    With any `logconfig_dict` Gunicorn would word a line for each, and throw it away.
+    """
+
+    def access(self, resp, req, environ, request_time):
+        if self.cfg.accesslog:
+            super().access(resp, req, environ, request_time)
+
+
+logger_class = Logger
 if env("DJANGO_SETTINGS_MODULE") == "backend.settings_production":
     from core.logs import configuration
 
