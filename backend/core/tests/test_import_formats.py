@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import xlsxwriter
+from django.test import tag
 
 from core.importing import workbook
 from core.importing.mapping import split_tags
@@ -16,6 +17,7 @@ from core.importing.reading import count_rows, detect, read_rows
 from core.importing.table import UnreadableFile
 
 
+@tag("once")
 class FormatCase(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()

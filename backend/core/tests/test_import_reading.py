@@ -5,6 +5,8 @@ import unittest
 from dataclasses import asdict
 from pathlib import Path
 
+from django.test import tag
+
 from core.importing.reading import count_rows, detect, read_rows
 from core.importing.table import (
     MAX_COLUMNS,
@@ -15,6 +17,7 @@ from core.importing.table import (
 )
 
 
+@tag("once")
 class FileCase(unittest.TestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()

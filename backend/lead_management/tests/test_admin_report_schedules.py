@@ -1,6 +1,7 @@
 """The pages of reports that are mailed by themselves, and their action "Send now"."""
 
 from django.core import mail
+from django.test import tag
 
 from core import letters
 from core.models import ChangeSet, Letter
@@ -12,6 +13,7 @@ from user_management.tests.test_admin import AdminTestCase
 PAGES = "/admin/lead_management/reportschedule/"
 
 
+@tag("once")
 class ReportScheduleAdminTests(AdminTestCase):
     def schedule(self, **values) -> ReportSchedule:
         values = {"name": "Weekly", "report": "sources", "owner": self.admin, **values}

@@ -1,7 +1,7 @@
 import logging
 
 from django.contrib.auth import get_user_model
-from django.test import TestCase
+from django.test import TestCase, tag
 
 from contact_management.models import Contact, Tag
 from core import jobs, undo
@@ -234,6 +234,7 @@ class OddInputTests(AdminTestCase):
         self.assertFalse(Contact.objects.exists())
 
 
+@tag("once")
 class WriteTests(AdminTestCase):
     def test_a_contact_is_added_with_its_owner_and_journalled(self):
         response = self.send(

@@ -2,6 +2,8 @@
 
 from uuid import uuid4
 
+from django.test import tag
+
 from contact_management.models import Contact
 from core.models import ChangeSet, CustomField, Job
 from core.testing import ALL, make_role, make_user
@@ -15,6 +17,7 @@ def form_names(page) -> list[str]:
     return list(page.context["adminform"].form.fields)
 
 
+@tag("once")
 class CustomFieldAdminTests(AdminTestCase):
     def define(self, key, kind, **values):
         if "choice" in kind:
