@@ -11,6 +11,8 @@ from core.renderers import dumps
 # Spreadsheets run a cell that begins with one of these. Such a cell gets a quote before
 # it, and so does one with quotes and then that, so that reading can take one off again.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+# Nearly no text begins with one of these: no other is looked at closer.
+_FIRST = frozenset("'=+-@\t\r")
 
 
 def lines(columns: list[str], batches: Iterable[list[dict]]) -> Iterator[str]:
@@ -22,6 +24,8 @@ def lines(columns: list[str], batches: Iterable[list[dict]]) -> Iterator[str]:
 
 def cell(value) -> str:
     """What a cell shows: objects as JSON, and no formulas."""
+    if isinstance(value, str):
+        return guarded(value)
     if value is None or value == {}:
         return ""
     if isinstance(value, dict):
@@ -31,7 +35,7 @@ def cell(value) -> str:
 
 def guarded(text: str) -> str:
     """A text that no spreadsheet runs as a formula."""
-    return f"'{text}" if _FORMULA.match(text) else text
+    return f"'{text}" if text[:1] in _FIRST and _FORMULA.match(text) else text
 
 
 def without_guard(text: str) -> str:

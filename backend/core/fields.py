@@ -317,6 +317,8 @@ class LabelledField(models.JSONField):
 
         Those that `from_text` would read as others are a list in JSON.
         """
+        if not entries:
+            return ""
         text = separator.join(
             f"{entry['label']}: {entry['value']}"
             if entry.get("label")

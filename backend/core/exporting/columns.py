@@ -8,6 +8,7 @@ object has a column for each of its keys.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 
 from django.contrib.auth import get_user_model
 from django.db import models
@@ -75,8 +76,10 @@ def columns_of(view, names: Iterable[str], keys: dict[str, list[str]]) -> list[C
             columns.append(Column(name, partial(_of_relation, name, "email")))
         elif field.is_relation:
             columns += _relation(view, name, field)
+        elif text_of := _text_of(field):
+            columns.append(Column(name, partial(_as_text, name, text_of)))
         else:
-            columns.append(Column(name, partial(_plain, name, _text_of(field))))
+            columns.append(Column(name, itemgetter(name)))
     return columns
 
 
@@ -122,9 +125,9 @@ def _text_of(field: models.Field) -> Callable | None:
     return None
 
 
-def _plain(name: str, text_of: Callable | None, answer: dict):
+def _as_text(name: str, text_of: Callable, answer: dict) -> str | None:
     value = answer[name]
-    return text_of(value) if text_of and value is not None else value
+    return None if value is None else text_of(value)
 
 
 def _of_relation(name: str, part: str, answer: dict):

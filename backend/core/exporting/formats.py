@@ -124,7 +124,9 @@ class Workbook:
         if value is None or value == "":
             return
         row, sheet = self.rows, self.sheet
-        if isinstance(value, bool):
+        if isinstance(value, str):
+            self._write_text(place, value)
+        elif isinstance(value, bool):
             sheet.write_boolean(row, place, value)
         elif is_exact_number(value):
             sheet.write_number(row, place, value)
@@ -134,9 +136,12 @@ class Workbook:
         elif isinstance(value, datetime.date) and value.year >= FIRST_YEAR:
             sheet.write_datetime(row, place, value, self.day)
         else:
-            text = sheet_text(str(to_json(value)))
-            self.shortened += len(text) > MAX_CELL
-            sheet.write_string(row, place, text[:MAX_CELL])
+            self._write_text(place, str(to_json(value)))
+
+    def _write_text(self, place: int, text: str) -> None:
+        text = sheet_text(text)
+        self.shortened += len(text) > MAX_CELL
+        self.sheet.write_string(self.rows, place, text[:MAX_CELL])
 
 
 def is_exact_number(value) -> bool:
