@@ -196,17 +196,43 @@ class Finder:
     def __init__(self, names: Iterable[str], user):
         """`names`: of the record types."""
         self.sources = [Source(record_types()[name], user) for name in names]
+        self.everywhere = range(len(self.sources))
         self.statements = Memory(32)
 
     def find(self, wanted: Wanted, limit: int) -> list[Hit]:
         """Those that fit best, at most so many."""
-        words = wanted.words
-        if not words:
+        if not (wanted.words and self.sources):
             return []
-        everywhere = range(len(self.sources))
-        found = self._look(everywhere, [[beginning(word) + word] for word in words])
+        texts = self._holding(wanted.words, limit)
+        meanings = [[word] for word in wanted.words]
+        fits = {n: _fits(some, meanings) for n, some in texts.items()}
+        good = sum(fit >= BEGINNING for some in fits.values() for fit in some.values())
+        # What was meant fits less well: those that were typed would stand before it.
+        for meanings in wanted.guesses if good < limit else ():
+            # Padded, so that few statements do for any number of meanings.
+            patterns = [_padded([f" {word}" for word in words]) for words in meanings]
+            for n, more in self._look(self.everywhere, patterns).items():
+                texts[n] |= self.sources[n].shown_texts(more)
+            fits = {n: _fits(some, meanings) for n, some in texts.items()}
+            held = (t for some in texts.values() for t in some.values())
+            if sum(_holds(text, meanings) for text in held) >= limit:
+                break
+        best = nlargest(
+            limit,
+            [
+                (score, n, record)
+                for n, keys in self._likely(fits, limit).items()
+                for score, record in self.sources[n].scored(keys, meanings)[:limit]
+            ],
+            key=itemgetter(0),
+        )
+        return [self.sources[n].hit(score, row, meanings) for score, n, row in best]
+
+    def _holding(self, words: list[str], limit: int) -> dict[int, dict]:
+        """Of each source, the texts by id of records that hold all words."""
+        found = self._look(self.everywhere, [[beginning(w) + w] for w in words])
         # Of some there are more: those that fit best must be among them.
-        many = [n for n in everywhere if len(found[n]) == COMPARED]
+        many = [n for n in found if len(found[n]) == COMPARED]
         for after in (" ", ""):
             if not many:
                 break
@@ -219,35 +245,7 @@ class Finder:
                 for n in many
                 if self.sources[n].hides or len(more[n]) < LIKELY * limit
             ]
-        texts = {n: self.sources[n].shown_texts(found[n]) for n in everywhere}
-
-        typed = [[word] for word in words]
-        fits = {n: _fits(texts[n], typed) for n in everywhere}
-        good = {n: sum(fit >= BEGINNING for fit in fits[n].values()) for n in fits}
-        # What was meant fits less well: those that were typed would stand before it.
-        enough = sum(good.values()) >= limit
-        few = [n for n in everywhere if good[n] < limit and not enough]
-        meant = typed
-        for meant in wanted.guesses if few else ():
-            # Padded, so that few statements do for any number of meanings.
-            patterns = [_padded([f" {word}" for word in words]) for words in meant]
-            more = self._look(few, patterns)
-            for n in few:
-                texts[n] |= self.sources[n].shown_texts(more[n])
-            if sum(_holds(t, meant) for n in few for t in texts[n].values()) >= limit:
-                break
-        fits |= {n: _fits(texts[n], meant) for n in few}
-        meanings = {n: meant if n in few else typed for n in everywhere}
-        best = nlargest(
-            limit,
-            [
-                (score, n, record)
-                for n, keys in self._likely(fits, limit).items()
-                for score, record in self.sources[n].scored(keys, meanings[n])[:limit]
-            ],
-            key=itemgetter(0),
-        )
-        return [self.sources[n].hit(fit, row, meanings[n]) for fit, n, row in best]
+        return {n: self.sources[n].shown_texts(some) for n, some in found.items()}
 
     def _likely(self, fits: dict[int, dict], limit: int) -> dict[int, list]:
         """Of each source, the ids of records that may be among the best."""

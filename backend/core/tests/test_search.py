@@ -5,7 +5,7 @@ from django.test.utils import CaptureQueriesContext
 from contact_management.models import Contact, Tag
 from core import search
 from core.finding import Wanted
-from core.testing import Cast, client_of, system_changes
+from core.testing import Cast, client_of, make_role, make_user, system_changes
 
 PATH = "/api/search/"
 
@@ -171,6 +171,11 @@ class RightTests(SearchTestCase):
         for user in (self.cast.bob, self.cast.manager, self.cast.reader):
             with self.subTest(user):
                 self.assertEqual(self.found("lovelase", user), [str(self.ada.pk)])
+
+    def test_who_sees_no_type_at_all_finds_nothing(self):
+        role = make_role(self.cast.organization, "Nothing", {})
+        user = make_user(self.cast.organization, "nobody", role)
+        self.assertEqual(self.found("lovelace", user), [])
 
     def test_anonymous_is_refused(self):
         response = self.client.get(PATH, {"q": "lovelace"})
