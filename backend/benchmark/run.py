@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmark import looking
 from benchmark.generators import Wrk, pgbench
-from benchmark.stack import NAME, add_size, counted, filled, run_python
+from benchmark.stack import NAME, add_size, counted, filled, from_root, run_python
 from measuring.api import Api, sign_in
 from measuring.servers import Server, gunicorn, proportional_memory
 from measuring.stack import EMAIL, PASSWORD
@@ -331,7 +331,7 @@ def main() -> int:
     parser.add_argument("--imported", type=int, default=30_000, help="rows")
     parser.add_argument("--only", nargs="+", choices=PARTS)
     parser.add_argument("--no-stock", dest="stock", action="store_false")
-    parser.add_argument("--json", type=Path, help="write the numbers there")
+    parser.add_argument("--json", type=from_root, help="write the numbers there")
     # Whoever is ended takes the stack with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return Benchmark(parser.parse_args()).run()
