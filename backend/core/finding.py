@@ -108,7 +108,7 @@ class Source:
             self.visible, dict.fromkeys((*self.summary, *self.searched))
         )
 
-    def statement(self, patterns: Iterable[Sequence[str]]) -> Statement:
+    def statement(self, patterns: Sequence[Sequence[str]]) -> Statement:
         """Some rows whose text holds one of the patterns, of each group of them.
 
         Args:
@@ -118,10 +118,11 @@ class Source:
         for names in patterns:
             held = (Q(search_text__contains=Bound(n, self.text)) for n in names)
             rows = rows.filter(reduce(or_, held))
-        # The index of the texts is right for nearly all words, and to plan this for all
-        # record types takes longer than to look.
+        # To plan this for all record types takes longer than to look for words as they
+        # were typed; of many meanings it pays to begin with what few rows hold.
+        as_typed = all(len(names) == 1 for names in patterns)
         rows = rows.values_list("pk", "search_text")[:COMPARED]
-        return Statement(rows, planned_once=True)
+        return Statement(rows, planned_once=as_typed)
 
     def shown_texts(self, texts: dict) -> dict:
         """Of the texts of some records, by their ids, what the user sees of them."""
