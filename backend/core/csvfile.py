@@ -10,9 +10,10 @@ from core.renderers import dumps
 
 # Spreadsheets run a cell that begins with one of these. Such a cell gets a quote before
 # it, and so does one with quotes and then that, so that reading can take one off again.
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_STARTS = "=+-@\t\r"
+_FORMULA = re.compile(f"'*[{re.escape(_STARTS)}]")
 # Nearly no text begins with one of these: no other is looked at closer.
-_FIRST = frozenset("'=+-@\t\r")
+_FIRST = frozenset("'" + _STARTS)
 
 
 def lines(columns: list[str], batches: Iterable[list[dict]]) -> Iterator[str]:

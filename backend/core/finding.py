@@ -156,11 +156,12 @@ class Source:
         ]
         total = 0.0
         for words in meanings:
-            best = max(
+            fits = (
                 weight * _fit(word, text, words[0])[0]
-                for weight, text in texts or [(0, "")]
+                for weight, text in texts
                 for word in words
             )
+            best = max(fits, default=0)
             if not best:
                 return 0.0
             total += best
@@ -209,15 +210,9 @@ class Finder:
         fits = {n: _fits(some, meanings) for n, some in texts.items()}
         good = sum(fit >= BEGINNING for some in fits.values() for fit in some.values())
         # What was meant fits less well: those that were typed would stand before it.
-        for meanings in wanted.guesses if good < limit else ():
-            # Padded, so that few statements do for any number of meanings.
-            patterns = [_padded([f" {word}" for word in words]) for words in meanings]
-            for n, more in self._look(self.everywhere, patterns).items():
-                texts[n] |= self.sources[n].shown_texts(more)
+        if good < limit:
+            meanings = self._guess(texts, wanted, meanings, limit)
             fits = {n: _fits(some, meanings) for n, some in texts.items()}
-            held = (t for some in texts.values() for t in some.values())
-            if sum(_holds(text, meanings) for text in held) >= limit:
-                break
         best = nlargest(
             limit,
             [
@@ -247,6 +242,24 @@ class Finder:
                 if self.sources[n].hides or len(more[n]) < LIKELY * limit
             ]
         return {n: self.sources[n].shown_texts(some) for n, some in found.items()}
+
+    def _guess(
+        self,
+        texts: dict[int, dict],
+        wanted: Wanted,
+        meanings: list[list[str]],
+        limit: int,
+    ) -> list[list[str]]:
+        """Add the texts of what may have been meant; what the words now mean."""
+        for meanings in wanted.guesses:
+            # Padded, so that few statements do for any number of meanings.
+            patterns = [_padded([f" {word}" for word in words]) for words in meanings]
+            for n, more in self._look(self.everywhere, patterns).items():
+                texts[n] |= self.sources[n].shown_texts(more)
+            held = (t for some in texts.values() for t in some.values())
+            if sum(_holds(text, meanings) for text in held) >= limit:
+                break
+        return meanings
 
     def _likely(self, fits: dict[int, dict], limit: int) -> dict[int, list]:
         """Of each source, the ids of records that may be among the best."""
