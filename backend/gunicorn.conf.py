@@ -36,8 +36,8 @@ limit_request_line = 8190
 timeout = 30
 graceful_timeout = 30
 # Memory that leaks is given back now and then, not by all processes at once.
-max_requests = 20_000
-max_requests_jitter = 2_000
+max_requests = int(env("WEB_MAX_REQUESTS") or 100_000)
+max_requests_jitter = max_requests // 5
 # Heartbeats of the workers on a disk can block; in memory they do not.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 

@@ -2,14 +2,18 @@
 begins nothing for those who have gone.
 
 On SIGHUP Gunicorn tells the old workers to end at the moment that it starts new ones,
-which need seconds to load MyCRM: until then nobody would answer.
+which need seconds to load MyCRM; and one that has answered `max_requests` it replaces
+only when that has ended. Until the new one can answer nobody would.
 
 This stands beside gunicorn.conf.py, not in it: Gunicorn reads that once more on each
 SIGHUP, and what old and new workers share must stay the same.
 """
 
+import os
 import select
+import signal
 import socket
+import sys
 import time
 from multiprocessing import Value
 
@@ -37,6 +41,11 @@ def post_worker_init(worker) -> None:
 class PatientWorker(ThreadWorker):
     leave_by = None
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # By itself it would end at once.
+        self.replaced_after, self.max_requests = self.max_requests, sys.maxsize
+
     def handle(self, conn):
         """Called in a thread for a request, however long that waited for one.
 
@@ -57,6 +66,10 @@ class PatientWorker(ThreadWorker):
     def notify(self):
         """Called each second, and after whatever happens."""
         super().notify()
+        if self.nr >= self.replaced_after:
+            self.log.info("Asking for new workers after %s requests.", self.nr)
+            self.replaced_after = sys.maxsize
+            os.kill(self.ppid, signal.SIGHUP)
         if self.leave_by is None:
             return
         if not self.is_replaced_soon() or time.monotonic() > self.leave_by:

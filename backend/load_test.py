@@ -16,10 +16,12 @@ import os  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from collections import defaultdict  # noqa: E402
+from contextlib import suppress  # noqa: E402
 from pathlib import Path  # noqa: E402
 from urllib.parse import urlsplit  # noqa: E402
 
 import gevent  # noqa: E402
+from gevent.event import Event  # noqa: E402
 from geventhttpclient import HTTPClient  # noqa: E402
 
 from measuring.people import Answer, Refused, Request, Staff  # noqa: E402
@@ -38,6 +40,7 @@ class LoadTest:
         self.thinks = thinks
         self.series: dict[str, Series] = defaultdict(Series)
         self.is_measuring = False
+        self.all_are_here = Event()
         self.staff = Staff(self.sender(), gevent.sleep, email, password)
         self.workers: list[tuple[gevent.Greenlet, object]] = []
 
@@ -85,8 +88,14 @@ class LoadTest:
             person = self.staff.hire(self.sender(), gevent.sleep, self.thinks)
             self.workers.append((gevent.spawn(self.keep_at_work, person), person))
 
-    @staticmethod
-    def keep_at_work(person) -> None:
+    def keep_at_work(self, person) -> None:
+        """Nobody begins before all have signed in, which keeps the servers busy."""
+        while not person.tokens:
+            with suppress(Refused):
+                person.sign_in()
+        self.all_are_here.wait()
+        # Not all at once, as nobody does.
+        person.think()
         while True:
             person.work()
 
@@ -95,6 +104,7 @@ class LoadTest:
         self.staff_up(scenario.people_at(0))
         while not all(person.tokens for _, person in self.workers):
             gevent.sleep(0.2)
+        self.all_are_here.set()
         self.is_measuring = True
         start = time.monotonic()
         while (second := time.monotonic() - start) < scenario.seconds:

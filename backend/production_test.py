@@ -2,7 +2,8 @@
 
 Starts it with its data in the folder, signs in through one instance and uses the other,
 writes and reads, looks at headers and at the pages of errors, has Gunicorn load itself
-anew under load, and stops it. Ends with 1 at the first thing that is wrong.
+anew under load, as it does by itself too, and stops it. Ends with 1 at the first thing
+that is wrong.
 """
 
 import argparse
@@ -18,7 +19,10 @@ import uuid
 from pathlib import Path
 
 from measuring.api import Api, sign_in
-from measuring.stack import EMAIL, PASSWORD, production
+from measuring.stack import EMAIL, PASSWORD, Stack, production
+
+# So many requests a worker answers here; another one takes its place then.
+MAX_REQUESTS = 300
 
 
 def check(name: str, got, expected) -> None:
@@ -136,6 +140,13 @@ def check_reloads(site: str, token: str, pids: list[int], times: int, least: int
     check(what, wrong, [])
 
 
+def check_replacements(stack: Stack) -> None:
+    """Workers that had answered their last asked for others, before they left."""
+    logs = (stack.folder / "logs").glob("web*.log")
+    said = "".join(log.read_text() for log in logs)
+    check("some workers were replaced", "Asking for new workers" in said, True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -144,7 +155,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=500)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with production(options.folder) as stack:
+    with production(options.folder, WEB_MAX_REQUESTS=str(MAX_REQUESTS)) as stack:
         tokens = [sign_in(address, EMAIL, PASSWORD) for address in stack.instances]
         check_answers(stack.url, tokens[0])
         check_instances(stack.instances, tokens[0], options.pairs)
@@ -152,6 +163,7 @@ def main() -> None:
             *(stack.url, tokens[1], stack.masters),
             *(options.reloads, options.requests),
         )
+        check_replacements(stack)
     check("it stopped as it should", stack.process.returncode, 0)
 
 
