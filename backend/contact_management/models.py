@@ -16,7 +16,7 @@ from core.fields import (
     is_labelled,
     tags_field_of,
 )
-from core.indexes import CollectionsIndex
+from core.indexes import CollectionsIndex, ValuesIndex, order_indexes
 from core.models import Record, RecordQuerySet, unique_among_live
 from core.models.record import DELETED_INDEX
 from core.phones import e164
@@ -27,6 +27,8 @@ VCARD_ADDRESS = (
     *("", "address_line_2", "address_line_1"),
     *("city", "state", "postal_code", "country"),
 )
+# Texts of them that no list is ordered by.
+REACHED_BY = ["phone", "phone_e164", "address_line_1", "postal_code", "state"]
 
 
 class Reachable(Record):
@@ -126,11 +128,15 @@ class Company(Reachable):
         constraints = [unique_among_live("domain", name="company_domain_unique")]
         indexes = [
             *Record.Meta.indexes,
-            models.Index(fields=["organization", "name"], name="company_name"),
+            *order_indexes(
+                *("company", "name", "domain", "industry", "city", "country"),
+                *("size", "-size", "updated_at"),
+            ),
             CollectionsIndex(
                 fields=["external_ids", "other_phones", "tags"],
                 name="company_collections",
             ),
+            ValuesIndex(fields=REACHED_BY, name="company_values"),
         ]
 
     def __str__(self):
@@ -253,8 +259,10 @@ class Contact(Reachable):
         ]
         indexes = [
             *Record.Meta.indexes,
-            models.Index(
-                fields=["organization", "last_name"], name="contact_last_name"
+            *order_indexes(
+                *("contact", "last_name", "first_name", "email", "company_name"),
+                *("job_title", "city", "country", "status", "contact_type", "source"),
+                "updated_at",
             ),
             models.Index(
                 fields=["company", "-created_at", "-id"], name="contact_company"
@@ -262,6 +270,10 @@ class Contact(Reachable):
             CollectionsIndex(
                 fields=["external_ids", "other_emails", "other_phones", "tags"],
                 name="contact_collections",
+            ),
+            ValuesIndex(
+                fields=[*REACHED_BY, "mobile", "mobile_e164", "department"],
+                name="contact_values",
             ),
         ]
 

@@ -67,6 +67,18 @@ class LowerCaseFilter(filters.CharFilter):
         return super().filter(queryset, value.lower() if value else value)
 
 
+class PartFilter(filters.CharFilter):
+    """A part of a text, in upper or lower case."""
+
+    def __init__(self, field_name, **kwargs):
+        super().__init__(field_name, "icontains", **kwargs)
+
+    def filter(self, queryset, value):
+        if value and issubclass(queryset.model, Record):
+            queryset = search.perhaps_holding(queryset, self.field_name, value)
+        return super().filter(queryset, value)
+
+
 class AddressFilter(filters.CharFilter):
     """An IPv4 or IPv6 address, however it is written."""
 
@@ -136,14 +148,14 @@ def filters_of(name: str, field: models.Field) -> dict[str, filters.Filter]:
     if isinstance(field, models.EmailField):
         return {
             name: LowerCaseFilter(name),
-            f"{name}__icontains": filters.CharFilter(name, "icontains"),
+            f"{name}__icontains": PartFilter(name),
         }
     if isinstance(field, models.TextField):
-        return {f"{name}__icontains": filters.CharFilter(name, "icontains")}
+        return {f"{name}__icontains": PartFilter(name)}
     if isinstance(field, models.CharField):
         return {
             name: filters.CharFilter(name),
-            f"{name}__icontains": filters.CharFilter(name, "icontains"),
+            f"{name}__icontains": PartFilter(name),
             f"{name}__in": CharInFilter(name),
         }
     if isinstance(field, models.UUIDField):

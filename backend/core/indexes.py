@@ -1,10 +1,11 @@
-"""Indexes that only PostgreSQL has."""
+"""Indexes: of the orders of lists, and those that only PostgreSQL has."""
 
 from django.contrib.postgres.indexes import GinIndex
+from django.db import models
 
 
-class PostgreSQLIndex(GinIndex):
-    """Not made on SQLite: there a GinIndex would be a plain one that nothing uses."""
+class OnPostgreSQL:
+    """Not made on SQLite, which has no such index or would make one of no use."""
 
     def create_sql(self, model, schema_editor, using="", **kwargs):
         if schema_editor.connection.vendor != "postgresql":
@@ -17,7 +18,7 @@ class PostgreSQLIndex(GinIndex):
         return super().remove_sql(model, schema_editor, **kwargs)
 
 
-class SearchIndex(PostgreSQLIndex):
+class SearchIndex(OnPostgreSQL, GinIndex):
     """The trigrams of a text, organization by organization (core.search).
 
     Needs the extensions pg_trgm and btree_gin.
@@ -28,7 +29,7 @@ class SearchIndex(PostgreSQLIndex):
         super().__init__(name=name, fields=fields, **kwargs)
 
 
-class CollectionsIndex(PostgreSQLIndex):
+class CollectionsIndex(OnPostgreSQL, GinIndex):
     """What stands in the lists and objects of JSON fields, for their look-up `has`.
 
     Without `fastupdate`: each look-up would read through what was written lately.
@@ -38,3 +39,54 @@ class CollectionsIndex(PostgreSQLIndex):
         kwargs["opclasses"] = ["jsonb_path_ops"] * len(fields)
         kwargs["fastupdate"] = False
         super().__init__(name=name, fields=fields, **kwargs)
+
+
+class ValuesIndex(OnPostgreSQL, GinIndex):
+    """Texts that lists of live records are filtered by and not ordered: one for all.
+
+    An index for each, which could give their order too, would cost writes far more.
+    """
+
+    def __init__(self, *, name, fields, **kwargs):
+        kwargs["opclasses"] = ["text_ops"] * len(fields)
+        kwargs["condition"] = models.Q(deleted_at=None)
+        super().__init__(name=name, fields=fields, **kwargs)
+
+
+class OrderIndex(models.Index):
+    """The order of a field: (organization, field, id)."""
+
+
+class DownIndex(OnPostgreSQL, models.Index):
+    """The order of a field from its highest value down, with nulls at the end."""
+
+
+def order_indexes(record_type: str, *terms: str) -> list[models.Index]:
+    """For lists of live records in the orders that these terms give.
+
+    A list can be ordered by no other fields of a type that has them (`orders_of`).
+
+    Args:
+        terms: names of fields. The index of one without nulls serves both directions;
+            of one with them, `-name` has an index of its own, as records without a
+            value come last in either (core.pagination.sorted_by).
+    """
+    return [_order_index(record_type, term) for term in terms]
+
+
+def _order_index(record_type: str, term: str) -> models.Index:
+    name = term.removeprefix("-")
+    options = {
+        "name": f"{record_type}_by_{name}{'_down' if term != name else ''}",
+        "condition": models.Q(deleted_at=None),
+    }
+    if term == name:
+        return OrderIndex(fields=["organization", name, "id"], **options)
+    down = models.F(name).desc(nulls_last=True)
+    return DownIndex("organization", down, models.F("id").desc(), **options)
+
+
+def orders_of(model: type[models.Model]) -> set[str]:
+    """The fields that have an index for the order that they give."""
+    indexes = model._meta.indexes
+    return {index.fields[1] for index in indexes if isinstance(index, OrderIndex)}

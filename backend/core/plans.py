@@ -113,6 +113,8 @@ class PagePlan(Plan):
         journaled = model.journaled_fields().keys()
         asked = columns_asked(self.counted)
         own = {f.name for f in asked or () if f.model is model} - NEVER_CHANGED
+        if "search_text" in own:
+            own = own - {"search_text"} | set(model.searched_fields())
         others = {f.model.record_type() for f in asked or () if f.model is not model}
         if asked is None or not (own <= journaled and others <= self.names):
             return self.names

@@ -28,6 +28,7 @@ LONGEST_WORD = 30
 # So many words that a misspelt one may mean are tried, the likest first.
 MEANINGS = 12
 PHONE = re.compile(r"\+?[\d\s()./-]*\d[\d\s()./-]*")
+DIGITS = re.compile(r"[0-9]*")
 WORD = re.compile(r"[^\W\d_]+")
 # What Unicode does not take apart into a letter and its accent, and what people leave
 # out.
@@ -138,6 +139,22 @@ def holding(queryset: QuerySet, words: list[str]) -> QuerySet:
     for word in words:
         queryset = queryset.filter(search_text__contains=beginning(word) + word)
     return queryset
+
+
+def perhaps_holding(queryset: QuerySet, name: str, part: str) -> QuerySet:
+    """Without rows that cannot hold a part of a text in the field of this name.
+
+    The index tells which they are, if the field is searched: whatever holds the part
+    has its `plain` form in its text. Of what looks like a telephone number that is true
+    only of digits in a row: what is between them stands in the text of a value that is
+    none.
+    """
+    found = plain(part)
+    if PHONE.fullmatch(part):
+        found = max(DIGITS.findall(part), key=len).lstrip("0")
+    if len(found) < SHORT or name not in queryset.model.searched_fields():
+        return queryset
+    return queryset.filter(search_text__contains=found)
 
 
 def beginning(word: str) -> str:

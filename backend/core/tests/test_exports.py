@@ -135,7 +135,7 @@ class RequestTests(ExportTestCase):
             ({}, "-last_name"),
             ({}, "city,-email"),
             ({"search": "king"}, "created_at"),
-            ({"last_name__in": ["King 1", "King 2"]}, "-version,last_name"),
+            ({"last_name__in": ["King 1", "King 2"]}, "-source,last_name"),
             ({"owner": str(self.cast.bob.pk)}, ""),
             ({"deleted": True}, ""),
         ):

@@ -162,6 +162,58 @@ class FindTests(SearchTestCase):
         self.assertEqual(self.found("byron"), [])
 
 
+class PartTests(TestCase):
+    """Parts of fields: what the index leaves out must be nothing that holds them."""
+
+    TEXTS = (
+        "O'Neil-Strauß, Jr.",
+        "ÉMILE  Zola-A\u0301b",
+        "ﬁne Ⅷ µΣς İ\u0131I ǅ",
+        "00 41.22-0333",
+        "x 0041 22-0333 (4)",
+        "+1 (415) 555-2671",
+        "\uff11\uff12\uff13\uff14 ab\uff11\uff12\uff13\uff14",
+        "%_\\%__\\%",
+        "東京都千代田区",
+    )
+
+    def test_no_part_is_lost_however_the_search_writes_texts(self):
+        organization = Cast().organization
+        with system_changes(organization) as changes:
+            for text in self.TEXTS:
+                changes.save(Contact(), last_name=text, first_name=text.swapcase())
+        parts = {
+            text[start:end]
+            for text in self.TEXTS
+            for start in range(len(text))
+            for end in range(start + 3, min(start + 9, len(text)) + 1)
+        }
+        for part in sorted(parts):
+            for name in ("last_name", "first_name"):
+                holding = Contact.objects.filter(**{f"{name}__icontains": part})
+                found = search.perhaps_holding(holding, name, part)
+                self.assertEqual(
+                    set(found.values_list("pk")), set(holding.values_list("pk")), part
+                )
+
+    def test_the_index_is_asked_where_it_knows(self):
+        for name, part, asked in (
+            ("last_name", "Müll", "mull"),
+            ("phone", "+1 (415) 55", "415"),
+            ("phone", "0049", None),
+            ("last_name", " - x", None),
+            ("notes", "Müll", None),
+        ):
+            with self.subTest(name=name, part=part):
+                queryset = Contact.objects.all()
+                found = search.perhaps_holding(queryset, name, part)
+                if asked:
+                    expected = queryset.filter(search_text__contains=asked)
+                    self.assertEqual(str(found.query), str(expected.query))
+                else:
+                    self.assertIs(found, queryset)
+
+
 class RightTests(SearchTestCase):
     def test_what_is_not_seen_is_not_found(self):
         for user in (self.cast.stranger, self.cast.carol):

@@ -23,12 +23,16 @@ from core.filters import (
     narrowed,
     ordering_of,
 )
+from core.indexes import orders_of
 from core.pagination import number_querysets, page_size, whole_number
 from core.plans import DetailPlan, PagePlan, is_range
 from core.renderers import dumps
 from core.representation import Reading, Representation
 from core.serializers import RecordSerializer, narrowed_serializer, record_serializer
 from core.views.base import ViewSet
+
+# The newest, the next page, and the last deleted.
+ALWAYS_ORDERED = ("created_at", "id", "deleted_at")
 
 
 class VerbAccessSerializer(serializers.Serializer):
@@ -128,18 +132,25 @@ class JournaledViewSet(ViewSet):
             cls.model, cls.all_fields, cls.serializer_base
         )
         fields = cls.representation.fields
-        # What is computed has filters of its own, among `more_filters`.
-        columns = {n: fields[n] for n in fields if n not in cls.model.computed_fields}
+        # What is computed has filters of its own, among `more_filters`; a version means
+        # nothing beside that of another record.
+        computed = cls.model.computed_fields
+        columns = {n: fields[n] for n in fields if n not in (*computed, "version")}
         cls.filterset_class = filter_set(cls.model, columns, cls.more_filters)
         cls.search_fields = cls.search_fields or tuple(
             name
             for name in cls.fields
             if isinstance(fields[name], models.CharField) and not fields[name].choices
         )
+        # By the others, a list of a type with many records would be read as a whole.
+        orders = orders_of(cls.model) or fields.keys()
+        orders = {*orders, *computed, *ALWAYS_ORDERED}
         cls.ordering_fields = tuple(
             name
             for name, field in fields.items()
-            if not field.is_relation and field.get_internal_type() != "JSONField"
+            if name in orders
+            and not field.is_relation
+            and field.get_internal_type() != "JSONField"
         )
 
     def initial(self, request, *args, **kwargs):

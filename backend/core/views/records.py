@@ -59,6 +59,9 @@ class RecordViewSet(
         return columns.sortable(self.custom_fields)
 
     def ordered(self, queryset, ordering):
+        if not boolean(self.request, "deleted"):
+            # Of those that are not, it says nothing.
+            ordering = [term for term in ordering if term[0] != "deleted_at"]
         fields = {name: self.further_orderings(name).get(name) for name, _ in ordering}
         fields = {name: field for name, field in fields.items() if field}
         names = {name: columns.alias(field) for name, field in fields.items()}

@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from contact_management.models import Company, Contact
+from core.indexes import order_indexes
 from core.models import Record
 from core.models.values import to_json
 
@@ -131,6 +132,10 @@ class Activity(Record):
         ]
         indexes = [
             *Record.Meta.indexes,
+            *order_indexes(
+                *("activity", "kind", "subject", "occurred_at", "updated_at"),
+                *("due_at", "-due_at", "done_at", "-done_at"),
+            ),
             models.Index(
                 fields=["organization", "owner", "due_at"],
                 name="activity_open_tasks",

@@ -11,7 +11,7 @@ from core import locks
 from core.exceptions import Conflict
 from core.fields import CurrencyField, ExternalIdsField, MoneyField, TagsField
 from core.importing.cells import moment_of
-from core.indexes import CollectionsIndex
+from core.indexes import CollectionsIndex, order_indexes
 from core.models import Record, unique_among_live
 from lead_management.headers import DEAL_HEADERS, OUTCOMES
 
@@ -106,6 +106,11 @@ class Deal(Staying, Record):
         ]
         indexes = [
             *Record.Meta.indexes,
+            *order_indexes(
+                *("deal", "name", "company_name", "stage_since", "updated_at"),
+                *("amount", "-amount", "expected_close_on", "-expected_close_on"),
+                *("probability", "-probability", "closed_at", "-closed_at"),
+            ),
             # Of the board: the newest of each column, and the sums of all.
             models.Index(
                 fields=["stage", "-created_at", "-id"],

@@ -4,12 +4,12 @@ from django.db import models
 from django.db.models import F, FilteredRelation, Q, Subquery
 from django.utils import timezone
 
-from contact_management.models import Company, Contact, Reachable
+from contact_management.models import REACHED_BY, Company, Contact, Reachable
 from core import access
 from core.exceptions import Conflict
 from core.fields import CurrencyField, MoneyField, computed
 from core.importing.cells import is_yes, moment_of
-from core.indexes import CollectionsIndex
+from core.indexes import CollectionsIndex, ValuesIndex, order_indexes
 from core.models import Record, RecordQuerySet, unique_among_live
 from lead_management.headers import LEAD_CHOICES, LEAD_HEADERS
 
@@ -185,6 +185,14 @@ class Lead(Staying, Reachable):
         ]
         indexes = [
             *Record.Meta.indexes,
+            *order_indexes(
+                *("lead", "last_name", "first_name", "email", "company_name"),
+                *("job_title", "city", "country", "status", "priority"),
+                *("lead_source", "status_since", "updated_at"),
+                *("estimated_value", "-estimated_value", "probability"),
+                *("-probability", "last_contacted_at", "-last_contacted_at"),
+                *("next_follow_up_at", "-next_follow_up_at"),
+            ),
             models.Index(
                 fields=["organization", "status", "-created_at", "-id"],
                 name="lead_status",
@@ -213,6 +221,7 @@ class Lead(Staying, Reachable):
                 fields=["tags", "external_ids", "other_phones"],
                 name="lead_collections",
             ),
+            ValuesIndex(fields=REACHED_BY, name="lead_values"),
             *(
                 models.Index(
                     fields=[name],

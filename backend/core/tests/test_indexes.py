@@ -1,0 +1,72 @@
+"""Lists of many records, asked in ways for which there are indexes."""
+
+from unittest import skipUnless
+
+from django.db import connection, transaction
+from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
+
+from contact_management.models import Contact
+from core.indexes import orders_of
+from core.testing import Cast, client_of
+from core.views import RecordViewSet
+from measuring.plans import lists
+
+
+@skipUnless(connection.vendor == "postgresql", "SQLite's planner is not asked.")
+class IndexTests(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        cls.cast = Cast()
+        cls.manager = client_of(cls.cast.manager)
+
+    def plan(self, path: str, *without: str, **query) -> str:
+        """How PostgreSQL would read a page, had it no such ways to."""
+        with CaptureQueriesContext(connection) as captured:
+            response = self.manager.get(path, {"cursor": "", **query})
+        self.assertEqual(response.status_code, 200, response.content)
+        [sql] = [q["sql"] for q in captured if "ORDER BY" in q["sql"]]
+        with connection.cursor() as cursor:
+            for way in without:
+                cursor.execute(f"SET LOCAL enable_{way} = off")
+            cursor.execute(f"EXPLAIN {sql}")
+            return "\n".join(line for (line,) in cursor.fetchall())
+
+    def test_each_order_of_many_records_is_that_of_an_index(self):
+        asked = 0
+        for path, view in lists():
+            if not (issubclass(view, RecordViewSet) and orders_of(view.model)):
+                continue
+            for name in orders_of(view.model) | {"created_at"}:
+                for ordering in (name, f"-{name}"):
+                    with self.subTest(path, ordering=ordering):
+                        without = ("seqscan", "sort", "incremental_sort")
+                        plan = self.plan(path, *without, ordering=ordering)
+                        self.assertNotIn("Sort", plan)
+                    asked += 1
+        self.assertGreater(asked, 80)
+
+    def test_filters_by_text_have_an_index(self):
+        for query, index, column in (
+            ({"any_phone": "+1 415 555 0123"}, "contact_values", "phone_e164"),
+            ({"department__in": "Sales,Law"}, "contact_values", "department"),
+            ({"city": "Bern"}, "contact_by_city", "city"),
+            ({"city__icontains": "ern"}, "contact_search", "search_text"),
+        ):
+            with self.subTest(query), transaction.atomic():
+                self.keep_only("contact_collections", index)
+                plan = self.plan("/api/contacts/", "seqscan", **query)
+                self.assertRegex(plan, rf"Index Cond: .*\b{column}\b")
+                transaction.set_rollback(True)
+
+    def keep_only(self, *names: str) -> None:
+        """Of a few contacts any index gives all: drop the others."""
+        # Checks that are put off would forbid it.
+        connection.check_constraints()
+        with connection.cursor() as cursor:
+            found = connection.introspection.get_constraints(
+                cursor, Contact._meta.db_table
+            )
+            for name, one in found.items():
+                if one["index"] and not one["unique"] and name not in names:
+                    cursor.execute(f'DROP INDEX "{name}"')
