@@ -2,6 +2,7 @@
 
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
+from django.db.migrations.operations.base import Operation
 
 
 class OnPostgreSQL:
@@ -90,3 +91,48 @@ def orders_of(model: type[models.Model]) -> set[str]:
     """The fields that have an index for the order that they give."""
     indexes = model._meta.indexes
     return {index.fields[1] for index in indexes if isinstance(index, OrderIndex)}
+
+
+class AddIndexes(Operation):
+    """Several `AddIndex` of one model: each for itself takes Django far longer.
+
+    For it makes all models that the changed one is related to anew after each.
+    """
+
+    def __init__(self, model_name: str, indexes: list[models.Index]):
+        self.model_name = model_name
+        self.indexes = indexes
+
+    @property
+    def model_name_lower(self):
+        return self.model_name.lower()
+
+    def deconstruct(self):
+        return type(self).__qualname__, [self.model_name, self.indexes], {}
+
+    def state_forwards(self, app_label, state):
+        options = state.models[app_label, self.model_name_lower].options
+        options["indexes"] = [
+            *options.get("indexes", ()),
+            *(index.clone() for index in self.indexes),
+        ]
+        state.reload_model(app_label, self.model_name_lower, delay=True)
+
+    def database_forwards(self, app_label, schema_editor, from_state, to_state):
+        self._each(schema_editor.add_index, app_label, schema_editor, to_state)
+
+    def database_backwards(self, app_label, schema_editor, from_state, to_state):
+        self._each(schema_editor.remove_index, app_label, schema_editor, from_state)
+
+    def _each(self, do, app_label, schema_editor, state):
+        model = state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            for index in self.indexes:
+                do(model, index)
+
+    def describe(self):
+        return f"Add {len(self.indexes)} indexes to {self.model_name}"
+
+    @property
+    def migration_name_fragment(self):
+        return f"{self.model_name_lower}_indexes"

@@ -21,75 +21,50 @@ class Migration(migrations.Migration):
             model_name="contact",
             name="contact_last_name",
         ),
-        migrations.AddIndex(
-            model_name="company",
-            index=core.indexes.OrderIndex(
+        core.indexes.AddIndexes('company', [
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "name", "id"],
                 name="company_by_name",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="company",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "domain", "id"],
                 name="company_by_domain",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="company",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "industry", "id"],
                 name="company_by_industry",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="company",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "city", "id"],
                 name="company_by_city",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="company",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "country", "id"],
                 name="company_by_country",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="company",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "size", "id"],
                 name="company_by_size",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="company",
-            index=core.indexes.DownIndex(
+            core.indexes.DownIndex(
                 models.F("organization"),
                 models.OrderBy(models.F("size"), descending=True, nulls_last=True),
                 models.OrderBy(models.F("id"), descending=True),
                 condition=models.Q(("deleted_at", None)),
                 name="company_by_size_down",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="company",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "updated_at", "id"],
                 name="company_by_updated_at",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="company",
-            index=core.indexes.ValuesIndex(
+            core.indexes.ValuesIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=[
                     "phone",
@@ -101,98 +76,64 @@ class Migration(migrations.Migration):
                 name="company_values",
                 opclasses=["text_ops", "text_ops", "text_ops", "text_ops", "text_ops"],
             ),
-        ),
-        migrations.AddIndex(
-            model_name="contact",
-            index=core.indexes.OrderIndex(
+        ]),
+        core.indexes.AddIndexes('contact', [
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "last_name", "id"],
                 name="contact_by_last_name",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="contact",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "first_name", "id"],
                 name="contact_by_first_name",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="contact",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "email", "id"],
                 name="contact_by_email",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="contact",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "company_name", "id"],
                 name="contact_by_company_name",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="contact",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "job_title", "id"],
                 name="contact_by_job_title",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="contact",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "city", "id"],
                 name="contact_by_city",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="contact",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "country", "id"],
                 name="contact_by_country",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="contact",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "status", "id"],
                 name="contact_by_status",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="contact",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "contact_type", "id"],
                 name="contact_by_contact_type",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="contact",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "source", "id"],
                 name="contact_by_source",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="contact",
-            index=core.indexes.OrderIndex(
+            core.indexes.OrderIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=["organization", "updated_at", "id"],
                 name="contact_by_updated_at",
             ),
-        ),
-        migrations.AddIndex(
-            model_name="contact",
-            index=core.indexes.ValuesIndex(
+            core.indexes.ValuesIndex(
                 condition=models.Q(("deleted_at", None)),
                 fields=[
                     "phone",
@@ -216,5 +157,5 @@ class Migration(migrations.Migration):
                     "text_ops",
                 ],
             ),
-        ),
+        ]),
     ]

@@ -105,8 +105,8 @@ class SelectionTests(BulkTestCase):
             ({"id__in": [first]}, f"id__in={first}", 1),
             ({"status": "inactive"}, "status=inactive", 0),
             (
-                {"version__gt": 0, "owner__isnull": False},
-                "version__gt=0&owner__isnull=false",
+                {"updated_at__gt": "2020-01-01T00:00:00Z", "owner__isnull": False},
+                "updated_at__gt=2020-01-01T00:00:00Z&owner__isnull=false",
                 8,
             ),
             ({"owner": "me"}, "owner=me", 8),
