@@ -160,10 +160,11 @@ browser() {
     django_tests --tag browser "$@"
 }
 
-# Both of these, in one database, as making one takes long.
+# Both of these, in one database, as making one takes long, but for what the other half
+# of `all` runs.
 unit_and_browser() {
     heading "Tests on SQLite and in a browser"
-    django_tests
+    django_tests --exclude-tag once-on-servers
 }
 
 # Nginx, two instances of the web server, workers, PostgreSQL and Redis, as

@@ -21,7 +21,7 @@ HIDDEN = (
 PART = MARKER[:-3]
 
 
-@tag("once")
+@tag("once-on-servers")
 class MarkerTests(FieldRightsTestCase):
     def setUp(self):
         super().setUp()
