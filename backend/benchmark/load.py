@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 
-from benchmark.stack import add_size, filled
+from benchmark.stack import add_size, filled, from_root
 from measuring.servers import BACKEND
 from measuring.stack import EMAIL, PASSWORD
 
@@ -18,13 +18,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scenario", nargs="?", default="light")
     add_size(parser)
+    parser.add_argument(
+        "--report",
+        type=from_root,
+        help="write this with .json and .html behind it; not of locust",
+    )
     options, further = parser.parse_known_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with filled(options) as stack:
         if options.scenario == "locust":
             command = ["-m", "locust", "--host", stack.url, *further]
         else:
-            stem = stack.folder / f"load-{options.scenario}"
+            stem = options.report or stack.folder / f"load-{options.scenario}"
             command = ["load_test.py", options.scenario, "--url", stack.url]
             command += ["--report", str(stem), *further]
         people = {"LOAD_EMAIL": EMAIL, "LOAD_PASSWORD": PASSWORD}

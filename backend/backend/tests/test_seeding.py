@@ -3,7 +3,7 @@
 from io import StringIO
 
 from django.core.management import CommandError, call_command
-from django.test import TestCase
+from django.test import TestCase, tag
 
 from contact_management.models import Affiliation, Company, Contact
 from core.finding import Finder, Wanted
@@ -43,6 +43,7 @@ def seed(organization=None, **options) -> str:
     return out.getvalue()
 
 
+@tag("once-on-servers")
 class SeedTests(TestCase):
     @classmethod
     def setUpTestData(cls):

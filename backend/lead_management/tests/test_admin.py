@@ -1,3 +1,5 @@
+from django.test import tag
+
 from lead_management.models import Activity, Lead, LeadProcess
 from lead_management.models.process import default_statuses
 from user_management.tests.test_admin import AdminTestCase
@@ -5,6 +7,7 @@ from user_management.tests.test_admin import AdminTestCase
 LEADS = "/admin/lead_management/lead/"
 
 
+@tag("once")
 class LeadAdminTests(AdminTestCase):
     def lead(self, **fields):
         fields = {"last_name": "Lovelace", "owner": self.admin, **fields}

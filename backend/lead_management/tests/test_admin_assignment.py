@@ -1,3 +1,4 @@
+from django.test import tag
 from django.utils import timezone
 
 from core.models import ChangeSet
@@ -19,6 +20,7 @@ DECISIONS = f"{ROOT}assignmentdecision/"
 LEADS = f"{ROOT}lead/"
 
 
+@tag("once")
 class AssignmentAdminTests(AdminTestCase):
     def errors(self, response):
         return response.context["adminform"].form.errors.get_json_data()

@@ -1,3 +1,5 @@
+from django.test import tag
+
 from contact_management.models import Company, Contact
 from core.models import ChangeSet
 from core.testing import make_role, make_user
@@ -7,6 +9,7 @@ from user_management.tests.test_admin import AdminTestCase
 LEADS = "/admin/lead_management/lead/"
 
 
+@tag("once")
 class ConversionPageTests(AdminTestCase):
     def lead(self, **fields):
         fields = {

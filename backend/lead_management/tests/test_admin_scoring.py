@@ -1,6 +1,7 @@
 import json
 
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.test import tag
 
 from core.jobs import run
 from core.models import Job
@@ -12,6 +13,7 @@ from .scoring import fit, make_model, publish_rules
 MODELS = "/admin/lead_management/scoringmodel/"
 
 
+@tag("once")
 class ScoringAdminTests(AdminTestCase):
     def act(self, action, *models):
         data = {"action": action, ACTION_CHECKBOX_NAME: [m.pk for m in models]}

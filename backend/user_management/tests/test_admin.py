@@ -88,6 +88,7 @@ class AdminTestCase(TestCase):
         return change
 
 
+@tag("once")
 class PageTests(AdminTestCase):
     def test_every_page_of_every_model_answers(self):
         contact = self.make(email="ada@example.com", tags=["vip"])
@@ -383,6 +384,7 @@ class WriteTests(AdminTestCase):
         self.assertEqual(Tag.objects.live().count(), 0)
 
 
+@tag("once")
 class PeopleTests(AdminTestCase):
     def test_a_user_is_added_with_a_password_and_journalled(self):
         response = self.send(
@@ -642,6 +644,7 @@ class JournalTests(AdminTestCase):
         self.assertIn("contact", text)
 
 
+@tag("once")
 class RightsTests(AdminTestCase):
     def test_only_staff_come_in(self):
         self.client.force_login(self.elsewhere.alice)

@@ -1,5 +1,7 @@
 """The contract of records, in parts."""
 
+from django.test import tag
+
 from .custom_fields import CustomFields
 from .field_rights import FieldRights
 from .many import Export, ManyAtOnce
@@ -9,6 +11,7 @@ from .retries import Retries
 from .rights import Rights
 
 
+@tag("once-on-servers")
 class RecordContract(
     ReadingAndWriting,
     Cost,
