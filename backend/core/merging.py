@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 
 from core.exceptions import bad_parameter
 from core.pagination import (
+    MAX_COUNT,
     Cursor,
     cursor_links,
     no_such_page,
@@ -21,7 +22,7 @@ from core.pagination import (
 )
 
 # A numbered page costs as much as all pages before it; a cursor does not.
-MAX_DEPTH = 10_000
+MAX_DEPTH = MAX_COUNT
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,17 @@ def page(request, streams: Sequence[Stream], show: Show) -> dict:
             raise bad_parameter("page", "Give a page or a cursor, not both.")
         return _cursor_page(request, streams, size, show)
     number = whole_number(request, "page", 1)
-    if number * size > MAX_DEPTH:
+    if (number - 1) * size >= MAX_DEPTH:
         detail = f"Pages end at {MAX_DEPTH} entries; use a cursor."
         raise bad_parameter("page", detail, "max_value")
-    count = sum(stream.rows.count() for stream in streams)
+    counted = sum(stream.rows.order_by()[: MAX_COUNT + 1].count() for stream in streams)
+    count = min(counted, MAX_COUNT)
     if number > 1 and (number - 1) * size >= count:
         raise no_such_page()
     found = places(streams, number * size)[(number - 1) * size :]
     return {
         "count": count,
-        "capped": False,
+        "capped": counted > count,
         **number_links(request, number, number * size < count),
         "results": show(found),
     }

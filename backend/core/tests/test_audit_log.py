@@ -361,6 +361,16 @@ class PageTests(AuditLogTestCase):
     def test_a_page_counts_both_logs(self):
         self.assertEqual(self.page(page_size=1)["count"], 13)
 
+    def test_no_more_is_counted_than_pages_go(self):
+        with mock.patch.multiple(merging, MAX_COUNT=5, MAX_DEPTH=5):
+            pages = self.walk(page_size=2)
+            first = self.page(page_size=2)
+        self.assertEqual([i for page in pages for i in page], self.all[:6])
+        self.assertEqual((first["count"], first["capped"]), (5, True))
+        with mock.patch.multiple(merging, MAX_COUNT=13):
+            first = self.page(page_size=2)
+        self.assertEqual((first["count"], first["capped"]), (13, False))
+
     def test_pages_that_are_not_there_or_too_deep_are_refused(self):
         self.assertEqual(self.get(page=2).status_code, 404)
         self.assertBad("page", "max_value", page=51, page_size=200)
