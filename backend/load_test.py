@@ -16,7 +16,6 @@ import os  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from collections import defaultdict  # noqa: E402
-from contextlib import suppress  # noqa: E402
 from pathlib import Path  # noqa: E402
 from urllib.parse import urlsplit  # noqa: E402
 
@@ -91,8 +90,10 @@ class LoadTest:
     def keep_at_work(self, person) -> None:
         """Nobody begins before all have signed in, which keeps the servers busy."""
         while not person.tokens:
-            with suppress(Refused):
+            try:
                 person.sign_in()
+            except Refused:
+                gevent.sleep(1)
         self.all_are_here.wait()
         # Not all at once, as nobody does.
         person.think()

@@ -2,7 +2,8 @@
 
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.migrations.operations.base import Operation
+from django.db.migrations.operations import AddIndex
+from django.db.migrations.operations.models import IndexOperation
 
 
 class OnPostgreSQL:
@@ -93,7 +94,7 @@ def orders_of(model: type[models.Model]) -> set[str]:
     return {index.fields[1] for index in indexes if isinstance(index, OrderIndex)}
 
 
-class AddIndexes(Operation):
+class AddIndexes(IndexOperation):
     """Several `AddIndex` of one model: each for itself takes Django far longer.
 
     For it makes all models that the changed one is related to anew after each.
@@ -101,38 +102,23 @@ class AddIndexes(Operation):
 
     def __init__(self, model_name: str, indexes: list[models.Index]):
         self.model_name = model_name
-        self.indexes = indexes
-
-    @property
-    def model_name_lower(self):
-        return self.model_name.lower()
-
-    def deconstruct(self):
-        return type(self).__qualname__, [self.model_name, self.indexes], {}
+        self.additions = [AddIndex(model_name, index) for index in indexes]
 
     def state_forwards(self, app_label, state):
         options = state.models[app_label, self.model_name_lower].options
         options["indexes"] = [
             *options.get("indexes", ()),
-            *(index.clone() for index in self.indexes),
+            *(addition.index.clone() for addition in self.additions),
         ]
         state.reload_model(app_label, self.model_name_lower, delay=True)
 
-    def database_forwards(self, app_label, schema_editor, from_state, to_state):
-        self._each(schema_editor.add_index, app_label, schema_editor, to_state)
+    def database_forwards(self, *args):
+        for addition in self.additions:
+            addition.database_forwards(*args)
 
-    def database_backwards(self, app_label, schema_editor, from_state, to_state):
-        self._each(schema_editor.remove_index, app_label, schema_editor, from_state)
-
-    def _each(self, do, app_label, schema_editor, state):
-        model = state.apps.get_model(app_label, self.model_name)
-        if self.allow_migrate_model(schema_editor.connection.alias, model):
-            for index in self.indexes:
-                do(model, index)
+    def database_backwards(self, *args):
+        for addition in self.additions:
+            addition.database_backwards(*args)
 
     def describe(self):
-        return f"Add {len(self.indexes)} indexes to {self.model_name}"
-
-    @property
-    def migration_name_fragment(self):
-        return f"{self.model_name_lower}_indexes"
+        return f"Add {len(self.additions)} indexes to {self.model_name}"

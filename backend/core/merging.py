@@ -21,9 +21,6 @@ from core.pagination import (
     whole_number,
 )
 
-# A numbered page costs as much as all pages before it; a cursor does not.
-MAX_DEPTH = MAX_COUNT
-
 
 @dataclass(frozen=True)
 class Stream:
@@ -47,8 +44,9 @@ def page(request, streams: Sequence[Stream], show: Show) -> dict:
             raise bad_parameter("page", "Give a page or a cursor, not both.")
         return _cursor_page(request, streams, size, show)
     number = whole_number(request, "page", 1)
-    if (number - 1) * size >= MAX_DEPTH:
-        detail = f"Pages end at {MAX_DEPTH} entries; use a cursor."
+    # A numbered page costs as much as all pages before it; a cursor does not.
+    if (number - 1) * size >= MAX_COUNT:
+        detail = f"Pages end at {MAX_COUNT} entries; use a cursor."
         raise bad_parameter("page", detail, "max_value")
     counted = sum(stream.rows.order_by()[: MAX_COUNT + 1].count() for stream in streams)
     count = min(counted, MAX_COUNT)

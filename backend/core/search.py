@@ -28,7 +28,7 @@ LONGEST_WORD = 30
 # So many words that a misspelt one may mean are tried, the likest first.
 MEANINGS = 12
 PHONE = re.compile(r"\+?[\d\s()./-]*\d[\d\s()./-]*")
-DIGITS = re.compile(r"[0-9]*")
+DIGITS = re.compile(r"[0-9]+")
 WORD = re.compile(r"[^\W\d_]+")
 # What Unicode does not take apart into a letter and its accent, and what people leave
 # out.
@@ -149,10 +149,13 @@ def perhaps_holding(queryset: QuerySet, name: str, part: str) -> QuerySet:
     only of digits in a row: what is between them stands in the text of a value that is
     none.
     """
-    found = plain(part)
+    if name not in queryset.model.searched_fields():
+        return queryset
     if PHONE.fullmatch(part):
-        found = max(DIGITS.findall(part), key=len).lstrip("0")
-    if len(found) < SHORT or name not in queryset.model.searched_fields():
+        found = max(DIGITS.findall(part), key=len, default="").lstrip("0")
+    else:
+        found = plain(part)
+    if len(found) < SHORT:
         return queryset
     return queryset.filter(search_text__contains=found)
 

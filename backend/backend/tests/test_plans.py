@@ -165,6 +165,23 @@ class PlanTests(RememberedTestCase):
                 self.assertEqual(answer.json()["count"], count)
                 self.assertEqual(len(counted), int(is_counted))
 
+    def test_a_count_by_search_is_kept_until_what_it_looks_through_changes(self):
+        path = f"{PATH}?page_size=1&search=bern"
+        self.edit(Contact(), last_name="K3", city="Bern", owner=self.dora)
+        self.warm(self.headers, path)
+        for fields, count, is_counted in (
+            ({"job_title": "Bernese"}, 3, False),
+            ({"city": "Genf"}, 2, True),
+            ({"company_name": "Bern AG"}, 3, True),
+        ):
+            with self.subTest(fields):
+                self.edit(Contact.objects.get(pk=self.contacts[3].pk), **fields)
+                with CaptureQueriesContext(connection) as queries:
+                    answer = self.planned(path)
+                counted = [q for q in queries if "COUNT(*)" in q["sql"]]
+                self.assertEqual(answer.json()["count"], count)
+                self.assertEqual(len(counted), int(is_counted))
+
     def test_who_is_on_which_team_changes_a_count(self):
         alice, team = self.cast.alice, self.cast.team
         role = self.cast.bob.role

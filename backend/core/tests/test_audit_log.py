@@ -362,12 +362,12 @@ class PageTests(AuditLogTestCase):
         self.assertEqual(self.page(page_size=1)["count"], 13)
 
     def test_no_more_is_counted_than_pages_go(self):
-        with mock.patch.multiple(merging, MAX_COUNT=5, MAX_DEPTH=5):
+        with mock.patch.object(merging, "MAX_COUNT", 5):
             pages = self.walk(page_size=2)
             first = self.page(page_size=2)
         self.assertEqual([i for page in pages for i in page], self.all[:6])
         self.assertEqual((first["count"], first["capped"]), (5, True))
-        with mock.patch.multiple(merging, MAX_COUNT=13):
+        with mock.patch.object(merging, "MAX_COUNT", 13):
             first = self.page(page_size=2)
         self.assertEqual((first["count"], first["capped"]), (13, False))
 

@@ -492,12 +492,19 @@ class QueryTests(RequestTestCase):
             for value in ("", "%20"):
                 with self.subTest(f"{name}={value}"):
                     self.assertBad(f"{name}={value}", name, "blank")
+        for value in ("", "%20"):
+            with self.subTest(f"size={value}"):
+                self.assertBad(f"size={value}", "size", "blank", "/api/companies/")
 
     def test_commas_around_nothing_are_refused(self):
         for name in ("owner__in", "status__in", "id__in"):
             for value in (",", ",,", "1,,2"):
                 with self.subTest(f"{name}={value}"):
                     self.assertBad(f"{name}={value}", name)
+        for value in (",", ",,", "1,,2"):
+            with self.subTest(f"size__in={value}"):
+                query = f"size__in={value}"
+                self.assertBad(query, "size__in", "blank", "/api/companies/")
 
     def test_repeated_parameters_are_refused(self):
         for name, value in (
@@ -525,6 +532,8 @@ class QueryTests(RequestTestCase):
         ):
             with self.subTest(name):
                 self.assertBad(f"{name}={value}", name, "max_length")
+        numbers = f"size__in={'1,' * 200}1"
+        self.assertBad(numbers, "size__in", "max_length", "/api/companies/")
 
     def test_as_many_values_as_are_allowed_work(self):
         ids = ",".join([self.record["id"]] + [str(uuid.uuid4()) for _ in range(199)])
@@ -543,6 +552,7 @@ class QueryTests(RequestTestCase):
             "custom_fields",
             "custom_fields__x",
             "external_ids",
+            "version",
             "first_name__startswith",
             "first_name__",
             "__in",

@@ -135,7 +135,8 @@ class JournaledViewSet(ViewSet):
         # What is computed has filters of its own, among `more_filters`; a version means
         # nothing beside that of another record.
         computed = cls.model.computed_fields
-        columns = {n: fields[n] for n in fields if n not in (*computed, "version")}
+        unasked = {*computed, "version"}
+        columns = {n: field for n, field in fields.items() if n not in unasked}
         cls.filterset_class = filter_set(cls.model, columns, cls.more_filters)
         cls.search_fields = cls.search_fields or tuple(
             name
