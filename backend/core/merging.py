@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
+from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessThan
 
 from core.exceptions import bad_parameter
 from core.pagination import (
@@ -95,10 +96,8 @@ def places(
 def _beyond(number: int, column: str, start: Place, backwards: bool) -> Q:
     moment, start_number, pk = start
     side = "gt" if backwards else "lt"
-    after = Q((f"{column}__{side}", moment))
     if number == start_number:
-        # The first bound, though implied, is where the index is entered.
-        bound = Q((f"{column}__{side}e", moment))
-        return bound & (after | Q((f"id__{side}", pk)))
+        compare = TupleGreaterThan if backwards else TupleLessThan
+        return Q(compare([F(column), F("id")], [moment, pk]))
     same_moment_too = number > start_number if backwards else number < start_number
-    return Q((f"{column}__{side}e", moment)) if same_moment_too else after
+    return Q((f"{column}__{side}{'e' if same_moment_too else ''}", moment))

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from django.core import signing
 from django.db.models import F, Field, Q, QuerySet
+from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessThan
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import BasePagination
 from rest_framework.utils.urls import remove_query_param, replace_query_param
@@ -21,6 +22,7 @@ from core.models.values import to_json
 DEFAULT_SIZE = 25
 MAX_SIZE = 200
 MAX_COUNT = 10_000
+NO_ROWS = Q(pk__in=[])
 Ordering = list[tuple[str, bool]]
 
 
@@ -233,10 +235,7 @@ def query_digest(url: str, ordering: Ordering) -> str:
 def cursor_page(request, queryset, ordering, select, size) -> dict:
     cursor = Cursor.decode(request, ordering)
     backwards = cursor is not None and cursor.backwards
-    if cursor:
-        queryset = queryset.filter(beyond(queryset, ordering, cursor))
-    columns = [name for name, _ in ordering]
-    rows = select(sorted_by(queryset, ordering, backwards)[: size + 1], columns)
+    rows = rows_from(cursor, queryset, ordering, select, size + 1)
     more = len(rows) > size
     rows = rows[:size]
     if backwards:
@@ -280,38 +279,68 @@ def address_from(url: str, ordering: Ordering, values, backwards=False) -> str:
     return replace_query_param(url, "cursor", place.encode(url, ordering))
 
 
-def beyond(queryset: QuerySet, ordering: Ordering, cursor: Cursor) -> Q:
-    """The rows on the far side of the cursor: (a > x) or (a = x and b > y) or ...
+def rows_from(
+    cursor: Cursor | None, queryset: QuerySet, ordering: Ordering, select, size: int
+) -> list:
+    """The next rows from a cursor on, or the first ones, as `select` gives them."""
+    backwards = cursor is not None and cursor.backwards
+    columns = [name for name, _ in ordering]
+    rows: list = []
+    for beyond in stretches(queryset, ordering, cursor) if cursor else [Q()]:
+        found = sorted_by(queryset.filter(beyond), ordering, backwards)
+        rows += select(found[: size - len(rows)], columns)
+        if len(rows) == size:
+            break
+    return rows
 
-    The bound on the first column stands alone as well, for the index to begin at.
+
+def stretches(queryset: QuerySet, ordering: Ordering, cursor: Cursor) -> list[Q]:
+    """The rows on the far side of the cursor, in the order in which they come.
+
+    Those with a value in the first column, and those without, are stretches of their
+    own, each of which an index gives from its beginning; together they would be read
+    from the first row of the table on.
     """
-    condition = Q()
-    equal = Q()
-    for position, ((name, descending), text) in enumerate(
-        zip(ordering, cursor.values, strict=True)
-    ):
-        field = column(queryset, name)
-        value = field.to_python(text)
+    (name, _), *_ = ordering
+    if not column(queryset, name).null:
+        return [_beyond(queryset, ordering, cursor)]
+    without_value = Q((f"{name}__isnull", True))
+    if cursor.values[0] is not None:
+        here = _beyond(queryset, ordering, cursor)
+        return [here] if cursor.backwards else [here, without_value]
+    rest = Cursor(cursor.values[1:], cursor.backwards)
+    here = without_value & _beyond(queryset, ordering[1:], rest)
+    return [here, ~without_value] if cursor.backwards else [here]
+
+
+def _beyond(queryset: QuerySet, ordering: Ordering, cursor: Cursor) -> Q:
+    """Rows beyond the cursor, of those that have a value in the first column."""
+    fields = [column(queryset, name) for name, _ in ordering]
+    texts = zip(fields, cursor.values, strict=True)
+    values = [field.to_python(text) for field, text in texts]
+    downwards = {descending != cursor.backwards for _, descending in ordering}
+    if len(downwards) == 1 and not any(field.null for field in fields[1:]):
+        # Rows are compared whole, so that an index is entered just there.
+        compare = TupleLessThan if downwards.pop() else TupleGreaterThan
+        return Q(compare([F(name) for name, _ in ordering], values))
+    # (a > x) or (a = x and b > y) or ...
+    condition = equal = Q()
+    for (name, descending), field, value in zip(ordering, fields, values, strict=True):
         after = _after(
             name, field, value, descending != cursor.backwards, cursor.backwards
         )
-        if after is not None:
-            condition |= equal & after
-        if position == 0 and not field.null:
-            operator = "lte" if descending != cursor.backwards else "gte"
-            bound = Q((f"{name}__{operator}", value))
-        elif position == 0:
-            bound = Q()
+        condition |= equal & after
         equal &= Q((name, value))
-    return bound & condition
+    name, descending = ordering[0]
+    # The bound on the first column stands alone as well, for the index to begin at.
+    side = "lte" if descending != cursor.backwards else "gte"
+    return Q((f"{name}__{side}", values[0])) & condition
 
 
-def _after(
-    name: str, field: Field, value, descending: bool, nulls_first: bool
-) -> Q | None:
-    """Rows whose value comes after this one; None where no value does."""
+def _after(name: str, field: Field, value, descending: bool, nulls_first: bool) -> Q:
+    """Rows whose value comes after this one."""
     if value is None:
-        return Q((f"{name}__isnull", False)) if nulls_first else None
+        return Q((f"{name}__isnull", False)) if nulls_first else NO_ROWS
     after = Q((f"{name}__{'lt' if descending else 'gt'}", value))
     if field.null and not nulls_first:
         after |= Q((f"{name}__isnull", True))

@@ -13,7 +13,7 @@ from core.exporting.columns import columns_of, is_object, keys_of
 from core.exporting.formats import Csv, Format, VCards
 from core.field_rights import CUSTOM
 from core.filters import ordering_of
-from core.pagination import Cursor, beyond, sorted_by
+from core.pagination import Cursor, rows_from
 from core.registry import record_types
 
 # A list's parameters that are about its rows, and about their shape.
@@ -153,16 +153,14 @@ class Export:
         """The next rows, and the place behind them: None where no more come."""
         if self.wish.ids is not None:
             return self._by_id(place or 0)
-        queryset = self.queryset
-        if place:
-            cursor = Cursor(place, backwards=False)
-            queryset = queryset.filter(beyond(queryset, self.ordering, cursor))
-        columns = [name for name, _ in self.ordering]
-        page = sorted_by(queryset, self.ordering)[:CHUNK_ROWS]
-        rows = self.view.representation.rows(page, self.names, columns)
+        cursor = Cursor(place, backwards=False) if place else None
+        rows = rows_from(cursor, self.queryset, self.ordering, self._select, CHUNK_ROWS)
         answers = self._expanded([answer for answer, _ in rows])
         ended = len(rows) < CHUNK_ROWS
         return answers, None if ended else list(rows[-1][1])
+
+    def _select(self, page, columns) -> list:
+        return self.view.representation.rows(page, self.names, columns)
 
     def _by_id(self, place: int) -> tuple[list[dict], Place]:
         ids = [UUID(pk) for pk in self.wish.ids[place : place + CHUNK_ROWS]]

@@ -22,14 +22,17 @@ class IndexTests(TestCase):
 
     def plan(self, path: str, *without: str, **query) -> str:
         """How PostgreSQL would read a page, had it no such ways to."""
+        return self.told("EXPLAIN", path, {"cursor": "", **query}, without)
+
+    def told(self, what: str, path: str, query: dict, without=()) -> str:
         with CaptureQueriesContext(connection) as captured:
-            response = self.manager.get(path, {"cursor": "", **query})
+            response = self.manager.get(path, query)
         self.assertEqual(response.status_code, 200, response.content)
         [sql] = [q["sql"] for q in captured if "ORDER BY" in q["sql"]]
         with connection.cursor() as cursor:
             for way in without:
                 cursor.execute(f"SET LOCAL enable_{way} = off")
-            cursor.execute(f"EXPLAIN {sql}")
+            cursor.execute(f"{what} {sql}")
             return "\n".join(line for (line,) in cursor.fetchall())
 
     def test_each_order_of_many_records_is_that_of_an_index(self):
@@ -45,6 +48,23 @@ class IndexTests(TestCase):
                         self.assertNotIn("Sort", plan)
                     asked += 1
         self.assertGreater(asked, 80)
+
+    def test_a_page_deep_among_equal_values_begins_at_its_first_row(self):
+        for size in (50, 50, 50, None, None, None):
+            body = {"name": "Acme", "size": size}
+            response = self.manager.post("/api/companies/", body, format="json")
+            self.assertEqual(response.status_code, 201, response.content)
+        for ordering in ("name", "-name", "size", "-size"):
+            for rows in (1, 4):
+                with self.subTest(ordering, rows=rows), transaction.atomic():
+                    query = {"cursor": "", "page_size": rows, "ordering": ordering}
+                    first = self.manager.get("/api/companies/", query).json()
+                    url = first["next"].replace(f"page_size={rows}", "page_size=1")
+                    without = ("seqscan", "sort", "incremental_sort", "bitmapscan")
+                    plan = self.told("EXPLAIN ANALYZE", url, {}, without)
+                    self.assertIn(f"company_by_{ordering.lstrip('-')}", plan)
+                    self.assertNotIn("Rows Removed", plan)
+                    transaction.set_rollback(True)
 
     def test_filters_by_text_have_an_index(self):
         for query, index, column in (
