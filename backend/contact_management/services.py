@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 
 from contact_management.models import (
@@ -86,7 +86,7 @@ def find_or_make_companies(
             outcomes.update(_found(changes, missing))
             missing = [r for r in missing if r not in outcomes]
         try:
-            with transaction.atomic():
+            with changes.attempt():
                 outcomes.update(_made(changes, missing))
             break
         except IntegrityError:

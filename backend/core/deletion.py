@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, models
 from django.utils import timezone
 from rest_framework.exceptions import PermissionDenied
 
@@ -168,7 +168,7 @@ def restore(changes: Changes, records: Sequence[Record]) -> ByType:
     _refuse(list(_missing_parents(changes, restored)))
     _refuse(list(_taken_values(changes, restored)))
     try:
-        with transaction.atomic():
+        with changes.attempt():
             for model, found in restored.items():
                 _write(changes, model, found.values(), {"deleted_at": None})
     except IntegrityError:

@@ -7,6 +7,7 @@ e-mail gets one letter of all that came together, from a worker.
 
 from collections import defaultdict
 from collections.abc import Iterable
+from copy import copy
 from datetime import timedelta
 
 from django.contrib.auth import get_user_model
@@ -221,6 +222,11 @@ class News:
         self.is_new = change_set._state.adding
         self.owners: dict = {}
         self.texts: list = []
+
+    def copy(self) -> "News":
+        other = copy(self)
+        other.owners, other.texts = self.owners.copy(), self.texts.copy()
+        return other
 
     @property
     def is_told(self) -> bool:

@@ -126,6 +126,7 @@ def problem_of(error: exceptions.APIException) -> dict:
             "invalid",
             f"Not valid: {named}." if named else errors[0]["detail"],
             errors=errors,
+            **extra,
         )
     code = getattr(error.detail, "code", error.default_code)
     return problem(error.status_code, code, str(error.detail), **extra)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from django.core.exceptions import ValidationError as InvalidRecord
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from contact_management.models import Company, Contact
@@ -365,7 +365,7 @@ class _Converter:
     def _write(self, name: str, record: Record, values: dict) -> None:
         """Save as the type's own address does, in a transaction of its own."""
         view = view_for(TYPES[name], self.actor)
-        with transaction.atomic(), _told_as_values_of(name):
+        with self.changes.attempt(), _told_as_values_of(name):
             view.write(self.changes, record, values)
 
     def _join(self, deal: Deal, contact: Contact) -> None:

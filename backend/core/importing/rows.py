@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import orjson
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, models
 from rest_framework.exceptions import APIException
 
 from core import access
@@ -383,7 +383,7 @@ class RowImport:
         entries = list({id(entry): entry for _, entry, _ in done}.values())
         for entry in entries:
             entry.record.version = entry.version
-        with transaction.atomic():
+        with changes.attempt():
             new = [e.record for e in entries if e.before is None]
             changes.bulk_create(self.model, new)
             old = [(e.record, e.before) for e in entries if e.before and e.changed]

@@ -208,6 +208,9 @@ class Touched:
     ids: set[UUID] = dataclasses.field(default_factory=set)
     fields: set[str] = dataclasses.field(default_factory=set)
 
+    def copy(self) -> "Touched":
+        return Touched(self.ids.copy(), self.fields.copy())
+
 
 class Changes:
     """Writes records under a change set; made by `ChangeSet.open` and `.writing`."""
@@ -224,6 +227,25 @@ class Changes:
     @property
     def actor(self):
         return self.change_set.actor
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """A part of these changes, taken back alone if it fails.
+
+        Here as in the database: who goes on must not believe that the change set stands
+        there, or tell of records that do not.
+        """
+        adding = self.change_set._state.adding
+        touched = {name: some.copy() for name, some in self.touched.items()}
+        counts, made, news = self.counts.copy(), self._made.copy(), self.news.copy()
+        try:
+            with transaction.atomic():
+                yield
+        except BaseException:
+            self.change_set._state.adding = adding
+            self.touched, self.counts, self._made = touched, counts, made
+            self.news = news
+            raise
 
     # One record
 
@@ -426,7 +448,7 @@ class Changes:
         """
         versions = [record.version for record, _ in updates]
         try:
-            with transaction.atomic():
+            with self.attempt():
                 self.bulk_update(model, updates)
             return []
         except IntegrityError as error:

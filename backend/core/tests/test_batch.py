@@ -104,6 +104,7 @@ class BatchTests(TestCase):
         self.assertEqual(
             (error["field"], error["code"]), ("operations.0", "name_required")
         )
+        self.assertEqual(refused["problem"]["operation"], 0)
         self.assertEqual(done["body"]["city"], "")
         self.assertEqual(done["body"]["version"], 2)
         [change] = Change.objects.filter(record_id=contact["id"], version=2)
@@ -140,6 +141,18 @@ class BatchTests(TestCase):
         self.assertEqual([r["status"] for r in answer["results"]], [409, 201])
         change_set = ChangeSet.objects.get(pk=answer["change_set"])
         self.assertEqual(change_set.changes.count(), 1)
+
+    def test_a_refusal_after_the_only_write_leaves_no_change_set_to_tell_of(self):
+        def write(view, changes, record, values):
+            changes.save(record, **values)
+            raise Conflict()
+
+        create = {"method": "create", "body": {"last_name": "King"}}
+        body = {"operations": [create], "atomic": False}
+        with mock.patch.object(ContactViewSet, "write", write):
+            answer = self.alice.post(BATCH, body).json()
+        self.assertIsNone(answer["change_set"])
+        self.assertFalse(ChangeSet.objects.filter(source="api").exists())
 
     def test_where_every_operation_is_refused_there_is_no_change_set(self):
         body = {"operations": [{"method": "create", "body": {}}], "atomic": False}

@@ -790,6 +790,21 @@ class TroubleTests(ImportTestCase):
         made = ChangeSet.objects.get(pk=shown["change_set"])
         self.assertEqual(made.changes.count(), 2)
 
+    def test_a_change_that_is_refused_leaves_what_is_new_beside_it(self):
+        """The first chunk, which also makes the change set."""
+        self.make(email="ada@example.com", external_ids={"crm": "1"})
+        self.make(email="grace@example.com")
+        shown = self.run_import(
+            "crm id,email\n9,alan@example.com\n1,grace@example.com\n",
+            mapping={"crm id": "external_ids.crm", "email": "email"},
+            match="external_ids.crm",
+            mode="upsert",
+        )
+        self.assertCounts(shown, 1, 0, 0, 1)
+        self.assertEqual(self.codes(shown), [(3, "", "unique")])
+        made = ChangeSet.objects.get(pk=shown["change_set"])
+        self.assertEqual([c.verb for c in made.changes.all()], ["create"])
+
     def test_cancelling_keeps_what_was_done_and_it_can_be_undone(self):
         self.chunks_of(3)
         job = self.submit(self.TEXT)

@@ -1,7 +1,7 @@
 """Several writes of one record type in one request."""
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.http import Http404
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
@@ -136,14 +136,10 @@ class BatchMixin:
         """Do an operation; its status and the record that it leaves."""
         if atomic:
             return self._operate(changes, operation, records)
-        change_set = changes.change_set
-        unsaved = change_set._state.adding
         try:
-            with transaction.atomic():
+            with changes.attempt():
                 return self._operate(changes, operation, records)
         except REFUSALS:
-            # What was taken back in the database is taken back in memory.
-            change_set._state.adding = unsaved
             if operation.get("id") in records:
                 records.update(self._locked_all({operation["id"]}))
             raise
