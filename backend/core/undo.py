@@ -220,18 +220,20 @@ def _without_orphans(model, updates, change_set, batch: Batch) -> list[Update]:
 
 def _net_changes(change_set, after, limit) -> tuple[dict, str | None]:
     """The net changes of the next `limit` records, and where the next batch begins."""
-    rows = change_set.changes.order_by("record_id", "id")
+    rows = change_set.changes.order_by("record_id")
     if after:
         rows = rows.filter(record_id__gt=after)
-    # Records mostly have one change in a set: read a few more than needed, cut after.
+    ids = rows.values_list("record_id", flat=True).distinct()
+    ids = list(ids[: limit + 1])
     nets: dict = {}
-    for change in rows.iterator(chunk_size=limit):
-        if change.record_id not in nets:
-            if len(nets) == limit:
-                return nets, str(max(nets))
-            nets[change.record_id] = NetChange(change.record_type, change.record_id)
-        nets[change.record_id].add(change)
-    return nets, None
+    if ids:
+        # By where they end: a cursor of the database that is left in the midst of it
+        # is not to be had through PgBouncer, which would send all that follows.
+        last = ids[:limit][-1]
+        for change in rows.filter(record_id__lte=last).order_by("record_id", "id"):
+            net = NetChange(change.record_type, change.record_id)
+            nets.setdefault(change.record_id, net).add(change)
+    return nets, str(last) if len(ids) > limit else None
 
 
 def _other_edits(records: dict, nets: dict, change_set: ChangeSet) -> dict:
