@@ -1,12 +1,13 @@
 """Many new rows at once: by COPY where the database has it."""
 
 import json
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from itertools import islice
-from uuid import UUID
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 
 from django.db import connections, models, router, transaction
+
+from core.batches import batched
 
 BATCH_SIZE = 1000
 # Of fewer rows an INSERT is as fast.
@@ -15,6 +16,7 @@ WORTH_COPYING = 100
 LINES_AT_ONCE = 50
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
+_ESCAPED = re.compile(r"[\\\n\r\t]")
 
 
 def insert(model: type[models.Model], rows: Sequence[models.Model]) -> None:
@@ -35,8 +37,7 @@ def insert(model: type[models.Model], rows: Sequence[models.Model]) -> None:
         for f in model._meta.concrete_fields
         if not (f.primary_key and f.get_internal_type().endswith("AutoField"))
     ]
-    values = (map(vars(row).__getitem__, names) for row in rows)
-    _copy(model, names, values, using)
+    _copy(model, names, map(itemgetter(*names), map(vars, rows)), using)
     for row in rows:
         row._state.adding = False
         row._state.db = using
@@ -61,61 +62,65 @@ def _is_worth_copying(using: str, count: int) -> bool:
     return connections[using].vendor == "postgresql" and count >= WORTH_COPYING
 
 
-def _copy(model: type[models.Model], names: Sequence[str], rows, using: str) -> None:
+def _copy(
+    model: type[models.Model], names: Sequence[str], rows: Iterable[tuple], using: str
+) -> None:
     connection = connections[using]
     by_name = {f.attname: f for f in model._meta.concrete_fields}
     fields = [by_name[name] for name in names]
-    texts = [_json if isinstance(f, models.JSONField) else _text for f in fields]
-    lines = (
-        "\t".join([text(value) for text, value in zip(texts, row, strict=True)])
-        for row in rows
-    )
     quote = connection.ops.quote_name
     columns = ", ".join(quote(f.column) for f in fields)
+    command = f"COPY {quote(model._meta.db_table)} ({columns}) FROM STDIN"
     with (
         transaction.atomic(using, savepoint=False),
         connection.cursor() as cursor,
         connection.wrap_database_errors,  # Django does it for `execute` alone
     ):
-        cursor.copy_expert(
-            f"COPY {quote(model._meta.db_table)} ({columns}) FROM STDIN",
-            _Lines(lines),
-        )
+        # However many rows there are, no statement takes longer than it may.
+        for batch in batched(rows, BATCH_SIZE):
+            blocks = (_lines(fields, some) for some in batched(batch, LINES_AT_ONCE))
+            cursor.copy_expert(command, _Blocks(blocks))
 
 
-class _Lines:
+class _Blocks:
     """A file of lines that are written while the database takes those before."""
 
-    def __init__(self, lines: Iterator[str]) -> None:
-        self.lines = lines
+    def __init__(self, blocks: Iterator[str]) -> None:
+        self.blocks = blocks
 
     def read(self, size: int) -> str:
         """Some lines, whole: some of them may be longer than what is asked for."""
-        some = list(islice(self.lines, LINES_AT_ONCE))
-        return "".join(f"{line}\n" for line in some)
+        return next(self.blocks, "")
+
+
+def _lines(fields: Sequence[models.Field], rows: Sequence[tuple]) -> str:
+    columns = map(_texts, fields, zip(*rows, strict=True))
+    return "".join(f"{line}\n" for line in map("\t".join, zip(*columns, strict=True)))
+
+
+def _texts(field: models.Field, values: tuple) -> Sequence[str]:
+    """What COPY reads as the values of a column.
+
+    Most columns have one value in all rows, or texts of which nothing is escaped: these
+    are not gone through one by one.
+    """
+    first, count = values[0], len(values)
+    if isinstance(field, models.JSONField):
+        # JSON tells apart what is equal in Python, such as 1 and true.
+        is_one = first in (None, [], {}) and values.count(first) == count
+        return [_json(first)] * count if is_one else [_json(v) for v in values]
+    if values.count(first) == count:
+        return [_text(first)] * count
+    if set(map(type, values)) == {str} and not _ESCAPED.search("".join(values)):
+        return values
+    return [_text(value) for value in values]
 
 
 def _text(value) -> str:
-    if type(value) is str:
-        return value.translate(_ESCAPES) if value and not value.isalnum() else value
     if value is None:
         return r"\N"
-    if type(value) is UUID:
-        return _uuid(value)
     return str(value).translate(_ESCAPES)
 
 
 def _json(value) -> str:
-    if value is None:
-        return r"\N"
-    # Most are empty.
-    return json.dumps(value).translate(_ESCAPES) if value else _empty(value)
-
-
-def _empty(value) -> str:
-    return "[]" if value == [] else "{}" if value == {} else json.dumps(value)
-
-
-@lru_cache(maxsize=1024)
-def _uuid(value: UUID) -> str:
-    return str(value)
+    return r"\N" if value is None else json.dumps(value).translate(_ESCAPES)

@@ -50,6 +50,16 @@ class CopyTests(TestCase):
         values += [{"custom_fields": {"n": 1.5, "no": None, "is": True, "l": [[]]}}]
         self.assertKept(self.contacts(values))
 
+    def test_numbers_and_truths_stay_apart(self):
+        """To Python they are equal."""
+        values = [{"custom_fields": {"n": 1}}, {"custom_fields": {"n": True}}]
+        contacts = self.contacts(values)
+        insert(Contact, contacts)
+        kept = Contact.objects.in_bulk()
+        for contact in contacts:
+            found = kept[contact.pk].custom_fields["n"]
+            self.assertIs(found is True, contact.custom_fields["n"] is True)
+
     def test_what_is_there_and_what_is_not(self):
         moment = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
         self.assertKept(
