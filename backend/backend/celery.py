@@ -5,6 +5,7 @@ lost or doubled without harm, and the sweep, the one periodic task here, wakes t
 workers again for every job that still waits.
 """
 
+import gc
 import os
 import time
 
@@ -27,6 +28,14 @@ def serve_metrics(**_) -> None:
         from core.metrics.middleware import counted
 
         start_http_server(settings.METRICS_PORT, registry=counted())
+
+
+@worker_init.connect
+def keep_what_is_loaded(**_) -> None:
+    """Nothing that a worker begins with is ever garbage, but each full collection would
+    go through all of it: a tenth of the time of an import."""
+    gc.collect()
+    gc.freeze()
 
 
 @worker_ready.connect
