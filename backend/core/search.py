@@ -116,7 +116,8 @@ def search_text(record: Model) -> str:
 
 def joined(values: Iterable[str | list]) -> str:
     """The plain texts of searched fields, each once, with spaces around it."""
-    texts = {plain(text) for value in values for text in texts_of(value)} - {""}
+    filled = filter(None, values)  # most are empty
+    texts = {plain(text) for value in filled for text in texts_of(value)} - {""}
     return f" {' '.join(sorted(texts))} " if texts else ""
 
 
@@ -175,12 +176,8 @@ def shortened(word: str) -> set[str]:
 
 def vocabulary(records: Iterable[Model]) -> set[str]:
     """The words of these records that somebody could mean; no addresses, no numbers."""
-    texts = {
-        text
-        for record in records
-        for name in record.searched_fields()
-        for text in texts_of(getattr(record, name))
-    }
+    values = (getattr(r, name) for r in records for name in r.searched_fields())
+    texts = {text for value in filter(None, values) for text in texts_of(value)}
     return {
         word
         for text in texts
