@@ -189,6 +189,11 @@ class DraftReader:
             for name, f in self.fields.items()
             if type(f) in (models.CharField, models.TextField) and not f.choices
         }
+        self.required = [
+            name
+            for name, f in self.fields.items()
+            if not (f.blank or f.has_default() or f.is_relation)
+        ]
         self.takes_further = model.import_further is not Record.import_further
         self.owner_of_all = None
         if options.owner:
@@ -269,7 +274,12 @@ class DraftReader:
         except ValidationError as error:
             raise UnfitRow(error, draft.columns) from None
         errors = {}
-        for rule in (record.clean, partial(self._set_custom_fields, draft)):
+        missing = [name for name in self.required if name not in draft.given]
+        for rule in (
+            partial(clean_fields, record, missing),
+            record.clean,
+            partial(self._set_custom_fields, draft),
+        ):
             try:
                 rule()
             except ValidationError as error:

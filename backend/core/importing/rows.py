@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import orjson
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import IntegrityError, models
 from rest_framework.exceptions import APIException
 
 from core import access
-from core.field_rights import CUSTOM, PREFIX
+from core.field_rights import CUSTOM
 from core.fields import ExternalIdsField, LabelledField, TagsField
 from core.importing.drafts import Draft, DraftReader, UnfitRow
 from core.importing.mapping import ColumnMap
@@ -85,10 +85,11 @@ class Result:
     def refuse(self, row: Row, given: dict[str, str], error: ValidationError) -> None:
         self.counts[Outcome.FAILED] += 1
         if not hasattr(error, "error_dict"):
-            error = ValidationError({"__all__": error})
+            error = ValidationError({NON_FIELD_ERRORS: error})
         for name, errors in error.error_dict.items():
             column = given.get(name, "")
-            is_unnamed = name.startswith(PREFIX) and not column
+            # What has no column is named, or nobody would know what it is about.
+            is_unnamed = name != NON_FIELD_ERRORS and not column
             for one in errors:
                 message = " ".join(one.messages)
                 if is_unnamed:
