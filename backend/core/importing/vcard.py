@@ -16,18 +16,26 @@ from functools import partial
 
 from core.importing.encodings import checked_encoding, encoding_of, open_text
 from core.importing.mapping import split_full_name, tags_text
-from core.importing.table import MAX_FIELD, MAX_ROW, Layout, Row, UnreadableFile
+from core.importing.table import (
+    MAX_COLUMNS,
+    MAX_FIELD,
+    MAX_ROW,
+    Layout,
+    Row,
+    UnreadableFile,
+)
 
 MAX_VALUES = 10  # of e-mail addresses, of phones
 
 # In the order of the table; those that no card uses are left out.
 COLUMNS = (
-    *("Salutation", "First Name", "Last Name"),
+    *("Salutation", "First Name", "Middle Name", "Last Name", "Suffix"),
     *(f"Email {n}" for n in range(1, MAX_VALUES + 1)),
     *(f"Phone {n}" for n in range(1, MAX_VALUES + 1)),
-    *("Mobile", "Company", "Department", "Job Title"),
+    *("Mobile", "Fax", "Company", "Department", "Job Title"),
     *("Address Line 1", "Address Line 2", "City", "State", "Postal Code", "Country"),
-    *("Website", "Notes", "Tags", "Birthday", "UID"),
+    *("Other Addresses", "Website", "LinkedIn", "Other Websites"),
+    *("Notes", "Tags", "Birthday", "UID"),
 )
 
 _BEGIN = re.compile(rb"\s*BEGIN\s*:\s*VCARD\s*", re.IGNORECASE)
@@ -39,11 +47,28 @@ _BASE64 = re.compile(rb"^[^:]*;(?:ENCODING=)?(?:BASE64|B)(?=[;:])", re.IGNORECAS
 _PASSED_OVER = re.compile(
     rb"^(?:[\w-]+\.)?(?:PHOTO|LOGO|SOUND|KEY|AGENT|LABEL)[;:]", re.IGNORECASE
 )
+# What Android writes for a label of one's own, which is no parameter of any vCard.
+_ANDROID_LABEL = re.compile(rb"(?<=;)X-CUSTOM\([^)]*\)", re.IGNORECASE)
 _TOKEN = re.compile(r"\\.|[^\\;,]+|.", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _NOT_REACHED = frozenset(("FAX", "PAGER", "HOMEFAX", "WORKFAX", "MODEM"))
 _KINDS = ("KIND", "X-ADDRESSBOOKSERVER-KIND")
 _MOBILE = frozenset(("CELL", "MOBILE", "IPHONE"))
+_LINKEDIN = re.compile(r"https?://(?:\w+\.)?linkedin\.com/", re.IGNORECASE)
+# The properties that have columns above, and those that say nothing of the person.
+_READ = frozenset(
+    ("N", "FN", "ORG", "TITLE", "ADR", "URL", "NOTE", "CATEGORIES", "BDAY", "UID")
+) | {"EMAIL", "TEL", "X-SOCIALPROFILE"}
+_TECHNICAL = re.compile(
+    "|".join(
+        (
+            *("VERSION", "PRODID", "REV", "KIND", "SOURCE", "NAME", "PROFILE", "CLASS"),
+            *("SORT-STRING", "MAILER", "MEMBER", "XML", "CLIENTPIDMAP", "X-MS-.*"),
+            *("X-AB(?:LABEL|ADR|UID|SHOWAS|CROP.*)", "X-ADDRESSBOOKSERVER-.*"),
+            *("X-IMAGE.*", "X-SHARED-PHOTO-.*", "X-APPLE-.*"),
+        )
+    )
+)
 
 
 def is_one(path: str | os.PathLike[str]) -> bool:
@@ -72,6 +97,8 @@ def detect(path: str | os.PathLike[str], encoding: str = "") -> Layout:
     if not used:
         raise UnreadableFile("empty_file", "The vCards say nothing that is known.")
     columns = [name for name in COLUMNS if name in used]
+    # What is known to no column has one too, or nobody would see that it is left out.
+    columns += sorted(used.difference(COLUMNS))[: MAX_COLUMNS - len(columns)]
     return Layout(encoding, "", columns, format="vcard", encoding_is_sure=is_sure)
 
 
@@ -137,12 +164,15 @@ def _content_lines(
 ) -> Iterator[tuple[int, bytes]]:
     """Unfolded lines, with the number of the physical line that each starts on."""
     start, text = 1, b""
-    passing_over = is_base64 = False
+    passing_over = is_base64 = is_broken = False
     for number, line in enumerate(_physical_lines(path, encoding), start=1):
         is_folded = line[:1] in (b" ", b"\t")
         if is_base64 and not line:
             is_base64 = passing_over = False  # version 2.1 ends base64 by a blank line
-        elif passing_over and (is_folded or (is_base64 and b":" not in line)):
+        elif passing_over and (
+            is_folded or is_broken or (is_base64 and b":" not in line)
+        ):
+            is_broken = is_broken and line.endswith(b"=")
             continue
         elif text.endswith(b"=") and _QUOTED_PRINTABLE.match(text):
             text = text[:-1] + line
@@ -156,6 +186,7 @@ def _content_lines(
             passing_over = is_base64 or _PASSED_OVER.match(line) is not None
             if passing_over:
                 text = b""
+                is_broken = line.endswith(b"=") and bool(_QUOTED_PRINTABLE.match(line))
         if len(text) > MAX_FIELD:
             raise UnreadableFile(
                 "field_too_long",
@@ -190,6 +221,7 @@ class _Property:
     def __init__(self, line: bytes, encoding: str) -> None:
         from vobject.base import parseLine
 
+        line = _ANDROID_LABEL.sub(b"X-CUSTOM", line)
         name, params, value, _ = parseLine(line.decode("latin-1"))
         self.name = name.upper()
         named: dict[str, list[str]] = defaultdict(list)
@@ -264,13 +296,18 @@ def _values(content: list[bytes], encoding: str) -> dict[str, str]:
     organization, department = ("", "")
     if found["ORG"]:
         organization, department, *_ = [*found["ORG"][0].parts(), "", ""]
+    sites = [*found["URL"], *found["X-SOCIALPROFILE"]]
+    sites = [text for prop in sites if (text := prop.one())]
+    website, linkedin, *other_sites = _websites(sites)
     values = {
         **_name(found, first("FN"), organization),
         **_address(found["ADR"]),
         "Company": organization,
         "Department": department,
         "Job Title": first("TITLE") or first("ROLE"),
-        "Website": first("URL"),
+        "Website": website,
+        "LinkedIn": linkedin,
+        "Other Websites": "\n".join(other_sites),
         "Notes": "\n".join(text for prop in found["NOTE"] if (text := prop.one())),
         "Tags": tags_text(
             [tag for prop in found["CATEGORIES"] for tag in prop.parts(",") if tag]
@@ -280,14 +317,19 @@ def _values(content: list[bytes], encoding: str) -> dict[str, str]:
     }
     emails = [prop.one().removeprefix("mailto:") for prop in found["EMAIL"]]
     _number(values, "Email", emails)
-    phones = []
+    phones, faxes = [], []
     for prop in found["TEL"]:
         number = prop.one().removeprefix("tel:").replace(";ext=", " ext. ")
         if prop.types & _MOBILE and "Mobile" not in values:
             values["Mobile"] = number
-        elif not prop.types & _NOT_REACHED:
-            phones.append(number)
+        else:
+            (faxes if prop.types & _NOT_REACHED else phones).append(number)
     _number(values, "Phone", phones)
+    values["Fax"] = "; ".join(faxes)
+    for name, properties in found.items():
+        if name not in _READ and not _TECHNICAL.fullmatch(name):
+            column = name.removeprefix("X-").replace("-", " ").title()
+            values.setdefault(column, "; ".join(prop.one() for prop in properties))
     return {name: text for name, text in values.items() if text}
 
 
@@ -300,9 +342,12 @@ def _number(values: dict[str, str], column: str, texts: list[str]) -> None:
 def _name(found: dict, full_name: str, organization: str) -> dict[str, str]:
     """The parts of the name; of FN where N says nothing, if that is a person's."""
     for prop in found["N"]:
-        last, first, _, prefix, *_ = [*prop.parts(), "", "", "", ""]
+        last, first, middle, prefix, suffix, *_ = [*prop.parts(), *[""] * 5]
         if last or first:
-            return {"Last Name": last, "First Name": first, "Salutation": prefix}
+            return {
+                **{"Last Name": last, "First Name": first, "Middle Name": middle},
+                **{"Salutation": prefix, "Suffix": suffix},
+            }
     if not full_name or full_name == organization or "@" in full_name:
         return {}
     parts = split_full_name(full_name)
@@ -313,20 +358,32 @@ def _name(found: dict, full_name: str, organization: str) -> dict[str, str]:
 
 
 def _address(addresses: list[_Property]) -> dict[str, str]:
-    """The preferred address that says something, one at work before others."""
-    for prop in sorted(
+    """The preferred address that says something, one at work before others.
+
+    Those others are a text.
+    """
+    wanted = sorted(
         addresses, key=lambda prop: (prop.preference, "WORK" not in prop.types)
-    ):
-        parts = [", ".join(part.split("\n")) for part in prop.parts()]
+    )
+    told = [[", ".join(p.split("\n")) for p in prop.parts()] for prop in wanted]
+    told = [parts for parts in told if any(parts)]
+    for parts in told:
         box, extended, street, city, state, code, country, *_ = [*parts, *[""] * 7]
         lines = [text for text in (street, extended, box) if text]
-        if any(parts):
-            return {
-                "Address Line 1": lines[0] if lines else "",
-                "Address Line 2": ", ".join(lines[1:]),
-                "City": city,
-                "State": state,
-                "Postal Code": code,
-                "Country": country,
-            }
+        return {
+            "Address Line 1": lines[0] if lines else "",
+            "Address Line 2": ", ".join(lines[1:]),
+            "City": city,
+            "State": state,
+            "Postal Code": code,
+            "Country": country,
+            "Other Addresses": "\n".join(", ".join(filter(None, o)) for o in told[1:]),
+        }
     return {}
+
+
+def _websites(texts: list[str]) -> list[str]:
+    """The first address of the web, of the others a LinkedIn profile, and the rest."""
+    website, *others = list(dict.fromkeys(texts)) or [""]
+    linkedin = next((text for text in others if _LINKEDIN.match(text)), "")
+    return [website, linkedin, *(text for text in others if text != linkedin)]
