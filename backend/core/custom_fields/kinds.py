@@ -91,6 +91,8 @@ class Number(Kind):
         return value
 
     def read(self, text, field, people):
+        """Of a percentage the figure before the sign."""
+        text = text.removesuffix("%").rstrip()
         is_scientific = SCIENTIFIC.fullmatch(text)
         number = Decimal(text) if is_scientific else decimal_of(text)
         if number is None:

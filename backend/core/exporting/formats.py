@@ -148,9 +148,9 @@ def is_exact_number(value) -> bool:
     """Whether a spreadsheet would keep all the digits of it."""
     if isinstance(value, decimal.Decimal):
         return value.is_finite() and len(value.as_tuple().digits) <= MAX_DIGITS
-    return isinstance(value, float) or (
-        isinstance(value, int) and abs(value) < 10**MAX_DIGITS
-    )
+    if isinstance(value, float):
+        return float(f"{value:.{MAX_DIGITS}g}") == value
+    return isinstance(value, int) and abs(value) < 10**MAX_DIGITS
 
 
 def sheet_text(text: str) -> str:

@@ -40,6 +40,8 @@ _SHEETS = "xl/worksheets/"
 # Control characters, and an underscore before what only looks like one. The library
 # leaves them as they are written.
 _ESCAPED = re.compile(r"_x(005F|00[01][0-9A-Fa-f])_")
+_ZEROS = re.compile("0{2,50}")
+MAX_DIGITS = 15  # behind them there is nothing but the error of a computation
 _WITHOUT_MORE = {"read_only": True, "data_only": True, "keep_links": False}
 # What the library raises where XML is broken, or says what no workbook says.
 _BROKEN = (
@@ -104,8 +106,9 @@ def detect(
 def data_rows(path: str | os.PathLike[str], layout: Layout) -> Iterator[Row]:
     """Every row below the header; `line` is its number in the sheet.
 
-    Numbers come without ".0", days and times as ISO writes them, yes and no as "true"
-    and "false"; cells that show an error are blank.
+    Numbers come without ".0" and with the zeros that are shown before them, percents
+    with their sign, days and times as ISO writes them, yes and no as "true" and
+    "false"; cells that show an error are blank.
     """
     width = len(layout.columns)
     with _opened(path) as book:
@@ -152,7 +155,7 @@ def _rows(table) -> Iterator[Row]:
             raise UnreadableFile(
                 "too_many_columns", f"The sheet has more than {MAX_COLUMNS} columns."
             )
-        cells = [_text(cell.value, cell.data_type) for cell in row]
+        cells = [_text(cell) for cell in row]
         if not any(cells):
             continue
         longest = max(map(len, cells))
@@ -163,17 +166,18 @@ def _rows(table) -> Iterator[Row]:
         yield Row(line, cells)
 
 
-def _text(value, kind: str) -> str:
+def _text(cell) -> str:
     """A cell as a person would type it; one that shows an error is blank."""
-    if value is None or kind == "e":
+    value = cell.value
+    if value is None or cell.data_type == "e":
         return ""
     match value:
         case str():
             return _ESCAPED.sub(_character, value)
         case bool():
             return "true" if value else "false"
-        case float() if value.is_integer() and abs(value) < 1e15:
-            return str(int(value))
+        case int() | float():
+            return _number_text(value, cell.number_format.partition(";")[0])
         case datetime.datetime() if value.time() == datetime.time():
             return value.date().isoformat()
         case datetime.datetime():
@@ -183,6 +187,22 @@ def _text(value, kind: str) -> str:
         case datetime.time():
             return value.isoformat("seconds")
     return str(value)
+
+
+def _number_text(value: float, shown: str) -> str:
+    """A number with the digits that a spreadsheet computes with.
+
+    Args:
+        shown: its format. Leading zeros, as of a postal code, and percents stand in
+            nothing else.
+    """
+    if shown.endswith("%"):
+        return f"{value * 100:.{MAX_DIGITS}g}%"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    if isinstance(value, int):
+        return str(value).zfill(len(shown) if _ZEROS.fullmatch(shown) else 0)
+    return f"{value:.{MAX_DIGITS}g}"
 
 
 def _character(escaped: re.Match) -> str:

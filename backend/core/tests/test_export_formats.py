@@ -107,6 +107,7 @@ class WorkbookTests(SimpleTestCase):
             *(moment, east, datetime.date(2026, 3, 1), old),
             *(7, decimal.Decimal("12.50"), True),
             *(10**17, decimal.Decimal("1234567890123456.78")),
+            *(0.25, 0.1 + 0.2),
         )
         self.assertEqual(
             self.read(),
@@ -115,6 +116,7 @@ class WorkbookTests(SimpleTestCase):
                 *(datetime.datetime(2026, 3, 1), "1815-12-10"),
                 *(7, 12.5, True),
                 *("100000000000000000", "1234567890123456.78"),
+                *(0.25, "0.30000000000000004"),
             ],
         )
 

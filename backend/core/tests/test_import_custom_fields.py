@@ -157,6 +157,11 @@ class CustomFieldImportTests(CustomFieldImportTestCase):
             },
         )
 
+    def test_a_percentage_is_the_figure_before_its_sign(self):
+        self.define("share", "number")
+        self.run_import("Email,share\nada@example.com,12.5 %\n")
+        self.assertEqual(self.values(), {"share": 12.5})
+
     def test_a_wrong_cell_is_an_error_of_its_column_and_its_row_alone(self):
         self.define("size", "number", label="Size")
         self.define("level", "choice")

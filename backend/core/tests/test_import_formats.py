@@ -161,6 +161,23 @@ class WorkbookTests(FormatCase):
         cells = ["Ada", "4155552671", "2.5", "2026-01-31", "2026-01-31 12:30:00"]
         self.assertEqual(rows, [(2, [*cells, "true", ""])])
 
+    def test_a_number_has_the_digits_that_are_shown_and_no_errors_of_computing(self):
+        """A postal code keeps its zeros, which stand in nothing but its format."""
+        file = io.BytesIO()
+        with xlsxwriter.Workbook(file) as book:
+            sheet = book.add_worksheet()
+            sheet.write_row(0, 0, ["Code", "Share", "Sum"])
+            code = book.add_format({"num_format": "00000"})
+            share = book.add_format({"num_format": "0.0%"})
+            for line, numbers in enumerate([(1067, 0.07, 1.1 * 3), (53111, 1, 0.25)]):
+                sheet.write_number(line + 1, 0, numbers[0], code)
+                sheet.write_number(line + 1, 1, numbers[1], share)
+                sheet.write_number(line + 1, 2, numbers[2])
+        _, rows = self.read(file.getvalue())
+        self.assertEqual(
+            rows, [(2, ["01067", "7%", "3.3"]), (3, ["53111", "100%", "0.25"])]
+        )
+
     def test_a_header_below_a_preamble_and_blank_rows_keeps_its_line(self):
         content = self.workbook(
             (

@@ -1,4 +1,7 @@
 import datetime
+import io
+
+import xlsxwriter
 
 from core.testing import system_changes
 from core.tests.test_imports import ImportTestCase
@@ -53,6 +56,18 @@ class DealImportTests(ImportTestCase):
             ],
         )
         self.assertEqual(Deal.objects.get(name="E").reason, "Too dear")
+
+    def test_a_share_of_a_workbook_is_a_probability(self):
+        """Half is 0.5 in the file, and shown as 50%."""
+        file = io.BytesIO()
+        with xlsxwriter.Workbook(file) as book:
+            sheet = book.add_worksheet()
+            sheet.write_row(0, 0, ["Deal name", "Probability"])
+            share = book.add_format({"num_format": "0%"})
+            sheet.write(1, 0, "A")
+            sheet.write_number(1, 1, 0.5, share)
+        self.assertCounts(self.run_import(file.getvalue()), 1, 0, 0, 0)
+        self.assertEqual(Deal.objects.get().probability, 50)
 
     def test_a_stage_that_is_none_or_several_is_refused_at_its_column(self):
         self.partners()
