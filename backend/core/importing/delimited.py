@@ -36,6 +36,9 @@ _SAMPLE = 64 * 1024
 _SAMPLE_LINES = 10
 
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)
+# A formula that only says a text: so that a spreadsheet keeps the zeros before it.
+_TEXT_FORMULA = re.compile(r'="((?:[^"]|"")*)"')
+_MARK = "\ufeff"
 _QUOTED = re.compile(r'"[^"]*(?:"|\Z)')
 
 
@@ -122,11 +125,16 @@ def _records(
                     )
                 lines.check_length()
                 if len(cells) > 1 or (cells and cells[0].strip()):
-                    yield Row(lines.start, cells)
+                    yield Row(lines.start, [*map(_without_formula, cells)])
                 lines.start = lines.number + 1
                 lines.length = 0
         except csv.Error as error:
             raise _quoting_fault(str(error), lines, delimiter) from error
+
+
+def _without_formula(cell: str) -> str:
+    found = cell[:2] == '="' and _TEXT_FORMULA.fullmatch(cell)
+    return found[1].replace('""', '"') if found else cell
 
 
 class _Lines:
@@ -157,6 +165,9 @@ class _Lines:
                 raise unfit_fault(unfit[0], self.number)
             if self.number == 1 and _SEPARATOR_LINE.fullmatch(text):
                 text = "\n"
+            if self.number == self.start:
+                # Of files that were put together, each has brought its mark.
+                text = text.removeprefix(_MARK)
             self.text = text
             self.length += len(text)
             yield text

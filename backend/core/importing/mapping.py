@@ -42,6 +42,10 @@ _LAST_NUMBER = re.compile(r"(.+) \d+")
 _PAIR_VALUE = re.compile(r"(.+ \d+) value")
 _PAIR_LABEL = re.compile(r"(.+ \d+) (?:label|type)")
 _EMAIL_SEPARATORS = re.compile(r"\s*:::\s*|\s*[;,]\s*|\s+(?=\S+@)")
+# What text copied from web pages and telephones has around it, and nobody sees.
+_INVISIBLE = dict.fromkeys(
+    [0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, 0xFEFF]
+)
 _SEVERAL = re.compile(r"@.*[\s;,].*@", re.DOTALL)
 _NAMED_EMAIL = re.compile(
     r"(?:[^<>]*<)?(?:mailto:)?([^<>\s]+@[^<>\s]+?)>?", re.IGNORECASE
@@ -137,6 +141,8 @@ def split_emails(text: str) -> list[str]:
 
     A text that is not all addresses comes back as it is, to be refused for what it is.
     """
+    if not text.isascii():
+        text = text.translate(_INVISIBLE).strip()
     parts = [_NAMED_EMAIL.fullmatch(p) for p in _EMAIL_SEPARATORS.split(text) if p]
     if not all(parts) and (whole := _NAMED_EMAIL.fullmatch(text)):
         parts = [whole]

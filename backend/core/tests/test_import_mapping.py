@@ -354,6 +354,8 @@ class EmailTests(unittest.TestCase):
             ("Ada King <ada@b.example>", ["ada@b.example"]),
             ("King, Ada <ada@b.example>", ["ada@b.example"]),
             ("mailto:ada@b.example", ["ada@b.example"]),
+            ("\u202aada@b.example\u200b\u202c", ["ada@b.example"]),
+            ("\ufeffada@b.example \u200b", ["ada@b.example"]),
             ("ada@b.example; king@b.example;", ["ada@b.example", "king@b.example"]),
             ("ada@b.example, king@b.example", ["ada@b.example", "king@b.example"]),
             ("ada@b.example ::: k@b.example", ["ada@b.example", "k@b.example"]),

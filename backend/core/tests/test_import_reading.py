@@ -315,6 +315,14 @@ class RowTests(FileCase):
     def test_quotes_inside_an_unquoted_cell_are_text(self) -> None:
         self.assertEqual(self.cells("a,b\n6' 2\" tall,x\n"), [["6' 2\" tall", "x"]])
 
+    def test_a_formula_that_only_says_a_text_is_that_text(self) -> None:
+        """Programs write it so that a spreadsheet keeps the zeros of a number."""
+        rows = 'a,b\n="007","=""+49 """"1"""\n="1"&"2",=1\n'
+        self.assertEqual(self.cells(rows), [["007", '+49 "1'], ['="1"&"2"', "=1"]])
+
+    def test_the_mark_of_a_file_that_was_put_behind_another_is_no_text(self) -> None:
+        self.assertEqual(self.cells("a,b\n1,2\n\ufeff3,4\n"), [["1", "2"], ["3", "4"]])
+
     def test_cells_are_not_stripped(self) -> None:
         self.assertEqual(self.cells("a,b\n x , y\n"), [[" x ", " y"]])
 
