@@ -6,6 +6,7 @@ and those of `headers_abroad`.
 """
 
 from contact_management.headers_abroad import HEADERS_ABROAD
+from core.importing.mapping import ADDRESS_FIELDS
 
 # Written as `normalise` of core.importing.mapping returns them. Within a field the
 # preferred header comes first: business before home before other. Left out on purpose:
@@ -276,19 +277,44 @@ CONTACT_HEADERS: dict[str, str] = {
     **{name: HEADERS_ABROAD[name] for name in HEADERS_ABROAD if name not in _ENGLISH},
 }
 
-COMPANY_HEADERS: dict[str, str] = with_unspaced_forms(
+# What companies have of contacts, and how they call it.
+_OF_CONTACTS = {
+    **{"company_name": "name", "company_domain": "domain", "notes": "description"},
+    **{name: name for name in ("phone", "website", "tags", "owner")},
+    **{name: name for name in ADDRESS_FIELDS},
+}
+_OF_COMPANIES = with_unspaced_forms(
     {
-        "name": ("company name", "company", "account name", "organization name"),
+        "name": ("company name", "company", "account name"),
         "domain": ("company domain name", "company domain"),
-        "website": ("website url", "web site", "url"),
-        "size": ("number of employees", "employees", "no of employees"),
+        "website": ("website url", "organization website"),
+        "industry": ("organization industry", "branche"),
+        "size": (
+            *("number of employees", "employees", "no of employees"),
+            *("organization number of employees", "mitarbeiter"),
+        ),
         "phone": ("phone number", "company phone"),
-        "address_line_1": ("street address", "address", "billing street"),
+        "address_line_1": ("street address", "billing street", "organization address"),
+        "address_line_2": ("street address 2", "billing street 2"),
         "city": ("billing city",),
         "state": ("state region", "billing state", "billing state province"),
-        "postal_code": ("zip", "zip code", "billing code", "billing zip postal code"),
+        "postal_code": (
+            *("zip", "billing code", "billing postal code"),
+            *("billing zip postal code", "billing zip"),
+        ),
         "country": ("country region", "billing country"),
         "description": ("about us",),
-        "tags": ("labels",),
+        "tags": ("labels", "organization label", "organization labels"),
+        "owner": ("company owner", "account owner", "organization owner"),
     }
 )
+
+# Normalised header to field of Company, preferred headers first.
+COMPANY_HEADERS: dict[str, str] = {
+    **_OF_COMPANIES,
+    **{
+        header: _OF_CONTACTS[field]
+        for header, field in CONTACT_HEADERS.items()
+        if field in _OF_CONTACTS and header not in _OF_COMPANIES
+    },
+}

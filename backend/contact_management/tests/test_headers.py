@@ -1,6 +1,6 @@
 import unittest
 
-from contact_management.headers import CONTACT_HEADERS
+from contact_management.headers import COMPANY_HEADERS, CONTACT_HEADERS
 from contact_management.normalisation import country_code
 from core.importing.mapping import ColumnMap, normalise
 
@@ -332,6 +332,62 @@ class NumberedTests(unittest.TestCase):
         self.assertEqual(column_map.values(cells)["email"], ("a@b.example", "Email 1"))
         further = [value for _, value, _ in column_map.further(cells)]
         self.assertEqual(further, ["b@b.example", "c@b.example"])
+
+
+class CompanyHeadersTests(unittest.TestCase):
+    """What a type has of its own, such as `name`, is known by its field's name."""
+
+    def assert_known(self, columns: dict[str, str]) -> None:
+        found = ColumnMap.suggest(tuple(columns), COMPANY_HEADERS)
+        self.assertEqual((found.as_dict(), found.guesses), (columns, ()))
+
+    def test_those_of_other_programs_are_known(self) -> None:
+        self.assert_known(
+            {
+                "Company owner": "owner",
+                "Company Domain Name": "domain",
+                "Street Address": "address_line_1",
+                "Street Address 2": "address_line_2",
+                "Number of Employees": "size",
+            }
+        )
+        self.assert_known(
+            {
+                "Organization - Name": "name",
+                "Organization - Label": "tags",
+                "Organization - Owner": "owner",
+                "Organization - Address": "address_line_1",
+                "Organization - Website": "website",
+            }
+        )
+        self.assert_known(
+            {
+                "BillingStreet": "address_line_1",
+                "BillingPostalCode": "postal_code",
+                "Office Phone": "phone",
+                "Account Owner": "owner",
+                "Tag": "tags",
+                "Notes": "description",
+            }
+        )
+
+    def test_those_in_other_languages_are_known(self) -> None:
+        self.assert_known(
+            {
+                "Firma": "name",
+                "Straße": "address_line_1",
+                "PLZ": "postal_code",
+                "Ort": "city",
+                "Land": "country",
+                "Telefon": "phone",
+                "Webseite": "website",
+                "Bemerkungen": "description",
+            }
+        )
+        self.assert_known(
+            {"Société": "name", "Ville": "city", "Téléphone": "phone"}
+            | {"Prénom": None, "Tél. mobile": None}
+        )
 
 
 class AbroadTests(unittest.TestCase):
