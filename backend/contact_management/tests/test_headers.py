@@ -107,6 +107,7 @@ class ContactHeadersTests(unittest.TestCase):
             "Organization 1 - Department,Organization 1 - Job Description,"
             "Website 1 - Type,Website 1 - Value",
             {
+                "Name": "full_name",
                 "Given Name": "first_name",
                 "Family Name": "last_name",
                 "Name Prefix": "salutation",
@@ -208,9 +209,8 @@ class ContactHeadersTests(unittest.TestCase):
         }
         columns = ",".join(names) + ",Person - Marketing status"
         parts = {"Person - First name": "first_name", "Person - Last name": "last_name"}
-        self.assert_suggested(
-            "Person - Name," + columns, {"Person - Name": "full_name"} | names
-        )
+        names |= {"Person - Name": "full_name"}
+        self.assert_suggested("Person - Name," + columns, names)
         self.assert_suggested(
             ",".join(["Person - Name", *parts, columns]), parts | names
         )
@@ -233,7 +233,8 @@ class ContactHeadersTests(unittest.TestCase):
             "Description": "notes",
         }
         self.assert_suggested(
-            ",".join(["Id", "Name", *expected, "Fax", "OwnerId", "Rating__c"]), expected
+            ",".join(["Id", "Name", *expected, "Fax", "OwnerId", "Rating__c"]),
+            {"Name": "full_name", **expected},
         )
         shouted = {header.upper(): field for header, field in expected.items()}
         self.assert_suggested(",".join(shouted), shouted)
@@ -305,7 +306,7 @@ class ContactHeadersTests(unittest.TestCase):
         }
         self.assert_suggested(
             ",".join(["Display Name", *expected, "Fax Number", "Pager Number"]),
-            expected,
+            {"Display Name": "full_name", **expected},
         )
 
     def test_plain_numbered_address_lines_belong_together(self) -> None:

@@ -162,6 +162,19 @@ def split_full_name(name: str) -> dict[str, str]:
     return {field: part for field, part in parts.items() if part}
 
 
+def other_part(name: str, given: str, missing: str) -> str:
+    """What a whole name says beside one part of it, which is given.
+
+    In "Name, First name" the name is the last one: a name without the part that is
+    given is the other part itself.
+    """
+    words = re.findall(r"[^\s,]+", name.casefold())
+    known = given.casefold().split()
+    if set(words) <= set(known):
+        return ""
+    return split_full_name(name).get(missing, "") if set(known) <= set(words) else name
+
+
 def header_key(columns: Sequence[str]) -> str:
     """A short text that is the same for the same header line.
 
@@ -176,7 +189,8 @@ class ColumnMap:
     """The target of every column of a file.
 
     Several columns may have the same target; the first of them that is not blank in a
-    row gives the value. Two things are decided row by row:
+    row gives the value, and what others say is for the record to take
+    (`Record.import_further`). Two things are decided row by row:
 
     - A phone in one of Google's numbered pairs ("Phone 1 - Label", "Phone 1 - Value")
       whose target is `phone` goes by its label: mobile phones to `mobile`, fax and
@@ -206,11 +220,11 @@ class ColumnMap:
         columns lead to one target, the header named earlier in it is preferred, then
         the earlier column. Numbers inside a header count repetitions and do not
         matter: "Phone 2 - Value" is as good as "Phone", "E-mail 2 Address" as "E-mail
-        Address". Two headers depend on the rest of the file:
+        Address". Two headers depend on the rest of the file, or of the row:
 
         - "Title" is the job title, unless another column is; then it is the salutation
           (Outlook has both, the CRM programs use "Title" for the job).
-        - A whole name is used only if neither first nor last name has a column.
+        - A whole name is used, by `values`, where a row leaves out a part of it.
 
         A header that is unknown, but spelt nearly like a known one, is guessed to mean
         it, unless another column leads there.
@@ -228,7 +242,7 @@ class ColumnMap:
                 "salutation" if key == "title" and target == "job_title" else target
                 for key, target in zip(keys, targets, strict=True)
             ]
-        if fields >= NAME_FIELDS and NAME_FIELDS.isdisjoint(targets):
+        if fields >= NAME_FIELDS:
             targets = [
                 "full_name"
                 if target is None and normalise(column) in FULL_NAME_HEADERS
@@ -291,7 +305,7 @@ class ColumnMap:
         """Return what a row says: target to (stripped value, column it came from).
 
         Blank cells are left out, missing ones count as blank. `full_name` comes out as
-        first_name and last_name, unless the row gives these itself.
+        first_name and last_name, or as the one of them that the row does not give.
         """
         found: dict[str, tuple[str, str]] = {}
         width = len(cells)
@@ -324,8 +338,12 @@ class ColumnMap:
                 decided.update(source.target for source in address)
         if "full_name" in found:
             name, column = found.pop("full_name")
-            for field, part in split_full_name(name).items():
-                found.setdefault(field, (part, column))
+            given = [field for field in NAME_FIELDS if field in found]
+            parts = {} if given else split_full_name(name)
+            if len(given) == 1:
+                (missing,) = NAME_FIELDS.difference(given)
+                parts = {missing: other_part(name, found[given[0]][0], missing)}
+            found.update((n, (part, column)) for n, part in parts.items() if part)
         return found
 
     def further(self, cells: Sequence[str]) -> list[tuple[str, str, str]]:

@@ -125,12 +125,15 @@ class SuggestTests(unittest.TestCase):
         column_map = ColumnMap.suggest(["Title", "Job Title"], headers)
         self.assertEqual(column_map.targets, ("job_title", "job_title"))
 
-    def test_a_whole_name_is_used_if_no_part_of_it_has_a_column(self) -> None:
+    def test_a_whole_name_is_used_whatever_parts_of_it_have_columns(self) -> None:
+        """Address books have rows that fill nothing else."""
         for header in ("Name", "Display Name", "Full name", "Person - Name"):
             with self.subTest(header):
                 self.assertEqual(suggested(header), {header: "full_name"})
-                self.assertIsNone(suggested(header, "First name")[header])
-                self.assertIsNone(suggested("Last name", header)[header])
+                parts = {"First name": "first_name", "Last name": "last_name"}
+                self.assertEqual(
+                    suggested(*parts, header), {**parts, header: "full_name"}
+                )
 
     def test_a_whole_name_is_for_people_only(self) -> None:
         column_map = ColumnMap.suggest(["Name"], {"name": "name"})
@@ -345,6 +348,26 @@ class ValuesTests(unittest.TestCase):
             column_map.values(["Augusta Ada Lovelace", "Ada"]),
             {"first_name": ("Ada", "First"), "last_name": ("Lovelace", "Name")},
         )
+
+    def test_a_whole_name_says_what_the_row_leaves_out(self) -> None:
+        column_map = ColumnMap(
+            ("Name", "First", "Last"), ("full_name", "first_name", "last_name")
+        )
+        for cells, first, last in (
+            (["Ada King", "", ""], "Ada", "King"),
+            (["Ada King", "Augusta", "Byron"], "Augusta", "Byron"),
+            (["King, Ada", "Ada", ""], "Ada", "King"),
+            (["Ada King", "", "King"], "Ada", "King"),
+            # "Name" beside a first name is a last one, however many words it has.
+            (["van der Berg", "Jan", ""], "Jan", "van der Berg"),
+            (["Jan", "", "van der Berg"], "Jan", "van der Berg"),
+            (["Jean Paul", "Jean Paul", ""], "Jean Paul", None),
+            (["", "Ada", ""], "Ada", None),
+        ):
+            with self.subTest(cells):
+                values = column_map.values(cells)
+                found = [values.get(n, (None,))[0] for n in ("first_name", "last_name")]
+                self.assertEqual(found, [first, last])
 
 
 class EmailTests(unittest.TestCase):
