@@ -1,4 +1,4 @@
-from django.core.exceptions import ValidationError
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import models
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
@@ -10,12 +10,14 @@ from core.fields import (
     DomainField,
     EmailsField,
     ExternalIdsField,
+    LabelledField,
     LinkField,
     PhonesField,
     TagsField,
     is_labelled,
     tags_field_of,
 )
+from core.importing.mapping import split_tags
 from core.indexes import CollectionsIndex, ValuesIndex, order_indexes
 from core.models import Record, RecordQuerySet, unique_among_live
 from core.models.record import DELETED_INDEX
@@ -64,10 +66,21 @@ class Reachable(Record):
         abstract = True
 
     def import_further(self, field, value, column):
-        name = self.further_fields.get(field)
-        if name:
-            entry = {"value": value, "label": label_of(column)}
-            setattr(self, name, [*getattr(self, name), entry])
+        """Numbers and addresses are kept beside the first, tags and notes join them."""
+        name = self.further_fields.get(field, field)
+        try:
+            kind = self._meta.get_field(name)
+        except FieldDoesNotExist:
+            return None
+        if isinstance(kind, LabelledField):
+            further = [{"value": value, "label": label_of(column)}]
+        elif isinstance(kind, TagsField):
+            further = split_tags(value)
+        elif type(kind) is models.TextField:
+            further = f"\n{value}"
+        else:
+            return None
+        setattr(self, name, getattr(self, name) + further)
         return name
 
     def clean(self):
@@ -230,7 +243,10 @@ class Contact(Reachable):
     import_headers = CONTACT_HEADERS
     import_match = (
         ("email",),
-        ("last_name", "first_name", "company_name", "phone_e164", "phone"),
+        (
+            *("last_name", "first_name", "company_name"),
+            *("phone_e164", "phone", "mobile_e164", "mobile"),
+        ),
     )
     vcard = {
         "KIND": "individual",
