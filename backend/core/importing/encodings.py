@@ -58,6 +58,19 @@ _GARBLED = re.compile(
     "|[¡-¿†‡‰ˆ˜ƒ„Ž‘“][¡-¿†‡‰ˆ˜•ƒ„]"
 )
 
+# What Western languages were written in, the more common first, and what their words
+# look like: no capitals behind small letters, no signs amid letters but an apostrophe.
+_WESTERN = ("cp1252", "mac_roman", "cp850")
+_SMALL = "a-zßàáâãäåæçèéêëìíîïñòóôõöøùúûüœ"
+_CAPITAL = "A-ZÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜŒ"
+_PLAIN_LETTER = re.compile(b"[A-Za-z]")
+_ASIDE = r"[^\w\x80-\uffff]|\d"
+_AROUND = f"(?:{_ASIDE}|[“”„‘’«»–—•…€])*+"
+_LETTERS = f"(?:[{_CAPITAL}]?[{_SMALL}]++|[{_CAPITAL}]*+)"
+_WESTERN_WORD = re.compile(
+    f"{_AROUND}{_LETTERS}(?:(?:{_ASIDE}|’){_LETTERS})*+{_AROUND}"
+)
+
 
 def unfit_in(encoding: str) -> re.Pattern[str]:
     """What no text of this encoding has in it."""
@@ -159,14 +172,21 @@ def _legacy_encoding(path: str | os.PathLike[str]) -> str | None:
 
     Windows-1252 is by far the most common and fits nearly any bytes, so it is taken
     unless its text looks wrong: words of nothing but accented letters, or signs amid
-    letters. Then charset-normalizer chooses.
+    letters. Then charset-normalizer chooses. What else Western words were written in,
+    by Excel on a Mac and by DOS, their letters tell.
     """
     lines = _lines_that_tell(path)
     words = b" ".join(word for word in _WORD.findall(lines) if not word.isascii())
     western = words.decode("cp1252", "replace")
     garbled = sum(bool(_GARBLED.search(word)) for word in western.split())
     candidates = ["cp1252"]
-    if 3 * garbled > len(western.split()):
+    # A letter alone, or a sign, tells nothing.
+    told = [word for word in words.split(b" ") if _PLAIN_LETTER.search(word)]
+    fitting = {name: _western_words(b" ".join(told), name) for name in _WESTERN}
+    likely = max(_WESTERN, key=fitting.get)
+    if told and 3 * fitting[likely] > 2 * len(told):
+        candidates = [likely]
+    elif 3 * garbled > len(western.split()):
         from charset_normalizer import from_bytes
 
         # Words tell more than lines, unless they were cut in the middle of a letter.
@@ -178,6 +198,12 @@ def _legacy_encoding(path: str | os.PathLike[str]) -> str | None:
         candidates = [*matches, "cp1252"]
     faultless = (name for name in candidates if first_fault(path, name) is None)
     return next(faultless, None)
+
+
+def _western_words(words: bytes, encoding: str) -> int:
+    """How many of the words would be some of a Western language."""
+    text = words.decode(encoding, "replace")
+    return sum(bool(_WESTERN_WORD.fullmatch(word)) for word in text.split(" "))
 
 
 def _lines_that_tell(path: str | os.PathLike[str]) -> bytes:

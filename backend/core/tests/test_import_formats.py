@@ -96,6 +96,26 @@ class EncodingTests(FormatCase):
                 self.assertEqual(layout.columns, text.split("\n")[0].split(","))
                 self.assertFalse(layout.encoding_is_sure)
 
+    def test_what_macs_and_dos_wrote_is_told_from_windows_by_its_words(self):
+        """In Windows-1252 it would be "JŸrgen", or no text at all."""
+        german = "Vorname,Ort\nJürgen,München\nBärbel Groß,Lübeck\n"
+        french = "Prénom,Ville\nÉlodie,Besançon\nHélène,Orléans\n"
+        signs = "Name,Note\nBob,“quoted” – it’s • fine…\nZoë O’Neil,€5\n"
+        for encoding, text in (
+            *(("mac_roman", text) for text in (german, french, signs)),
+            *(("cp1252", text) for text in (german, french, signs)),
+            *(("cp850", text) for text in (german, french)),
+        ):
+            with self.subTest(f"{encoding} {text[:10]}"):
+                layout, _ = self.read(text.encode(encoding))
+                self.assertEqual(layout.encoding, encoding)
+                self.assertFalse(layout.encoding_is_sure)
+
+    def test_no_word_takes_long_to_be_told(self):
+        for word in ("A’", "É-", "’", "É1’", "a-", "1"):
+            content = b"a,b\n" + (word * 8000 + "¸¸").encode("cp1252") + b",1\n"
+            self.assertEqual(len(self.read(content)[1]), 1)
+
     def test_utf_8_is_sure(self):
         layout, _ = self.read("Имя,Город\nИван,Москва\n")
         self.assertTrue(layout.encoding_is_sure)
