@@ -225,7 +225,6 @@ _HEADERS_BY_FIELD: dict[str, tuple[str, ...]] = {
         "website url",
         "web site",
         "web page",
-        "web page 1",
         "business web page",
         "personal web page",
         "home page",

@@ -139,7 +139,8 @@ class Date(Kind):
 
     def read(self, text, field, people):
         """ISO, or a day, month and year of which only one order makes a date."""
-        parts = PARTED_DATE.fullmatch(text.partition("T")[0].partition(" ")[0])
+        day = text.partition("T")[0].partition(" ")[0].removesuffix(",")
+        parts = PARTED_DATE.fullmatch(day)
         if not parts:
             raise wrong("This is no date; write 2026-12-31.", "not_a_date")
         first, second, third = (int(part) for part in parts.groups())

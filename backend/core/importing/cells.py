@@ -1,5 +1,6 @@
 """What the text of a cell means to fields that are stricter than spreadsheets are."""
 
+import re
 import unicodedata
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,6 +11,8 @@ from django.db import models
 from django.utils import timezone
 
 from core.custom_fields.kinds import NO, YES, Date, decimal_of
+
+_TIME = re.compile(r"(\d{1,2})(:\d{2}(?::\d{2})?)(?:\s*([AP]M))?", re.IGNORECASE)
 
 
 def value_of(field: models.Field, text: str, zone: ZoneInfo):
@@ -35,14 +38,17 @@ def value_of(field: models.Field, text: str, zone: ZoneInfo):
 
 
 def moment_of(text: str, zone: ZoneInfo) -> datetime:
-    """A moment as ISO 8601 has it, or a day, which begins at midnight."""
+    """A moment as ISO 8601 has it, or a day, which begins at midnight.
+
+    A time behind a day may be of a clock with twelve hours.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         day, _, time = text.partition(" ")
         date = Date().read(day, None, {})
         try:
-            moment = datetime.fromisoformat(f"{date} {time}".strip())
+            moment = datetime.fromisoformat(f"{date} {_of_24_hours(time)}".strip())
         except ValueError:
             raise _wrong("This is no moment; write 2026-12-31 18:30.") from None
     try:
@@ -51,6 +57,18 @@ def moment_of(text: str, zone: ZoneInfo) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:
         raise _wrong("There is no such moment.") from None
+
+
+def _of_24_hours(time: str) -> str:
+    parts = _TIME.fullmatch(time)
+    if parts is None:
+        return time
+    hour, half = int(parts[1]), (parts[3] or "").upper()
+    if half and not 1 <= hour <= 12:
+        return time
+    if half:
+        hour = hour % 12 + (12 if half == "PM" else 0)
+    return f"{hour:02}{parts[2]}"
 
 
 def number_of(text: str) -> Decimal:

@@ -33,6 +33,7 @@ SHORTEST_ALIKE = 5  # characters
 # Google puts several values of the same kind into one cell this way.
 _VALUE_SEPARATOR = ":::"
 _TAG_SEPARATORS = re.compile(r":::|[;,]")
+_QUOTED_TAGS = re.compile(r'\s*"[^"]*"\s*(?:[;,]\s*"[^"]*"\s*)*')
 _SYSTEM_LABELS = frozenset(("* mycontacts", "* my contacts", "* starred"))
 
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
@@ -107,10 +108,11 @@ def split_tags(text: str) -> list[str]:
     tags: dict[str, str] = {}
     if (listed := _json_texts(text)) is not None:
         return listed
-    for part in _TAG_SEPARATORS.split(text):
-        tag = part.strip()
-        if len(tag) > 2 and tag[0] == tag[-1] == '"':
-            tag = tag[1:-1].strip()  # as Mailchimp writes them
+    if _QUOTED_TAGS.fullmatch(text):  # as Mailchimp writes them
+        parts = text.split('"')[1::2]
+    else:
+        parts = _TAG_SEPARATORS.split(text)
+    for tag in map(str.strip, parts):
         if tag.casefold() in _SYSTEM_LABELS:
             continue
         tag = tag.removeprefix("* ").lstrip()

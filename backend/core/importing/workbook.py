@@ -74,6 +74,12 @@ def detect(
     _refuse_bombs(path)
     with _opened(path) as book:
         sheets = [table.title for table in book.worksheets]
+        if not sheets:
+            raise UnreadableFile(
+                "broken_workbook",
+                "No sheet of the workbook can be read. If it was saved as “Strict Open "
+                "XML Spreadsheet”, save it as “Excel Workbook” and try again.",
+            )
         if sheet and sheet not in sheets:
             has = ", ".join(sheets[:20])
             raise UnreadableFile("unknown_sheet", f"The workbook has: {has}.")

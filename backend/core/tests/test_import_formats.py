@@ -349,6 +349,23 @@ class WorkbookTests(FormatCase):
             with self.subTest(put[:30]):
                 self.assertRefused(self.changed(find, put), code, line)
 
+    def test_a_strict_workbook_is_not_called_empty(self):
+        """Its sheets are there, under names that no reader here knows."""
+        file = io.BytesIO()
+        content = self.workbook(("A", [["Name"], ["Ada"]]))
+        loose = b"http://schemas.openxmlformats.org/"
+        with (
+            zipfile.ZipFile(io.BytesIO(content)) as old,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as new,
+        ):
+            for name in old.namelist():
+                part = old.read(name)
+                for kind in (b"spreadsheetml/2006", b"officeDocument/2006"):
+                    strict = b"http://purl.oclc.org/ooxml/" + kind[:-5]
+                    part = part.replace(loose + kind, strict)
+                new.writestr(name, part)
+        self.assertRefused(file.getvalue(), "broken_workbook")
+
     def test_a_tag_without_end_is_not_read_to_its_end(self):
         tag = b'<row x="' + os.urandom(900_000).hex().encode() + b'">'
         content = self.changed(b"<sheetData>", b"<sheetData>" + tag)

@@ -75,6 +75,28 @@ class LeadImportTests(ImportTestCase):
         follow_up = Lead.objects.get().next_follow_up_at
         self.assertEqual(follow_up.isoformat(), "2026-12-24T00:00:00+00:00")
 
+    def test_a_time_may_be_of_a_clock_with_twelve_hours(self):
+        """As Salesforce writes it in its reports, and other programs in America."""
+        moments = {
+            '"5/14/2025, 9:12 AM"': "2025-05-14T09:12:00+00:00",
+            '"5/14/2025, 9:12\u202fPM"': "2025-05-14T21:12:00+00:00",
+            "5/14/2025 12:00 am": "2025-05-14T00:00:00+00:00",
+            "05/14/2025 12:30:15PM": "2025-05-14T12:30:15+00:00",
+            "14.05.2025 9:12": "2025-05-14T09:12:00+00:00",
+        }
+        none = ("5/14/2025 13:00 PM", "5/14/2025 0:30 AM", "5/14/2025 25:00")
+        rows = "".join(f"{n},{text}\n" for n, text in enumerate([*moments, *none]))
+        shown = self.run_import(f"Last Name,Last Contacted\n{rows}")
+        found = Lead.objects.order_by("last_name")
+        self.assertEqual(
+            [lead.last_contacted_at.isoformat() for lead in found],
+            list(moments.values()),
+        )
+        self.assertEqual(
+            self.codes(shown),
+            [(line, "Last Contacted", "invalid") for line in (7, 8, 9)],
+        )
+
     def assertUndone(self, shown):
         undo = f"/api/change-sets/{shown['change_set']}/undo/"
         answer = self.alice.post(undo)
