@@ -81,6 +81,7 @@ _HEADERS_BY_FIELD: dict[str, tuple[str, ...]] = {
         "organization",
         "organisation",
         "account name",
+        "company account",
         "associated company",
         "person organization",
     ),

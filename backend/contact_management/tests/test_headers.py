@@ -239,9 +239,9 @@ class ContactHeadersTests(unittest.TestCase):
         shouted = {header.upper(): field for header, field in expected.items()}
         self.assert_suggested(",".join(shouted), shouted)
         self.assert_suggested(
-            "Account Name,Mailing State/Province,Mailing Zip/Postal Code",
+            "Company / Account,Mailing State/Province,Mailing Zip/Postal Code",
             {
-                "Account Name": "company_name",
+                "Company / Account": "company_name",
                 "Mailing State/Province": "state",
                 "Mailing Zip/Postal Code": "postal_code",
             },

@@ -42,7 +42,7 @@ _INNER_NUMBER = re.compile(r"(.+) \d+ (.+)")
 _LAST_NUMBER = re.compile(r"(.+) \d+")
 _PAIR_VALUE = re.compile(r"(.+ \d+) value")
 _PAIR_LABEL = re.compile(r"(.+ \d+) (?:label|type)")
-_EMAIL_SEPARATORS = re.compile(r"\s*:::\s*|\s*[;,]\s*|\s+(?=\S+@)")
+_EMAIL_SEPARATORS = re.compile(r"\s*:::\s*|\s*[;,]\s*|\s+(?=[^\s<]+@)")
 # What text copied from web pages and telephones has around it, and nobody sees.
 _INVISIBLE = dict.fromkeys(
     [0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, 0xFEFF]

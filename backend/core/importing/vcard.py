@@ -296,9 +296,7 @@ def _values(content: list[bytes], encoding: str) -> dict[str, str]:
     organization, department = ("", "")
     if found["ORG"]:
         organization, department, *_ = [*found["ORG"][0].parts(), "", ""]
-    sites = [*found["URL"], *found["X-SOCIALPROFILE"]]
-    sites = [text for prop in sites if (text := prop.one())]
-    website, linkedin, *other_sites = _websites(sites)
+    website, linkedin, *other_sites = _websites(found["URL"], found["X-SOCIALPROFILE"])
     values = {
         **_name(found, first("FN"), organization),
         **_address(found["ADR"]),
@@ -382,8 +380,12 @@ def _address(addresses: list[_Property]) -> dict[str, str]:
     return {}
 
 
-def _websites(texts: list[str]) -> list[str]:
-    """The first address of the web, of the others a LinkedIn profile, and the rest."""
-    website, *others = list(dict.fromkeys(texts)) or [""]
+def _websites(urls: list[_Property], profiles: list[_Property]) -> list[str]:
+    """The first address of the web, of all others a LinkedIn profile, and the rest."""
+    sites = [text for prop in urls if (text := prop.one())]
+    others = [*sites[1:], *(text for prop in profiles if (text := prop.one()))]
     linkedin = next((text for text in others if _LINKEDIN.match(text)), "")
-    return [website, linkedin, *(text for text in others if text != linkedin)]
+    rest = [
+        text for text in dict.fromkeys(others) if text not in (*sites[:1], linkedin)
+    ]
+    return [*(sites[:1] or [""]), linkedin, *rest]

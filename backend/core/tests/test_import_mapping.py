@@ -377,6 +377,10 @@ class EmailTests(unittest.TestCase):
             ("Ada King <ada@b.example>", ["ada@b.example"]),
             ("King, Ada <ada@b.example>", ["ada@b.example"]),
             ("mailto:ada@b.example", ["ada@b.example"]),
+            (
+                "Ada K. <ada@b.example>; Bob <bob@b.example>, c@b.example",
+                ["ada@b.example", "bob@b.example", "c@b.example"],
+            ),
             ("\u202aada@b.example\u200b\u202c", ["ada@b.example"]),
             ("\ufeffada@b.example \u200b", ["ada@b.example"]),
             ("ada@b.example; king@b.example;", ["ada@b.example", "king@b.example"]),

@@ -186,6 +186,12 @@ class VCardTests(FormatCase):
             },
         )
 
+    def test_a_profile_of_a_network_is_no_web_site(self):
+        profile = "X-SOCIALPROFILE;TYPE=LINKEDIN:https://linkedin.com/in/ada"
+        [values] = self.cards(card("N:King", profile))
+        linkedin = "https://linkedin.com/in/ada"
+        self.assertEqual(values, {"Last Name": "King", "LinkedIn": linkedin})
+
     def test_a_file_of_a_thousand_properties_has_as_many_columns_as_any(self):
         lines = [f"X-P{number}:1" for number in range(1000)]
         layout, [row] = self.read(card("N:King", *lines))
