@@ -112,7 +112,10 @@ def split_tags(text: str) -> list[str]:
         parts = text.split('"')[1::2]
     else:
         parts = _TAG_SEPARATORS.split(text)
-    for tag in map(str.strip, parts):
+    for part in parts:
+        tag = part.strip()
+        if len(tag) > 2 and tag[0] == tag[-1] == '"':
+            tag = tag[1:-1].strip()
         if tag.casefold() in _SYSTEM_LABELS:
             continue
         tag = tag.removeprefix("* ").lstrip()

@@ -365,19 +365,19 @@ def _address(addresses: list[_Property]) -> dict[str, str]:
     )
     told = [[", ".join(p.split("\n")) for p in prop.parts()] for prop in wanted]
     told = [parts for parts in told if any(parts)]
-    for parts in told:
-        box, extended, street, city, state, code, country, *_ = [*parts, *[""] * 7]
-        lines = [text for text in (street, extended, box) if text]
-        return {
-            "Address Line 1": lines[0] if lines else "",
-            "Address Line 2": ", ".join(lines[1:]),
-            "City": city,
-            "State": state,
-            "Postal Code": code,
-            "Country": country,
-            "Other Addresses": "\n".join(", ".join(filter(None, o)) for o in told[1:]),
-        }
-    return {}
+    if not told:
+        return {}
+    box, extended, street, city, state, code, country, *_ = [*told[0], *[""] * 7]
+    lines = [text for text in (street, extended, box) if text]
+    return {
+        "Address Line 1": lines[0] if lines else "",
+        "Address Line 2": ", ".join(lines[1:]),
+        "City": city,
+        "State": state,
+        "Postal Code": code,
+        "Country": country,
+        "Other Addresses": "\n".join(", ".join(filter(None, o)) for o in told[1:]),
+    }
 
 
 def _websites(urls: list[_Property], profiles: list[_Property]) -> list[str]:

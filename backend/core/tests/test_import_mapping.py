@@ -442,7 +442,7 @@ class SplitTests(unittest.TestCase):
     def test_tags_in_quotes_lose_them(self) -> None:
         self.assertEqual(split_tags('"a","b c"'), ["a", "b c"])
         self.assertEqual(split_tags('"VIP, gold"; "5;6"'), ["VIP, gold", "5;6"])
-        self.assertEqual(split_tags('a, 5" disk'), ["a", '5" disk'])
+        self.assertEqual(split_tags('a, "b c"; 5" disk'), ["a", "b c", '5" disk'])
 
     def test_a_tag_is_kept_once_as_it_was_written_first(self) -> None:
         self.assertEqual(split_tags("VIP, vip; * Vip, other"), ["VIP", "other"])
