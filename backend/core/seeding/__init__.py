@@ -159,5 +159,8 @@ def tidy(models: Sequence[type[Record]]) -> None:
         # Within a transaction, as in tests, only statistics can be gathered.
         what = "ANALYZE" if connection.in_atomic_block else "VACUUM (ANALYZE)"
         with connection.cursor() as cursor:
+            # A large table takes longer than a statement of a request may.
+            cursor.execute("SET statement_timeout TO 0")
             for model in models:
                 cursor.execute(f"{what} {model._meta.db_table}")
+            cursor.execute("RESET statement_timeout")
