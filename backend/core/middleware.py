@@ -5,9 +5,11 @@ import re
 import uuid
 
 from csp.middleware import CSPMiddleware
+from rest_framework.exceptions import ParseError
 
 from core import origin
 from core.exceptions import Busy
+from core.parsers import loads
 from core.problems import problem_response, unavailable
 
 logger = logging.getLogger(__name__)
@@ -54,6 +56,30 @@ class BusyMiddleware:
         if isinstance(error, Busy):
             response["Retry-After"] = str(error.wait)
         return response
+
+
+class SignInBodyMiddleware:
+    """Holds the bodies of sign-in, whose views are not ours, to the API's own JSON.
+
+    Those would go on with what no password hasher, token or database can take.
+    """
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        return self.get_response(request)
+
+    def process_view(self, request, view, args, kwargs):
+        if not request.path_info.startswith("/api/auth/") or request.method == "GET":
+            return None
+        try:
+            data = loads(request.body or b"{}")
+        except ParseError as error:
+            return problem_response(400, error.default_code, str(error.detail))
+        if not isinstance(data, dict):
+            return problem_response(400, "invalid", "Give an object.")
+        return None
 
 
 class ActorMiddleware:

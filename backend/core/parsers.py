@@ -4,7 +4,7 @@ import json
 
 from django.conf import settings
 from rest_framework.exceptions import ParseError
-from rest_framework.parsers import BaseParser
+from rest_framework.parsers import BaseParser, MultiPartParser
 
 from core.exceptions import TooLarge
 from core.jsonvalues import MAX_DEPTH, MAX_NUMBER, check
@@ -21,6 +21,17 @@ class StrictJSONParser(BaseParser):
         if len(body) > limit:
             raise TooLarge()
         return loads(body)
+
+
+class UploadParser(MultiPartParser):
+    """A form with a file, refused where Django's parser fails at a part's header."""
+
+    def parse(self, stream, media_type=None, parser_context=None):
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except TypeError:
+            # A parameter of which a part has a number and another one has none.
+            raise ParseError("A part of the form has a malformed header.") from None
 
 
 def loads(text: bytes):

@@ -18,7 +18,6 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.parsers import MultiPartParser
 from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -27,6 +26,7 @@ from core import access, letters
 from core.conditional import etag_of, matches, not_modified
 from core.exceptions import Busy, Conflict, PreconditionFailed, bad_parameter
 from core.origin import origin
+from core.parsers import UploadParser
 from core.permissions import require_recent_sign_in
 from core.renderers import dumps
 from core.views import JournaledViewSet, ViewSet
@@ -281,7 +281,7 @@ class MeViewSet(ViewSet):
 
     def get_parsers(self):
         uploads = getattr(self, "action_map", {}).get("put") == "put_avatar"
-        return [MultiPartParser()] if uploads else super().get_parsers()
+        return [UploadParser()] if uploads else super().get_parsers()
 
     def _locked(self):
         """The user's row, locked, if it may be changed to the request's `If-Match`."""

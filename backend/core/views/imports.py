@@ -8,7 +8,6 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_
 from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import ParseError, ValidationError
-from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 
 from core import job_errors
@@ -21,7 +20,7 @@ from core.importing.preview import preview
 from core.importing.uploads import receive
 from core.models import ImportMapping, Job, JobSkip, Upload
 from core.origin import origin
-from core.parsers import StrictJSONParser, loads
+from core.parsers import StrictJSONParser, UploadParser, loads
 from core.problems import from_django
 from core.registry import importable_types
 from core.serializers import AutoAssignField, StrictSerializer
@@ -297,7 +296,7 @@ class ImportViewSet(JobViewSet):
     def get_parsers(self):
         if self.detail:
             return super().get_parsers()
-        return [MultiPartParser(), StrictJSONParser()]
+        return [UploadParser(), StrictJSONParser()]
 
     def get_queryset(self):
         return super().get_queryset().filter(kind=KIND)
