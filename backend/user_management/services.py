@@ -1,11 +1,14 @@
 """What is done with people and spans several records."""
 
+from copy import copy
+
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from knox.models import get_digest_token
 from knox.settings import CONSTANTS
+from rest_framework.exceptions import APIException
 
 from core import access, letters
 from core.exceptions import Conflict
@@ -184,6 +187,7 @@ def hand_over(actor, user: User, heir: User, *, deactivate: bool, **params) -> J
 
     Raises:
         PermissionDenied: the actor may not edit and assign everybody's records.
+        Conflict: nobody would be left who may manage people.
     """
     require_hand_over(actor, user, deactivate)
     return submit(
@@ -216,13 +220,18 @@ def require_hand_over(actor, user: User, deactivate: bool) -> None:
     for name in inherited_types():
         rights = access.field_rights(actor, name)
         rights.require({"owner": user.pk}, {"owner": None})
+    if deactivate:
+        leaving = copy(user)
+        leaving.is_active = False
+        leaving.guard(actor, {"is_active"})
 
 
 @handles(HAND_OVER)
 class HandOverHandler(JobHandler):
     """One record type after the other, deleted records too.
 
-    Nothing stays behind but what is about the person, such as their absences.
+    Nothing stays behind but what is about the person, such as their absences. Who is to
+    leave does so at the end: it may be who asked for it, whose rights count until then.
     """
 
     def step(self, job):
@@ -232,8 +241,8 @@ class HandOverHandler(JobHandler):
         )
         try:
             require_hand_over(job.owner, user, job.params["deactivate"])
-        except access.PermissionDenied as refusal:
-            raise JobFailed("permission_denied", str(refusal.detail)) from refusal
+        except APIException as refusal:
+            raise JobFailed(refusal.detail.code, str(refusal.detail)) from refusal
         if not heir.is_active:
             raise JobFailed("inactive", "Who should get the records has left.")
         if job.total is None:
@@ -249,9 +258,9 @@ class HandOverHandler(JobHandler):
             **kept_origin(job.params),
         )
         with change_set.writing() as changes:
-            if job.params["deactivate"] and user.is_active:
-                changes.save(user, is_active=False)
             moved = self._move(job, changes, user, heir)
+            if not moved and job.params["deactivate"]:
+                changes.save(user, is_active=False)
         if changes.touched:
             job.change_set = change_set
         job.done += moved

@@ -325,6 +325,39 @@ class HandOverTests(PeopleTestCase):
         self.assertFalse(Job.objects.exists())
         self.assertEqual(self.hand_over(manager, to=self.cast.bob.pk).status_code, 202)
 
+    def test_who_leaves_can_hand_over_themselves(self):
+        """Their rights count for each part of the job, to the end."""
+        make_user(self.cast.organization, "successor", self.role)
+        with system(self.cast.organization) as changes:
+            changes.save(Contact(), last_name="Mine", owner=self.admin)
+            changes.save(Tag(), name="mine", owner=self.admin)
+        body = {"to": self.cast.bob.pk, "deactivate": True}
+        job = self.client.post(f"{USERS}{self.admin.pk}/hand-over/", body).json()["id"]
+        jobs.run(job)
+        self.assertEqual(Job.objects.get(pk=job).status, "done")
+        self.assertEqual(self.owned(self.admin), 0)
+        self.assertFalse(Tag.objects.filter(owner=self.admin).exists())
+        self.assertFalse(User.objects.get(pk=self.admin.pk).is_active)
+
+    def test_the_last_administrator_does_not_leave_by_it(self):
+        body = {"to": self.cast.bob.pk, "deactivate": True}
+        response = self.client.post(f"{USERS}{self.admin.pk}/hand-over/", body)
+        self.assertRefused(response, 409, "last_administrator")
+        self.assertFalse(Job.objects.exists())
+
+    def test_who_became_the_last_administrator_meanwhile_stays(self):
+        successor = make_user(self.cast.organization, "successor", self.role)
+        with system(self.cast.organization) as changes:
+            changes.save(Contact(), last_name="Mine", owner=self.admin)
+        body = {"to": self.cast.bob.pk, "deactivate": True}
+        job = self.client.post(f"{USERS}{self.admin.pk}/hand-over/", body).json()["id"]
+        with system(self.cast.organization) as changes:
+            changes.save(User.objects.get(pk=successor.pk), is_active=False)
+        jobs.run(job)
+        self.assertEqual(Job.objects.get(pk=job).error["code"], "last_administrator")
+        self.assertEqual(self.owned(self.admin), 1)
+        self.assertTrue(User.objects.get(pk=self.admin.pk).is_active)
+
     def test_rights_that_were_lost_meanwhile_count(self):
         job = self.hand_over(to=self.cast.bob.pk).json()["id"]
         with system(self.cast.organization) as changes:
