@@ -576,6 +576,17 @@ class TrialTests(AssignmentTestCase):
         self.assertFalse(AssignmentDecision.objects.exists())
         self.assertEqual(ChangeSet.objects.count(), before)
 
+    def test_a_draft_that_could_not_be_made_is_refused_as_its_creation_is(self):
+        self.rule()
+        self.post(email="ada@example.com")
+        draft = {"last_name": "King", "email": "ada@example.com"}
+        answer = self.client.post(TRIAL, {"lead": draft})
+        self.assertEqual(answer.status_code, 409, answer.content)
+        self.assertEqual(answer.json()["code"], "unique")
+        [error] = answer.json()["errors"]
+        self.assertEqual((error["field"], error["code"]), ("lead.email", "unique"))
+        self.assertEqual(Lead.objects.count(), 1)
+
     def test_it_says_of_leads_that_are_there(self):
         ids = [self.post().json()["id"] for _ in range(4)]
         self.rule()

@@ -1,4 +1,5 @@
 from django.core.exceptions import ValidationError as InvalidRecord
+from django.db import IntegrityError
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
@@ -7,7 +8,7 @@ from rest_framework.response import Response
 from core import access
 from core.exceptions import bad_parameter
 from core.models import ChangeSet
-from core.problems import from_django
+from core.problems import as_api_exception, from_django
 from core.routers import view_of
 from core.views import JournaledViewSet, RecordViewSet
 from core.views.base import ReadOnlyViewSet
@@ -90,6 +91,11 @@ class AssignmentRuleViewSet(JournaledViewSet):
             raise ValidationError({"lead": from_django(error).detail}) from None
         except ValidationError as error:
             raise ValidationError({"lead": error.detail}) from None
+        except IntegrityError as error:
+            refusal = as_api_exception(error, {"view": view, "request": self.request})
+            for fault in getattr(refusal, "extra", {}).get("errors", ()):
+                fault["field"] = f"lead.{fault['field']}"
+            raise refusal from None
         rows = list(AssignmentDecision.objects.filter(lead=lead))
         for row in rows:
             row.lead_id = None
