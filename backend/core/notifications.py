@@ -240,7 +240,7 @@ class News:
         Args:
             updates: as `Journaled.after_writes` has them.
         """
-        if not self.is_told or model.is_personal:
+        if not self.is_told or model.is_personal or model.is_link:
             return
         names = ()
         # What was written long ago and is brought here is no word to anybody now.

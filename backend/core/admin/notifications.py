@@ -33,6 +33,8 @@ class NotificationAdmin(ReadOnlyAdmin):
     @admin.display(description="record")
     def about(self, notification):
         model = subject_types()[notification.subject_type]
+        if not self.admin_site.is_registered(model):
+            return model._meta.verbose_name
         pattern = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
         address = reverse(pattern, args=[notification.subject_id])
         return format_html('<a href="{}">{}</a>', address, model._meta.verbose_name)

@@ -2,13 +2,14 @@ import uuid
 from unittest.mock import patch
 
 from django.db import connection
-from django.test import TestCase
+from django.test import Client, TestCase
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from contact_management.models import Contact, Tag
+from contact_management.models import Contact, ContactGroup, GroupMembership, Tag
 from core import jobs
 from core.access import Scope, Verb
-from core.models import Change, Job
+from core.models import Change, Job, Notification
 from core.testing import ALL, OWN, Cast, client_of, make_role, make_team, make_user
 from core.testing import system_changes as system
 from user_management.models import Role, Team, User
@@ -278,6 +279,38 @@ class HandOverTests(PeopleTestCase):
             (self.owned(self.cast.alice), self.owned(self.cast.bob)), (5, 1)
         )
         self.assertTrue(User.objects.get(pk=self.cast.alice.pk).is_active)
+
+    def test_that_a_contact_is_in_a_group_is_no_news_to_the_heir(self):
+        """They are told of the group; a membership is nothing that one would open."""
+        with system(self.cast.organization) as changes:
+            group = ContactGroup(name="vip", owner=self.cast.alice)
+            changes.save(group)
+            member = Contact.objects.get(last_name="L0")
+            link = GroupMembership(group=group, contact=member, owner=self.cast.alice)
+            changes.save(link)
+        jobs.run(self.hand_over(to=self.cast.bob.pk).json()["id"])
+        self.assertEqual(GroupMembership.objects.get().owner, self.cast.bob)
+        told = Notification.objects.get(user=self.cast.bob)
+        # Five contacts, the group and the tag.
+        self.assertEqual((told.subject_type, told.count), ("changeset", 7))
+
+    def test_the_admin_shows_news_of_what_has_no_page(self):
+        """Those of hand-overs of before are still there."""
+        with system(self.cast.organization) as changes:
+            changes.save(User.objects.get(pk=self.cast.bob.pk), is_staff=True)
+        Notification.objects.create(
+            organization=self.cast.organization,
+            user=self.cast.bob,
+            event=Notification.Event.ASSIGNMENT,
+            code="assigned",
+            subject_type="groupmembership",
+            subject_id=uuid.uuid4(),
+            at=timezone.now(),
+        )
+        client = Client()
+        client.force_login(User.objects.get(pk=self.cast.bob.pk))
+        page = client.get("/admin/core/notification/")
+        self.assertContains(page, "group membership")
 
     def test_five_hundred_contacts_move_in_one_call_and_come_back_in_one(self):
         with system(self.cast.organization) as changes:
