@@ -5,6 +5,8 @@ import re
 import uuid
 
 from csp.middleware import CSPMiddleware
+from django.conf import settings
+from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessions
 from rest_framework.exceptions import ParseError
 
 from core import origin
@@ -56,6 +58,19 @@ class BusyMiddleware:
         if isinstance(error, Busy):
             response["Retry-After"] = str(error.wait)
         return response
+
+
+class SessionMiddleware(DjangoSessions):
+    """Knows no session by a cookie that PostgreSQL could not look for.
+
+    In quotes a cookie can spell any character, a NUL too.
+    """
+
+    def process_request(self, request):
+        name = settings.SESSION_COOKIE_NAME
+        if "\0" in request.COOKIES.get(name, ""):
+            del request.COOKIES[name]
+        super().process_request(request)
 
 
 class SignInBodyMiddleware:

@@ -1,4 +1,4 @@
-"""What a client says of a body, and bodies of sign-in: refused, never a failure."""
+"""Headers, and bodies of sign-in, that are read before our views: never a failure."""
 
 import json
 from io import BytesIO
@@ -89,6 +89,16 @@ class UploadTests(TestCase):
                 response = self.send(disposition)
                 self.assertEqual(response.status_code, 400, response.content[:200])
                 self.assertEqual(response.json()["code"], "parse_error")
+
+
+class CookieTests(TestCase):
+    def test_a_session_by_a_name_that_no_database_takes_is_none(self):
+        self.client.raise_request_exception = False
+        cookie = 'sessionid="\\000aaaaaaaaaaaaaaaaaaaaaaaa"'
+        for path, status in (("/api/contacts/", 401), ("/admin/", 302)):
+            with self.subTest(path):
+                response = self.client.get(path, HTTP_COOKIE=cookie)
+                self.assertEqual(response.status_code, status)
 
 
 class SignInBodyTests(TestCase):
