@@ -45,6 +45,8 @@ ANSWERS = {
     "404": "There is no such thing, or none that you may see.",
     "409": "The current state does not allow this.",
     "412": "`If-Match` names an older version; `current` holds the present values.",
+    "413": "The body is too large.",
+    "415": "The body is of another type than those that are taken.",
     "422": "The `Idempotency-Key` came before with another request.",
     "503": "Busy or restarting; try again after `Retry-After` seconds.",
     "507": "The disk is full; nothing was stored.",
@@ -67,10 +69,10 @@ class Schema(AutoSchema):
         if self.method == "GET":
             parameters.append(header("If-None-Match", "304 if this is still the ETag."))
         else:
-            parameters += [
-                header("X-Change-Reason", "Why, for the journal."),
-                query("dry_run", "Answer what would happen, and change nothing.", bool),
-            ]
+            parameters.append(header("X-Change-Reason", "Why, for the journal."))
+            if self.view.takes_dry_run:
+                detail = "Answer what would happen, and change nothing."
+                parameters.append(query("dry_run", detail, bool))
         action = getattr(self.view, "action", None)
         shaped = {
             *("list", "create", "retrieve", "update", "partial_update", "restore"),
@@ -124,6 +126,8 @@ def add_problem_answers(result, generator, request, public):
                 codes |= {"412"}
             if method == "post":
                 codes |= {"422"}
+            if bodies_of(operation):
+                codes |= {"413", "415"}
             if "multipart/form-data" in bodies_of(operation):
                 codes |= {"507"}
             if path.endswith("/health/"):

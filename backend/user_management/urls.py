@@ -76,7 +76,9 @@ urlpatterns = [
     ),
     path(
         "users/me/avatar/",
-        MeViewSet.as_view({"put": "put_avatar", "delete": "delete_avatar"}),
+        MeViewSet.as_view(
+            {"put": "put_avatar", "delete": "delete_avatar"}, takes_dry_run=False
+        ),
         name="my-avatar",
     ),
     path("invitations/<str:key>/", InvitationView.as_view(), name="invitation-answer"),

@@ -140,7 +140,7 @@ class UserViewSet(JournaledViewSet):
     @action(detail=True, methods=["post"], url_path="hand-over", filter_backends=())
     def hand_over(self, request, pk):
         """Give all that somebody owns to a colleague, as one undoable job."""
-        self.refuse_parameters()
+        self.refuse_parameters("dry_run")
         user = self.get_object()
         serializer = HandOverSerializer(
             data=request.data, context=self.get_serializer_context()
@@ -270,7 +270,7 @@ class MeViewSet(ViewSet):
             raise Busy("The picture could not be stored.") from error
         return self._response(user)
 
-    @extend_schema(request=None, responses=MeSerializer)
+    @extend_schema(request=None, responses={200: MeSerializer})
     def delete_avatar(self, request):
         """Show no picture any more."""
         self.refuse_parameters()

@@ -1,6 +1,7 @@
 import json
 import re
 import time
+import uuid
 from datetime import timedelta
 from unittest import mock
 
@@ -13,6 +14,7 @@ from drf_spectacular.generators import SchemaGenerator
 
 from core.models import Heartbeat
 from core.tasks import WORKER
+from core.testing import Cast, client_of
 from core.views import health
 
 NOT_OURS = ("api/auth/", "api/schema/", "api/docs/")
@@ -77,6 +79,7 @@ class SchemaTests(TestCase):
                 wanted |= {"409"} if method != "get" else set()
                 wanted |= {"422"} if method == "post" else set()
                 wanted |= {"412"} if method in ("put", "patch", "delete") else set()
+                wanted |= {"413", "415"} if "requestBody" in operation else set()
                 self.assertLessEqual(wanted, operation["responses"].keys())
                 for code in wanted:
                     content = operation["responses"][code]["content"]
@@ -92,7 +95,6 @@ class SchemaTests(TestCase):
                 continue
             with self.subTest(f"{method} {path}"):
                 headers = self.names(operation, "header")
-                query = self.names(operation, "query")
                 if method == "post":
                     self.assertIn("Idempotency-Key", headers)
                 if method in ("put", "patch", "delete"):
@@ -101,7 +103,30 @@ class SchemaTests(TestCase):
                     self.assertIn("If-None-Match", headers)
                 else:
                     self.assertIn("X-Change-Reason", headers)
-                    self.assertIn("dry_run", query)
+
+    def test_a_dry_run_is_offered_where_it_is_taken_and_nowhere_else(self):
+        """Parameters are looked at before anything else, so any id does."""
+        client = client_of(Cast().manager)
+        for path, method, operation in self.operations():
+            if method == "get" or path.startswith(("/api/auth/", "/api/invitations/")):
+                continue
+            with self.subTest(f"{method} {path}"):
+                address = re.sub(r"{\w+}", str(uuid.uuid4()), path)
+                answer = client.generic(
+                    method.upper(), f"{address}?dry_run=true", "{}", "application/json"
+                )
+                told = json.loads(answer.content or "{}").get("errors", ())
+                is_taken = not any(error["field"] == "dry_run" for error in told)
+                offered = self.names(operation, "query")
+                self.assertEqual("dry_run" in offered, is_taken)
+
+    def test_what_answers_with_a_body_says_so(self):
+        for path in ("/api/users/me/avatar/", "/api/leads/{id}/score/override/"):
+            with self.subTest(path):
+                answers = self.schema["paths"][path]["delete"]["responses"]
+                good = {code for code in answers if code.startswith("2")}
+                self.assertEqual(good, {"200"})
+                self.assertIn("application/json", answers["200"]["content"])
 
     def test_lists_tell_their_pages_filters_and_order(self):
         operation = self.schema["paths"]["/api/contacts/"]["get"]

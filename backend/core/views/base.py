@@ -47,6 +47,8 @@ class ViewSet(GenericViewSet):
     http_method_names = ("get", "head", "post", "put", "patch", "delete")
     # Query parameters of the list, besides its filters.
     query_parameters: tuple[str, ...] = ("page", "page_size", "cursor")
+    # False where nothing is changed but a file, which no transaction takes back.
+    takes_dry_run = True
     # False where a view gives `dry_run` a meaning of its own.
     takes_dry_run_back = True
     # Whether the address, the reader and the record types that an answer is made from

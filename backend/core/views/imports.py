@@ -326,7 +326,7 @@ class ImportViewSet(JobViewSet):
         return response
 
     @extend_schema(request=SourceSerializer, responses=PreviewSerializer)
-    @action(detail=False, methods=["post"])
+    @action(detail=False, methods=["post"], takes_dry_run=False)
     def preview(self, request):
         """Look at a file before it is imported: how it was read, where columns go.
 

@@ -187,6 +187,9 @@ class MailingTests(MailingTestCase):
     def test_it_can_be_sent_now_by_whoever_may_edit_it(self):
         schedule = self.schedule()
         address = f"{PATH}{schedule.pk}/send/"
+        tried = self.alice.post(f"{address}?dry_run=true")
+        self.assertEqual((tried.status_code, tried.json()), (202, {"letters": 1}))
+        self.assertFalse(Letter.objects.exists())
         answer = self.alice.post(address)
         self.assertEqual((answer.status_code, answer.json()), (202, {"letters": 1}))
         letters.send_due()

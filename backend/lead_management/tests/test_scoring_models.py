@@ -139,6 +139,16 @@ class WritingTests(ModelTestCase):
         model.refresh_from_db()
         self.assertEqual((model.name, model.status), ("Rules", "published"))
 
+    def test_a_dry_run_publishes_and_simulates_nothing(self):
+        made = self.post(rules=[fit("Berlin", 5, city="Berlin")])
+        for step in ("simulate", "publish"):
+            with self.subTest(step):
+                answer = self.client.post(f"{PATH}{made['id']}/{step}/?dry_run=true")
+                self.assertEqual(answer.status_code, 202, answer.content)
+                self.assertEqual(answer["Dry-Run"], "true")
+        self.assertFalse(Job.objects.exists())
+        self.assertEqual(self.client.get(f"{PATH}{made['id']}/").json(), made)
+
     def test_a_draft_is_put_away(self):
         made = self.post()
         answer = self.client.delete(f"{PATH}{made['id']}/")

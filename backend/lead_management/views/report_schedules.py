@@ -29,7 +29,7 @@ class ReportScheduleViewSet(RecordViewSet):
     @action(detail=True, methods=["post"])
     def send(self, request, pk):
         """Send it to its recipients now, whatever its time."""
-        self.refuse_parameters()
+        self.refuse_parameters("dry_run")
         self.refuse_body()
         if "recipients" in self.field_rights.hidden:
             raise Http404

@@ -115,7 +115,7 @@ class ScoresMixin:
         names = ("score", "reason", "until")
         return self._override(lead, [asked.validated_data[name] for name in names])
 
-    @extend_schema(responses=ScoreSerializer)
+    @extend_schema(responses={200: ScoreSerializer})
     @override.mapping.delete
     def end_override(self, request, pk):
         """Show the computed score again."""
@@ -185,7 +185,7 @@ class ScoringModelViewSet(JournaledViewSet):
     @action(detail=True, methods=["post"])
     def simulate(self, request, pk):
         """Find out what it would make of the leads there are: `simulation/` tells."""
-        self.refuse_parameters()
+        self.refuse_parameters("dry_run")
         self.refuse_body()
         model = self._locked(access.Verb.EDIT, self.get_queryset())
         return self._accepted(simulation.start(request.user, model, **self._origin()))
@@ -210,7 +210,7 @@ class ScoringModelViewSet(JournaledViewSet):
     @action(detail=True, methods=["post"])
     def publish(self, request, pk):
         """Score all leads by it, in the background, and then show these scores."""
-        self.refuse_parameters()
+        self.refuse_parameters("dry_run")
         self.refuse_body()
         model = self._draft()
         with self.change_set() as changes:

@@ -280,6 +280,14 @@ class HandOverTests(PeopleTestCase):
         )
         self.assertTrue(User.objects.get(pk=self.cast.alice.pk).is_active)
 
+    def test_a_dry_run_hands_nothing_over(self):
+        address = f"{USERS}{self.cast.alice.pk}/hand-over/?dry_run=true"
+        response = self.client.post(address, {"to": self.cast.bob.pk})
+        self.assertEqual(response.status_code, 202, response.content)
+        self.assertEqual(response["Dry-Run"], "true")
+        self.assertFalse(Job.objects.exists())
+        self.assertEqual(self.owned(self.cast.alice), 5)
+
     def test_that_a_contact_is_in_a_group_is_no_news_to_the_heir(self):
         """They are told of the group; a membership is nothing that one would open."""
         with system(self.cast.organization) as changes:
