@@ -28,16 +28,24 @@ class StrictSerializer(serializers.Serializer):
     """Refuses fields that it does not know, and new values for read-only ones.
 
     A read-only field may be sent with the value that it has, so that what was read can
-    be sent back whole.
+    be sent back whole. A PATCH leaves out fields of a record, not of an object in it.
     """
 
     def to_internal_value(self, data):
         if isinstance(data, dict):
-            self._refuse_extra(data)
+            self._require_shape(data)
         return super().to_internal_value(data)
 
-    def _refuse_extra(self, data):
+    def _require_shape(self, data):
         errors = {}
+        if self.parent is not None and self.root.partial:
+            errors = {
+                name: serializers.ErrorDetail(
+                    field.error_messages["required"], "required"
+                )
+                for name, field in self.fields.items()
+                if field.required and name not in data
+            }
         for name in data:
             field = self.fields.get(name)
             if field is None:

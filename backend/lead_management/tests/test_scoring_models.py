@@ -149,6 +149,21 @@ class WritingTests(ModelTestCase):
         self.assertFalse(Job.objects.exists())
         self.assertEqual(self.client.get(f"{PATH}{made['id']}/").json(), made)
 
+    def test_a_change_of_the_rules_sends_whole_ones(self):
+        """DRF would take what a rule lacks for what a PATCH leaves as it is."""
+        made = self.post()
+        needed = ("name", "group", "filter", "points")
+        for rules in ([{}], [fit("Berlin", 5), {}]):
+            place = len(rules) - 1
+            for method in (self.client.patch, self.client.put):
+                with self.subTest(f"{method.__name__} {rules}"):
+                    body = {"name": "Rules", "rules": rules}
+                    answer = method(f"{PATH}{made['id']}/", body)
+                    self.assertEqual(answer.status_code, 400, answer.content)
+                    found = {(e["field"], e["code"]) for e in answer.json()["errors"]}
+                    wanted = {(f"rules.{place}.{name}", "required") for name in needed}
+                    self.assertEqual(found, wanted)
+
     def test_a_draft_is_put_away(self):
         made = self.post()
         answer = self.client.delete(f"{PATH}{made['id']}/")
