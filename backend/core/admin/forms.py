@@ -1,6 +1,8 @@
 """Forms of rows whose every change is journalled."""
 
 from django import forms
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 from rest_framework.exceptions import ParseError
 
@@ -42,6 +44,21 @@ class JournaledForm(RevealedForm, forms.ModelForm):
     def _get_validation_exclusions(self):
         """Unique values stand on these two, though they are no fields of the form."""
         return super()._get_validation_exclusions() - {"organization", "deleted_at"}
+
+
+class RecordSelect(AutocompleteSelect):
+    """Shows no choice for what is no id, which Django would look for and fail."""
+
+    def optgroups(self, name, value, attr=None):
+        ids = [one for one in value if self._is_id(one)]
+        return super().optgroups(name, ids, attr)
+
+    def _is_id(self, text) -> bool:
+        try:
+            self.choices.queryset.model._meta.pk.to_python(text)
+        except ValidationError:
+            return False
+        return True
 
 
 class StrictJSONField(forms.JSONField):

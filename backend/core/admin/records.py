@@ -28,7 +28,7 @@ from core.models import (
 )
 from core.origin import origin
 
-from .forms import JournaledForm, StrictJSONField
+from .forms import JournaledForm, RecordSelect, StrictJSONField
 from .scoped import UNUSABLE, ScopedAdmin
 
 HISTORY_ENTRIES = 200
@@ -61,6 +61,8 @@ class JournaledAdmin(LimitedAdmin, ScopedAdmin):
 
     def formfield_for_foreignkey(self, db_field, request, **kwargs):
         kwargs["queryset"] = db_field.related_model.objects.visible_to(request.user)
+        if db_field.name in self.get_autocomplete_fields(request):
+            kwargs["widget"] = RecordSelect(db_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def formfield_for_manytomany(self, db_field, request, **kwargs):
