@@ -253,7 +253,8 @@ class Record(Journaled):
     # The texts in which `@somebody` tells them of the record (core.mentions).
     mention_fields: tuple[str, ...] = ()
     # Whether a record says only that others belong together: it stays when one of them
-    # is deleted, is no reason to keep one that an undo takes, and is purged with it.
+    # is deleted, is no reason to keep one that an undo takes, is purged with it, and is
+    # no news to its owner.
     is_link = False
 
     class Meta:
