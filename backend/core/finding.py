@@ -10,6 +10,7 @@ from functools import cached_property, reduce
 from heapq import nlargest
 from operator import itemgetter, or_
 
+from django.db import connection
 from django.db.models import Model, Q
 
 from core import access
@@ -17,13 +18,14 @@ from core.memory import Memory
 from core.registry import record_types
 from core.representation import ById
 from core.search import (
-    LONGEST_WORD,
     beginning,
+    having_words,
     joined,
     likeness,
     meanings_of,
     plain,
     plain_with_places,
+    query_of,
     shown_fields,
     texts_of,
     words_of,
@@ -38,8 +40,6 @@ LIKELY = 3
 # How well a word fits where it is a whole word of a text, the beginning of one, or
 # within one; of what was not typed but may have been meant, at most MEANT of that.
 WHOLE, BEGINNING, WITHIN, MEANT = 1.0, 0.95, 0.6, 0.9
-# A pattern that an index tells at once to be nowhere.
-NOWHERE = " " + "q" * (LONGEST_WORD + 1)
 # How much less each field counts than the one before it.
 FIELD_STEP = 0.01
 
@@ -118,11 +118,17 @@ class Source:
         for names in patterns:
             held = (Q(search_text__contains=Bound(n, self.text)) for n in names)
             rows = rows.filter(reduce(or_, held))
-        # To plan this for all record types takes longer than to look for words as they
-        # were typed; of many meanings it pays to begin with what few rows hold.
-        as_typed = all(len(names) == 1 for names in patterns)
         rows = rows.values_list("pk", "search_text")[:COMPARED]
-        return Statement(rows, planned_once=as_typed)
+        # To plan this for all record types takes longer than to look.
+        return Statement(rows, planned_once=True)
+
+    def meaning(self) -> Statement:
+        """Some rows whose text has the words of a query, which is bound as `words`.
+
+        It pays to plan it for each: to begin with what few rows have.
+        """
+        rows = having_words(self.visible.order_by(), Bound("words", self.text))
+        return Statement(rows.values_list("pk", "search_text")[:COMPARED])
 
     def shown_texts(self, texts: dict) -> dict:
         """Of the texts of some records, by their ids, what the user sees of them."""
@@ -252,9 +258,7 @@ class Finder:
     ) -> list[list[str]]:
         """Add the texts of what may have been meant; what the words now mean."""
         for meanings in wanted.guesses:
-            # Padded, so that few statements do for any number of meanings.
-            patterns = [_padded([f" {word}" for word in words]) for words in meanings]
-            for n, more in self._look(self.everywhere, patterns).items():
+            for n, more in self._meaning(meanings).items():
                 texts[n] |= self.sources[n].shown_texts(more)
             held = (t for some in texts.values() for t in some.values())
             if sum(_holds(text, meanings) for text in held) >= limit:
@@ -274,6 +278,18 @@ class Finder:
                 likely[n] = nlargest(LIKELY * limit, keys, some.get)
         return likely
 
+    def _meaning(self, meanings: list[list[str]]) -> dict[int, dict]:
+        """Texts by id, of each source, that have a word of each group, or more."""
+        if connection.vendor != "postgresql":
+            patterns = [[f" {word}" for word in words] for words in meanings]
+            return self._look(self.everywhere, patterns)
+        statement = self.statements.kept(
+            "meaning",
+            lambda: Union({n: s.meaning() for n, s in enumerate(self.sources)}),
+        )
+        rows = statement.rows({"words": query_of(meanings)})
+        return _by_source(self.everywhere, rows)
+
     def _look(self, sources: Sequence[int], patterns: list[list[str]]) -> dict:
         """Texts by id, of each source, that hold one of each group of patterns."""
         names = [
@@ -289,10 +305,7 @@ class Finder:
             for group, some in zip(names, patterns, strict=True)
             for name, pattern in zip(group, some, strict=True)
         }
-        found = {n: {} for n in sources}
-        for n, pk, text in statement.rows(values):
-            found[n][pk] = text
-        return found
+        return _by_source(sources, statement.rows(values))
 
 
 finders = Memory(200)
@@ -310,9 +323,11 @@ def finder_of(names: tuple[str, ...], user, visibility: str) -> Finder:
     return finders.kept(key, lambda: Finder(names, user))
 
 
-def _padded(patterns: list[str]) -> list[str]:
-    size = 1 << (len(patterns) - 1).bit_length()
-    return patterns + [NOWHERE] * (size - len(patterns))
+def _by_source(sources: Sequence[int], rows: Iterable[Sequence]) -> dict[int, dict]:
+    found: dict[int, dict] = {n: {} for n in sources}
+    for n, pk, text in rows:
+        found[n][pk] = text
+    return found
 
 
 def _holds(text: str, meanings: list[list[str]]) -> bool:

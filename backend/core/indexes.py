@@ -1,6 +1,7 @@
 """Indexes: of the orders of lists, and those that only PostgreSQL has."""
 
 from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.migrations.operations import AddIndex
 from django.db.migrations.operations.models import IndexOperation
@@ -29,6 +30,22 @@ class SearchIndex(OnPostgreSQL, GinIndex):
     def __init__(self, *, name, fields=("organization", "search_text"), **kwargs):
         kwargs["opclasses"] = ("uuid_ops", "gin_trgm_ops")
         super().__init__(name=name, fields=fields, **kwargs)
+
+
+# The words of the plain text that a record is found by, as they stand there.
+WORDS = SearchVector("search_text", config="simple")
+
+
+class WordsIndex(OnPostgreSQL, GinIndex):
+    """The words of a text, organization by organization (core.finding).
+
+    For whole words and beginnings of known ones: a word is met in one place, where all
+    of its trigrams are met in many.
+    """
+
+    def __init__(self, *expressions, name, **kwargs):
+        expressions = expressions or (models.F("organization"), WORDS)
+        super().__init__(*expressions, name=name, **kwargs)
 
 
 class CollectionsIndex(OnPostgreSQL, GinIndex):
@@ -95,22 +112,24 @@ def orders_of(model: type[models.Model]) -> set[str]:
 
 
 class AddIndexes(IndexOperation):
-    """Several `AddIndex` of one model: each for itself takes Django far longer.
+    """Several `AddIndex` of models of an app: each for itself takes Django far longer.
 
     For it makes all models that the changed one is related to anew after each.
     """
 
-    def __init__(self, model_name: str, indexes: list[models.Index]):
-        self.model_name = model_name
-        self.additions = [AddIndex(model_name, index) for index in indexes]
+    def __init__(self, indexes: dict[str, list[models.Index]]):
+        """`indexes`: by the names of models."""
+        self.indexes = indexes
+        self.additions = [
+            AddIndex(name, index) for name, added in indexes.items() for index in added
+        ]
 
     def state_forwards(self, app_label, state):
-        options = state.models[app_label, self.model_name_lower].options
-        options["indexes"] = [
-            *options.get("indexes", ()),
-            *(addition.index.clone() for addition in self.additions),
-        ]
-        state.reload_model(app_label, self.model_name_lower, delay=True)
+        for addition in self.additions:
+            options = state.models[app_label, addition.model_name_lower].options
+            index = addition.index.clone()
+            options["indexes"] = [*options.get("indexes", ()), index]
+        state.reload_models({(app_label, n.lower()) for n in self.indexes}, delay=True)
 
     def database_forwards(self, *args):
         for addition in self.additions:
@@ -121,4 +140,4 @@ class AddIndexes(IndexOperation):
             addition.database_backwards(*args)
 
     def describe(self):
-        return f"Add {len(self.additions)} indexes to {self.model_name}"
+        return f"Add {len(self.additions)} indexes to {', '.join(self.indexes)}"

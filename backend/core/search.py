@@ -15,10 +15,13 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
+from django.contrib.postgres.search import SearchQuery
 from django.db.models import Model, QuerySet
 from rapidfuzz.distance import OSA
 
 from core import access
+from core.indexes import WORDS
+from core.statements import Bound
 
 # A shorter word is met in the middle of half of all texts: it is looked for where words
 # begin, and never guessed.
@@ -159,6 +162,23 @@ def perhaps_holding(queryset: QuerySet, name: str, part: str) -> QuerySet:
     if len(found) < SHORT:
         return queryset
     return queryset.filter(search_text__contains=found)
+
+
+def having_words(queryset: QuerySet, query: Bound) -> QuerySet:
+    """On PostgreSQL, the rows whose text has the words of a `query_of`."""
+    query = SearchQuery(query, config="simple", search_type="raw")
+    return queryset.alias(words=WORDS).filter(words=query)
+
+
+def query_of(groups: Iterable[Iterable[str]]) -> str:
+    """What asks for a word of each group, or one that begins with it."""
+    return " & ".join(f"({' | '.join(map(_beginnings, words))})" for words in groups)
+
+
+def _beginnings(word: str) -> str:
+    # What was typed as one word may be several, as an e-mail address is.
+    parts = (f"'{part}':*" for part in word.split())
+    return f"({' & '.join(parts)})"
 
 
 def beginning(word: str) -> str:

@@ -22,152 +22,152 @@ class Migration(migrations.Migration):
             name="contact_last_name",
         ),
         core.indexes.AddIndexes(
-            "company",
-            [
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "name", "id"],
-                    name="company_by_name",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "domain", "id"],
-                    name="company_by_domain",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "industry", "id"],
-                    name="company_by_industry",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "city", "id"],
-                    name="company_by_city",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "country", "id"],
-                    name="company_by_country",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "size", "id"],
-                    name="company_by_size",
-                ),
-                core.indexes.DownIndex(
-                    models.F("organization"),
-                    models.OrderBy(models.F("size"), descending=True, nulls_last=True),
-                    models.OrderBy(models.F("id"), descending=True),
-                    condition=models.Q(("deleted_at", None)),
-                    name="company_by_size_down",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "updated_at", "id"],
-                    name="company_by_updated_at",
-                ),
-                core.indexes.ValuesIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=[
-                        "phone",
-                        "phone_e164",
-                        "address_line_1",
-                        "postal_code",
-                        "state",
-                    ],
-                    name="company_values",
-                    opclasses=[
-                        "text_ops",
-                        "text_ops",
-                        "text_ops",
-                        "text_ops",
-                        "text_ops",
-                    ],
-                ),
-            ],
-        ),
-        core.indexes.AddIndexes(
-            "contact",
-            [
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "last_name", "id"],
-                    name="contact_by_last_name",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "first_name", "id"],
-                    name="contact_by_first_name",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "email", "id"],
-                    name="contact_by_email",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "company_name", "id"],
-                    name="contact_by_company_name",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "job_title", "id"],
-                    name="contact_by_job_title",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "city", "id"],
-                    name="contact_by_city",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "country", "id"],
-                    name="contact_by_country",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "status", "id"],
-                    name="contact_by_status",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "contact_type", "id"],
-                    name="contact_by_contact_type",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "source", "id"],
-                    name="contact_by_source",
-                ),
-                core.indexes.OrderIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=["organization", "updated_at", "id"],
-                    name="contact_by_updated_at",
-                ),
-                core.indexes.ValuesIndex(
-                    condition=models.Q(("deleted_at", None)),
-                    fields=[
-                        "phone",
-                        "phone_e164",
-                        "address_line_1",
-                        "postal_code",
-                        "state",
-                        "mobile",
-                        "mobile_e164",
-                        "department",
-                    ],
-                    name="contact_values",
-                    opclasses=[
-                        "text_ops",
-                        "text_ops",
-                        "text_ops",
-                        "text_ops",
-                        "text_ops",
-                        "text_ops",
-                        "text_ops",
-                        "text_ops",
-                    ],
-                ),
-            ],
+            {
+                "company": [
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "name", "id"],
+                        name="company_by_name",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "domain", "id"],
+                        name="company_by_domain",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "industry", "id"],
+                        name="company_by_industry",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "city", "id"],
+                        name="company_by_city",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "country", "id"],
+                        name="company_by_country",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "size", "id"],
+                        name="company_by_size",
+                    ),
+                    core.indexes.DownIndex(
+                        models.F("organization"),
+                        models.OrderBy(
+                            models.F("size"), descending=True, nulls_last=True
+                        ),
+                        models.OrderBy(models.F("id"), descending=True),
+                        condition=models.Q(("deleted_at", None)),
+                        name="company_by_size_down",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "updated_at", "id"],
+                        name="company_by_updated_at",
+                    ),
+                    core.indexes.ValuesIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=[
+                            "phone",
+                            "phone_e164",
+                            "address_line_1",
+                            "postal_code",
+                            "state",
+                        ],
+                        name="company_values",
+                        opclasses=[
+                            "text_ops",
+                            "text_ops",
+                            "text_ops",
+                            "text_ops",
+                            "text_ops",
+                        ],
+                    ),
+                ],
+                "contact": [
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "last_name", "id"],
+                        name="contact_by_last_name",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "first_name", "id"],
+                        name="contact_by_first_name",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "email", "id"],
+                        name="contact_by_email",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "company_name", "id"],
+                        name="contact_by_company_name",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "job_title", "id"],
+                        name="contact_by_job_title",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "city", "id"],
+                        name="contact_by_city",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "country", "id"],
+                        name="contact_by_country",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "status", "id"],
+                        name="contact_by_status",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "contact_type", "id"],
+                        name="contact_by_contact_type",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "source", "id"],
+                        name="contact_by_source",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "updated_at", "id"],
+                        name="contact_by_updated_at",
+                    ),
+                    core.indexes.ValuesIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=[
+                            "phone",
+                            "phone_e164",
+                            "address_line_1",
+                            "postal_code",
+                            "state",
+                            "mobile",
+                            "mobile_e164",
+                            "department",
+                        ],
+                        name="contact_values",
+                        opclasses=[
+                            "text_ops",
+                            "text_ops",
+                            "text_ops",
+                            "text_ops",
+                            "text_ops",
+                            "text_ops",
+                            "text_ops",
+                            "text_ops",
+                        ],
+                    ),
+                ]
+            }
         ),
     ]

@@ -12,7 +12,7 @@ from core.access import Verb, is_beyond_key, owner_filter
 from core.custom_fields.definitions import definitions_of
 from core.field_rights import CUSTOM
 from core.ids import new_id
-from core.indexes import SearchIndex
+from core.indexes import SearchIndex, WordsIndex
 from core.jsonvalues import check
 from core.search import search_text
 
@@ -272,6 +272,7 @@ class Record(Journaled):
                 condition=models.Q(deleted_at=None),
             ),
             SearchIndex(name="%(class)s_search", condition=models.Q(deleted_at=None)),
+            WordsIndex(name="%(class)s_words", condition=models.Q(deleted_at=None)),
             DELETED_INDEX,
         ]
 

@@ -6,60 +6,288 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('contact_management', '0007_orders'),
-        ('core', '0017_unchecked_words'),
-        ('lead_management', '0011_report_schedules'),
+        ("contact_management", "0007_orders"),
+        ("core", "0017_unchecked_words"),
+        ("lead_management", "0011_report_schedules"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
-        core.indexes.AddIndexes('activity', [
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'kind', 'id'], name='activity_by_kind'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'subject', 'id'], name='activity_by_subject'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'occurred_at', 'id'], name='activity_by_occurred_at'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'updated_at', 'id'], name='activity_by_updated_at'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'due_at', 'id'], name='activity_by_due_at'),
-            core.indexes.DownIndex(models.F('organization'), models.OrderBy(models.F('due_at'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('deleted_at', None)), name='activity_by_due_at_down'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'done_at', 'id'], name='activity_by_done_at'),
-            core.indexes.DownIndex(models.F('organization'), models.OrderBy(models.F('done_at'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('deleted_at', None)), name='activity_by_done_at_down'),
-        ]),
-        core.indexes.AddIndexes('deal', [
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'name', 'id'], name='deal_by_name'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'company_name', 'id'], name='deal_by_company_name'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'stage_since', 'id'], name='deal_by_stage_since'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'updated_at', 'id'], name='deal_by_updated_at'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'amount', 'id'], name='deal_by_amount'),
-            core.indexes.DownIndex(models.F('organization'), models.OrderBy(models.F('amount'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('deleted_at', None)), name='deal_by_amount_down'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'expected_close_on', 'id'], name='deal_by_expected_close_on'),
-            core.indexes.DownIndex(models.F('organization'), models.OrderBy(models.F('expected_close_on'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('deleted_at', None)), name='deal_by_expected_close_on_down'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'probability', 'id'], name='deal_by_probability'),
-            core.indexes.DownIndex(models.F('organization'), models.OrderBy(models.F('probability'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('deleted_at', None)), name='deal_by_probability_down'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'closed_at', 'id'], name='deal_by_closed_at'),
-            core.indexes.DownIndex(models.F('organization'), models.OrderBy(models.F('closed_at'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('deleted_at', None)), name='deal_by_closed_at_down'),
-        ]),
-        core.indexes.AddIndexes('lead', [
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'last_name', 'id'], name='lead_by_last_name'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'first_name', 'id'], name='lead_by_first_name'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'email', 'id'], name='lead_by_email'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'company_name', 'id'], name='lead_by_company_name'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'job_title', 'id'], name='lead_by_job_title'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'city', 'id'], name='lead_by_city'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'country', 'id'], name='lead_by_country'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'status', 'id'], name='lead_by_status'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'priority', 'id'], name='lead_by_priority'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'lead_source', 'id'], name='lead_by_lead_source'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'status_since', 'id'], name='lead_by_status_since'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'updated_at', 'id'], name='lead_by_updated_at'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'estimated_value', 'id'], name='lead_by_estimated_value'),
-            core.indexes.DownIndex(models.F('organization'), models.OrderBy(models.F('estimated_value'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('deleted_at', None)), name='lead_by_estimated_value_down'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'probability', 'id'], name='lead_by_probability'),
-            core.indexes.DownIndex(models.F('organization'), models.OrderBy(models.F('probability'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('deleted_at', None)), name='lead_by_probability_down'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'last_contacted_at', 'id'], name='lead_by_last_contacted_at'),
-            core.indexes.DownIndex(models.F('organization'), models.OrderBy(models.F('last_contacted_at'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('deleted_at', None)), name='lead_by_last_contacted_at_down'),
-            core.indexes.OrderIndex(condition=models.Q(('deleted_at', None)), fields=['organization', 'next_follow_up_at', 'id'], name='lead_by_next_follow_up_at'),
-            core.indexes.DownIndex(models.F('organization'), models.OrderBy(models.F('next_follow_up_at'), descending=True, nulls_last=True), models.OrderBy(models.F('id'), descending=True), condition=models.Q(('deleted_at', None)), name='lead_by_next_follow_up_at_down'),
-            core.indexes.ValuesIndex(condition=models.Q(('deleted_at', None)), fields=['phone', 'phone_e164', 'address_line_1', 'postal_code', 'state'], name='lead_values', opclasses=['text_ops', 'text_ops', 'text_ops', 'text_ops', 'text_ops']),
-        ]),
+        core.indexes.AddIndexes(
+            {
+                "activity": [
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "kind", "id"],
+                        name="activity_by_kind",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "subject", "id"],
+                        name="activity_by_subject",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "occurred_at", "id"],
+                        name="activity_by_occurred_at",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "updated_at", "id"],
+                        name="activity_by_updated_at",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "due_at", "id"],
+                        name="activity_by_due_at",
+                    ),
+                    core.indexes.DownIndex(
+                        models.F("organization"),
+                        models.OrderBy(
+                            models.F("due_at"), descending=True, nulls_last=True
+                        ),
+                        models.OrderBy(models.F("id"), descending=True),
+                        condition=models.Q(("deleted_at", None)),
+                        name="activity_by_due_at_down",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "done_at", "id"],
+                        name="activity_by_done_at",
+                    ),
+                    core.indexes.DownIndex(
+                        models.F("organization"),
+                        models.OrderBy(
+                            models.F("done_at"), descending=True, nulls_last=True
+                        ),
+                        models.OrderBy(models.F("id"), descending=True),
+                        condition=models.Q(("deleted_at", None)),
+                        name="activity_by_done_at_down",
+                    ),
+                ],
+                "deal": [
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "name", "id"],
+                        name="deal_by_name",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "company_name", "id"],
+                        name="deal_by_company_name",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "stage_since", "id"],
+                        name="deal_by_stage_since",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "updated_at", "id"],
+                        name="deal_by_updated_at",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "amount", "id"],
+                        name="deal_by_amount",
+                    ),
+                    core.indexes.DownIndex(
+                        models.F("organization"),
+                        models.OrderBy(
+                            models.F("amount"), descending=True, nulls_last=True
+                        ),
+                        models.OrderBy(models.F("id"), descending=True),
+                        condition=models.Q(("deleted_at", None)),
+                        name="deal_by_amount_down",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "expected_close_on", "id"],
+                        name="deal_by_expected_close_on",
+                    ),
+                    core.indexes.DownIndex(
+                        models.F("organization"),
+                        models.OrderBy(
+                            models.F("expected_close_on"),
+                            descending=True,
+                            nulls_last=True,
+                        ),
+                        models.OrderBy(models.F("id"), descending=True),
+                        condition=models.Q(("deleted_at", None)),
+                        name="deal_by_expected_close_on_down",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "probability", "id"],
+                        name="deal_by_probability",
+                    ),
+                    core.indexes.DownIndex(
+                        models.F("organization"),
+                        models.OrderBy(
+                            models.F("probability"), descending=True, nulls_last=True
+                        ),
+                        models.OrderBy(models.F("id"), descending=True),
+                        condition=models.Q(("deleted_at", None)),
+                        name="deal_by_probability_down",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "closed_at", "id"],
+                        name="deal_by_closed_at",
+                    ),
+                    core.indexes.DownIndex(
+                        models.F("organization"),
+                        models.OrderBy(
+                            models.F("closed_at"), descending=True, nulls_last=True
+                        ),
+                        models.OrderBy(models.F("id"), descending=True),
+                        condition=models.Q(("deleted_at", None)),
+                        name="deal_by_closed_at_down",
+                    ),
+                ],
+                "lead": [
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "last_name", "id"],
+                        name="lead_by_last_name",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "first_name", "id"],
+                        name="lead_by_first_name",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "email", "id"],
+                        name="lead_by_email",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "company_name", "id"],
+                        name="lead_by_company_name",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "job_title", "id"],
+                        name="lead_by_job_title",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "city", "id"],
+                        name="lead_by_city",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "country", "id"],
+                        name="lead_by_country",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "status", "id"],
+                        name="lead_by_status",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "priority", "id"],
+                        name="lead_by_priority",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "lead_source", "id"],
+                        name="lead_by_lead_source",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "status_since", "id"],
+                        name="lead_by_status_since",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "updated_at", "id"],
+                        name="lead_by_updated_at",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "estimated_value", "id"],
+                        name="lead_by_estimated_value",
+                    ),
+                    core.indexes.DownIndex(
+                        models.F("organization"),
+                        models.OrderBy(
+                            models.F("estimated_value"),
+                            descending=True,
+                            nulls_last=True,
+                        ),
+                        models.OrderBy(models.F("id"), descending=True),
+                        condition=models.Q(("deleted_at", None)),
+                        name="lead_by_estimated_value_down",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "probability", "id"],
+                        name="lead_by_probability",
+                    ),
+                    core.indexes.DownIndex(
+                        models.F("organization"),
+                        models.OrderBy(
+                            models.F("probability"), descending=True, nulls_last=True
+                        ),
+                        models.OrderBy(models.F("id"), descending=True),
+                        condition=models.Q(("deleted_at", None)),
+                        name="lead_by_probability_down",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "last_contacted_at", "id"],
+                        name="lead_by_last_contacted_at",
+                    ),
+                    core.indexes.DownIndex(
+                        models.F("organization"),
+                        models.OrderBy(
+                            models.F("last_contacted_at"),
+                            descending=True,
+                            nulls_last=True,
+                        ),
+                        models.OrderBy(models.F("id"), descending=True),
+                        condition=models.Q(("deleted_at", None)),
+                        name="lead_by_last_contacted_at_down",
+                    ),
+                    core.indexes.OrderIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=["organization", "next_follow_up_at", "id"],
+                        name="lead_by_next_follow_up_at",
+                    ),
+                    core.indexes.DownIndex(
+                        models.F("organization"),
+                        models.OrderBy(
+                            models.F("next_follow_up_at"),
+                            descending=True,
+                            nulls_last=True,
+                        ),
+                        models.OrderBy(models.F("id"), descending=True),
+                        condition=models.Q(("deleted_at", None)),
+                        name="lead_by_next_follow_up_at_down",
+                    ),
+                    core.indexes.ValuesIndex(
+                        condition=models.Q(("deleted_at", None)),
+                        fields=[
+                            "phone",
+                            "phone_e164",
+                            "address_line_1",
+                            "postal_code",
+                            "state",
+                        ],
+                        name="lead_values",
+                        opclasses=[
+                            "text_ops",
+                            "text_ops",
+                            "text_ops",
+                            "text_ops",
+                            "text_ops",
+                        ],
+                    ),
+                ],
+            }
+        ),
     ]

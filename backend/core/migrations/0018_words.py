@@ -1,0 +1,23 @@
+from django.contrib.postgres.search import SearchVector
+from django.db import migrations, models
+
+from core.indexes import AddIndexes, WordsIndex
+
+WORDS = {
+    name: [
+        WordsIndex(
+            models.F("organization"),
+            SearchVector("search_text", config="simple"),
+            condition=models.Q(("deleted_at", None)),
+            name=f"{name}_words",
+        )
+    ]
+    for name in ("importmapping",)
+}
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("core", "0017_unchecked_words"),
+    ]
+    operations = [AddIndexes(WORDS)]
