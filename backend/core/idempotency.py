@@ -73,13 +73,15 @@ def fingerprint(request) -> str:
     """What makes two requests the same: method, address and body."""
     digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode())
     if request.FILES:
-        for name, value in sorted(request.POST.items()):
-            digest.update(f"{name}={value}\n".encode())
-        for name, file in sorted(request.FILES.items()):
-            digest.update(f"{name}:{file.name}:{file.size}\n".encode())
-            for block in file.chunks():
-                digest.update(block)
-            file.seek(0)
+        for name, values in sorted(request.POST.lists()):
+            for value in values:
+                digest.update(f"{name}={value}\n".encode())
+        for name, files in sorted(request.FILES.lists()):
+            for file in files:
+                digest.update(f"{name}:{file.name}:{file.size}\n".encode())
+                for block in file.chunks():
+                    digest.update(block)
+                file.seek(0)
     else:
         digest.update(dumps(request.data))
     return digest.hexdigest()

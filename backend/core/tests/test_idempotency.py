@@ -143,6 +143,19 @@ class KeyTests(TestCase):
             with self.subTest(other):
                 self.assertEqual(post(**other).status_code, 422)
 
+    def test_of_a_field_that_comes_several_times_each_value_counts(self):
+        def post(*tags):
+            file = SimpleUploadedFile("x.csv", b"email\na@example.com\n")
+            body = {"file": file, "record_type": "contact", "tags": tags}
+            return self.alice.post(
+                "/api/imports/", body, format="multipart", HTTP_IDEMPOTENCY_KEY="k"
+            )
+
+        first = post("vip", "press")
+        self.assertEqual(first.status_code, 202, first.content)
+        self.assertEqual(post("vip", "press").content, first.content)
+        self.assertEqual(post("guest", "press").status_code, 422)
+
 
 @skipUnless(
     connection.vendor == "postgresql", "SQLite lets one connection write at a time"
