@@ -13,6 +13,7 @@ What letters there are, the apps declare:
 """
 
 import logging
+import time
 from datetime import timedelta
 from email.utils import parseaddr
 from smtplib import SMTPRecipientsRefused
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 KEY = "__key__"
 LONGEST_PAUSE = timedelta(hours=1)
 AT_ONCE = 100
+SLICE_SECONDS = 20
 KEPT_DAYS = 90
 
 signer = signing.Signer(salt="mycrm.letter", sep=".")
@@ -188,9 +190,17 @@ def send(pk) -> None:
     claimed.save(update_fields=fields)
 
 
-def send_due() -> None:
+def send_due(seconds: float = SLICE_SECONDS) -> None:
+    """Send what is due, for a slice of time.
+
+    A mail server that takes connections and says nothing costs EMAIL_TIMEOUT for each
+    letter: a hundred of them would be longer than a task may take.
+    """
+    deadline = time.monotonic() + seconds
     due = Letter.objects.due().order_by("due_at").values_list("pk", flat=True)
     for pk in list(due[:AT_ONCE]):
+        if time.monotonic() > deadline:
+            break
         send(pk)
 
 

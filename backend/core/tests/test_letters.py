@@ -1,11 +1,13 @@
 """What holds for every e-mail, whatever it says."""
 
+import time
 from datetime import timedelta
 from smtplib import SMTPRecipientsRefused
 from unittest import mock
 
 from django.core import mail
-from django.test import TestCase
+from django.core.mail.backends.base import BaseEmailBackend
+from django.test import TestCase, override_settings
 from django.utils import timezone
 
 from core import letters
@@ -15,6 +17,16 @@ from core.testing import Cast
 
 SEND = "django.core.mail.EmailMessage.send"
 MINUTE = timedelta(minutes=1)
+
+
+class FrozenServer(BaseEmailBackend):
+    """Takes its time to take nothing."""
+
+    SECONDS = 0.05
+
+    def send_messages(self, messages):
+        time.sleep(self.SECONDS)
+        raise TimeoutError("no answer")
 
 
 class LetterTests(TestCase):
@@ -90,6 +102,17 @@ class LetterTests(TestCase):
         self.letter.refresh_from_db()
         self.assertEqual(self.letter.state, "given up")
         self.assertEqual(mail.outbox, [])
+
+    def test_a_mail_server_that_is_frozen_is_asked_no_longer_than_a_slice(self):
+        for _ in range(3):
+            letters.post(self.cast.bob, NotificationLetter, email="bob@example.com")
+        frozen = override_settings(EMAIL_BACKEND=f"{__name__}.FrozenServer")
+        with frozen, self.assertLogs("core.letters"):
+            letters.send_due(seconds=FrozenServer.SECONDS / 2)
+        self.assertEqual(Letter.objects.filter(attempts=1).count(), 1)
+        # Those that were not tried come first the next time.
+        letters.send_due()
+        self.assertEqual(Letter.objects.filter(attempts=1).count(), 4)
 
     def test_an_address_that_is_refused_for_good_is_given_up_at_once(self):
         for code, state in ((450, "retried"), (550, "given up")):
