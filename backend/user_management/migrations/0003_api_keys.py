@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                 ('expiry', models.DateTimeField(default=user_management.models.in_90_days, help_text='When it ends: in 90 days if not given, in a year at most.')),
                 ('prefix', models.CharField(db_index=True, editable=False, help_text='How the key begins, to recognise it.', max_length=15)),
                 ('digest', models.CharField(editable=False, max_length=128)),
-                ('last_used_at', models.DateTimeField(editable=False, help_text='To the minute.', null=True)),
+                ('last_used_at', models.DateTimeField(editable=False, help_text='Up to six minutes behind.', null=True)),
                 ('revoked_at', models.DateTimeField(editable=False, null=True)),
                 ('organization', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='core.organization')),
                 ('owner', models.ForeignKey(editable=False, on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to=settings.AUTH_USER_MODEL)),

@@ -53,7 +53,7 @@ class ApiKey(Journaled):
     )
     digest = models.CharField(max_length=CONSTANTS.DIGEST_LENGTH, editable=False)
     last_used_at = models.DateTimeField(
-        null=True, editable=False, help_text="To the minute."
+        null=True, editable=False, help_text="Up to six minutes behind."
     )
     # Not editable: undo brings no key back.
     revoked_at = models.DateTimeField(null=True, editable=False)
@@ -113,7 +113,11 @@ class ApiKey(Journaled):
         )
 
     def note_use(self) -> None:
-        """Write down that it is used now; at most once a minute, and no journal."""
+        """Write down that it is used now; at most once a minute, and no journal.
+
+        Asked where a key is checked: with Redis that is not at each request, but once
+        what is remembered of it (user_management.remembered) is five minutes old.
+        """
         now = timezone.now()
         if self.last_used_at is None or now - self.last_used_at > USE_NOTED_EVERY:
             self.last_used_at = now
