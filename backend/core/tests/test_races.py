@@ -42,6 +42,27 @@ def at_once(*actions) -> list:
     return results
 
 
+def second_writer(write) -> threading.Thread:
+    """A thread that has written as far as it can while a transaction here is open.
+
+    What it was refused by stands in its `error`, once it is joined.
+    """
+
+    def run():
+        try:
+            write()
+        except Exception as error:
+            thread.error = error
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.error = None
+    thread.start()
+    thread.join(0.5)
+    return thread
+
+
 # The tests of SQLite live in memory, in one database that all threads share and whose
 # tables they lock without waiting: nothing about the races of files shows there.
 @skipUnless(connection.vendor == "postgresql", "needs connections that wait for locks")

@@ -6,6 +6,7 @@ from rest_framework.exceptions import PermissionDenied
 from core.access import Scope, Verb
 from core.exceptions import Conflict
 from core.field_rights import NO_LIMITS, FieldRights, field_rights, is_limitable
+from core.locks import one_at_a_time
 from core.models import Journaled, SharedQuerySet
 from core.registry import record_types, settings_types
 from user_management.roles import ANY_RECORD, SYSTEM_TYPES
@@ -142,12 +143,13 @@ class Role(Journaled):
 
 
 def administrators(organization) -> models.QuerySet:
-    """The active people who may manage people, locked in one order for all.
+    """The active people who may manage people, which nobody else asks until the commit.
 
-    So that two cannot take the right from each other.
+    So that two cannot take the right from each other, be it as that of a person or of a
+    role: which row of which table would say so, nobody could lock beforehand.
     """
-    people = get_user_model().objects.select_for_update(of=("self",)).order_by("pk")
-    return people.filter(
+    one_at_a_time(f"administrators: {organization}")
+    return get_user_model().objects.filter(
         organization=organization,
         is_active=True,
         role__rights__user__edit=Scope.ALL,

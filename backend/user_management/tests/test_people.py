@@ -1,18 +1,21 @@
 import uuid
+from unittest import skipUnless
 from unittest.mock import patch
 
 from django.db import connection
-from django.test import Client, TestCase
+from django.test import Client, TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from contact_management.models import Contact, ContactGroup, GroupMembership, Tag
 from core import jobs
 from core.access import Scope, Verb
-from core.models import Change, Job, Notification
+from core.models import Change, ChangeSet, Job, Notification
 from core.testing import ALL, OWN, Cast, client_of, make_role, make_team, make_user
 from core.testing import system_changes as system
+from core.tests.test_races import second_writer
 from user_management.models import Role, Team, User
+from user_management.models.role import LastAdministrator
 
 USERS = "/api/users/"
 TEAMS = "/api/teams/"
@@ -523,3 +526,31 @@ class AccessTests(PeopleTestCase):
         for user in (self.cast.stranger, self.cast.carol):
             response = client_of(user).get(self.address)
             self.assertRefused(response, 404, "not_found")
+
+
+@skipUnless(connection.vendor == "postgresql", "needs connections that wait for locks")
+class RaceTests(TransactionTestCase):
+    def setUp(self):
+        self.cast = Cast()
+
+    def test_two_roles_do_not_stop_being_that_of_an_administrator_at_once(self):
+        administrators = []
+        for name in ("ada", "grace"):
+            role = make_role(self.cast.organization, name, ALL, **MANAGES_PEOPLE)
+            administrators.append(make_user(self.cast.organization, name, role))
+
+        def give_up(user, changes):
+            changes.save(Role.objects.get(pk=user.role.pk), rights={})
+
+        def give_up_too():
+            grace = administrators[1]
+            with ChangeSet.open(actor=grace, source="api") as changes:
+                give_up(grace, changes)
+
+        with ChangeSet.open(actor=administrators[0], source="api") as changes:
+            give_up(administrators[0], changes)
+            second = second_writer(give_up_too)
+        second.join()
+        self.assertIsInstance(second.error, LastAdministrator)
+        rights = [Role.objects.get(pk=user.role.pk).rights for user in administrators]
+        self.assertEqual([bool(given) for given in rights], [False, True])
