@@ -5,6 +5,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from contact_management.headers import COMPANY_HEADERS, CONTACT_HEADERS
 from contact_management.normalisation import country_code, label_of, numbered
 from core import access, saved_filters
+from core.circles import closes_circle
 from core.fields import (
     MAX_LABEL_LENGTH,
     DomainField,
@@ -167,23 +168,10 @@ class Company(Reachable):
     def clean(self):
         super().clean()
         # A new company is above none, so it cannot close a circle.
-        if not self._state.adding and self.parent_id != self._stored_parent_id:
-            self._refuse_circle()
-
-    def _refuse_circle(self):
-        above, seen = self.parent_id, set()
-        while above and above not in seen:
-            if above == self.pk:
-                raise ValidationError(
-                    {
-                        "parent": ValidationError(
-                            "A company cannot be above itself.", "circular"
-                        )
-                    }
-                )
-            seen.add(above)
-            parents = Company.objects.filter(pk=above).values_list("parent", flat=True)
-            above = parents.first()
+        moved = not self._state.adding and self.parent_id != self._stored_parent_id
+        if moved and self.parent_id and closes_circle(self, "parent"):
+            error = ValidationError("A company cannot be above itself.", "circular")
+            raise ValidationError({"parent": error})
 
 
 class Contact(Reachable):

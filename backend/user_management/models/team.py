@@ -3,6 +3,7 @@ from collections import defaultdict
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from core.circles import closes_circle
 from core.models import Journaled, SharedQuerySet
 
 
@@ -35,14 +36,10 @@ class Team(Journaled):
 
     def clean(self):
         super().clean()
-        if self.parent_id in self.ids_below():
-            raise ValidationError(
-                {
-                    "parent": ValidationError(
-                        "A team cannot be below itself.", "circular"
-                    )
-                }
-            )
+        # A new team is above none, so it cannot close a circle.
+        if self.parent_id and not self._state.adding and closes_circle(self, "parent"):
+            error = ValidationError("A team cannot be below itself.", "circular")
+            raise ValidationError({"parent": error})
 
     def ids_below(self) -> set:
         """The ids of this team and of all teams below it."""

@@ -10,6 +10,7 @@ from django.db import models
 from rest_framework.exceptions import PermissionDenied
 
 from core.access import Scope, Verb, is_beyond_key, reaches, scope_of
+from core.circles import closes_circle
 from core.exceptions import Conflict
 from core.field_rights import FieldRights
 from core.models import Journaled, Letter, SharedQuerySet
@@ -155,15 +156,11 @@ class User(AbstractBaseUser, Journaled):
             raise ValidationError(errors)
 
     def _is_above_itself(self) -> bool:
-        """Whether the managers above lead back to this user, or in a circle."""
-        seen = {self.pk}
-        above = self.manager
-        while above:
-            if above.pk in seen:
-                return True
-            seen.add(above.pk)
-            above = above.manager
-        return False
+        """Whether a new manager stands below this user; nobody is below a new one."""
+        if not self.manager_id or self._state.adding:
+            return False
+        same = User.objects.filter(pk=self.pk, manager=self.manager_id)
+        return not same.exists() and closes_circle(self, "manager")
 
     def uncreated(self):
         """People are never deleted: an invitation is withdrawn, an account closed."""

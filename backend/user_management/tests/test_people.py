@@ -2,6 +2,7 @@ import uuid
 from unittest import skipUnless
 from unittest.mock import patch
 
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test import Client, TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
@@ -554,3 +555,33 @@ class RaceTests(TransactionTestCase):
         self.assertIsInstance(second.error, LastAdministrator)
         rights = [Role.objects.get(pk=user.role.pk).rights for user in administrators]
         self.assertEqual([bool(given) for given in rights], [False, True])
+
+    def assertNoCircle(self, model, records, name):
+        """Of a under b and c under a at once, where b is below c, the second is not."""
+        a, b, c = records
+        organization = self.cast.organization
+        with system(organization) as changes:
+            changes.save(b, **{name: c})
+        # As they stand before any of it.
+        last, first = model.objects.get(pk=c.pk), model.objects.get(pk=a.pk)
+
+        def close():
+            with system(organization) as changes:
+                changes.save(last, **{name: first})
+
+        with system(organization) as changes:
+            changes.save(a, **{name: b})
+            second = second_writer(close)
+        second.join()
+        self.assertIsInstance(second.error, ValidationError)
+        self.assertEqual(second.error.error_dict[name][0].code, "circular")
+        self.assertIsNone(getattr(model.objects.get(pk=c.pk), name))
+
+    def test_two_at_once_close_no_circle_of_teams(self):
+        teams = [make_team(self.cast.organization, name) for name in "abc"]
+        self.assertNoCircle(Team, teams, "parent")
+
+    def test_two_at_once_close_no_circle_of_managers(self):
+        role = self.cast.alice.role
+        users = [make_user(self.cast.organization, name, role) for name in "xyz"]
+        self.assertNoCircle(User, users, "manager")
