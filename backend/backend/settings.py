@@ -50,6 +50,8 @@ SECRET_KEY = env.str("SECRET_KEY", "") or installation_secret()
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 CORS_URLS_REGEX = r"^/api/"
+# Pages of other origins sign in by tokens. A session is for our own: they could neither
+# read the CSRF cookie nor, where they stand on another site, have any cookie sent.
 CORS_ALLOW_HEADERS = [
     "accept",
     "authorization",
@@ -58,7 +60,8 @@ CORS_ALLOW_HEADERS = [
     "if-match",
     "if-none-match",
     "x-change-reason",
-    "x-csrftoken",
+    "x-email-verification-key",
+    "x-password-reset-key",
     "x-request-id",
     "x-session-token",
 ]
@@ -70,7 +73,6 @@ CORS_EXPOSE_HEADERS = [
     "Retry-After",
     "X-Request-ID",
 ]
-CSRF_TRUSTED_ORIGINS = CORS_ALLOWED_ORIGINS
 
 # Applications
 

@@ -4,6 +4,7 @@ import json
 import uuid
 from urllib.parse import quote, unquote
 
+from django.conf import settings
 from django.test import TestCase, override_settings
 
 from contact_management.models import Contact
@@ -864,6 +865,16 @@ class HeaderTests(RequestTestCase):
                 )
 
 
+def headers_of(document) -> set[str]:
+    """The headers of requests that an OpenAPI document names."""
+    if isinstance(document, dict):
+        found = set().union(*map(headers_of, document.values()))
+        return found | {document["name"]} if document.get("in") == "header" else found
+    if isinstance(document, list):
+        return set().union(*map(headers_of, document))
+    return set()
+
+
 class CorsTests(RequestTestCase):
     """Pages of other origins: those that are named may ask, with our headers."""
 
@@ -889,6 +900,17 @@ class CorsTests(RequestTestCase):
             read = self.alice.get(PATH, HTTP_ORIGIN=self.ORIGIN)
             self.assertEqual(read["Access-Control-Allow-Origin"], self.ORIGIN)
             self.assertIn("etag", read["Access-Control-Expose-Headers"].lower())
+
+    def test_each_header_that_the_documents_name_may_come_from_there(self):
+        named = set()
+        for path in ("/api/schema/?format=json", "/api/auth/openapi.json"):
+            answer = self.alice.get(path)
+            self.assertEqual(answer.status_code, 200)
+            named |= {name.lower() for name in headers_of(json.loads(answer.content))}
+        self.assertLessEqual(
+            {"if-match", "idempotency-key", "x-session-token"}, named, "found nothing"
+        )
+        self.assertLessEqual(named, set(settings.CORS_ALLOW_HEADERS))
 
     def test_pages_of_other_origins_may_not(self):
         with override_settings(CORS_ALLOWED_ORIGINS=[self.ORIGIN]):
