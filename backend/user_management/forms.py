@@ -18,6 +18,7 @@ from django.contrib.auth.forms import SetPasswordMixin
 from django.db import transaction
 
 from core import letters
+from user_management import services
 from user_management.letters import EmailChange, PasswordReset
 from user_management.limits import Try
 
@@ -63,6 +64,16 @@ class PasswordChangeInput(ChangePasswordInput):
     def clean_current_password(self):
         password = self.cleaned_data["current_password"]
         return password and check(self.user, password)
+
+
+def ask_for_email(request, email: str) -> None:
+    """Send a link to a new address of whoever is signed in; they may not ask often.
+
+    So that nobody has this server write to one stranger after the other.
+    """
+    Try(request, "email", str(request.user.pk))
+    link = get_frontend_url(request, "email_change", key=letters.KEY)
+    services.ask_for_email(request.user, email, link)
 
 
 class EmailChangeInput(Input):

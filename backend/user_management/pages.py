@@ -3,7 +3,6 @@ three of our own for those who have no frontend."""
 
 from allauth.account import views
 from allauth.account.adapter import get_adapter
-from allauth.core.internal.httpkit import get_frontend_url
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
@@ -17,7 +16,7 @@ from core.letters import LetterKind
 from core.origin import origin
 from user_management import services
 from user_management.auth import lacks_two_factor
-from user_management.forms import EmailChangeForm, InvitationForm
+from user_management.forms import EmailChangeForm, InvitationForm, ask_for_email
 from user_management.letters import EmailChange, Invitation
 
 
@@ -85,8 +84,7 @@ class EmailPage(LoginRequiredMixin, FormView):
         return {**super().get_form_kwargs(), "user": self.request.user}
 
     def form_valid(self, form):
-        link = get_frontend_url(self.request, "email_change", key=letters.KEY)
-        services.ask_for_email(self.request.user, form.cleaned_data["email"], link)
+        ask_for_email(self.request, form.cleaned_data["email"])
         messages.info(self.request, "A link was sent to the new address.")
         return super().form_valid(form)
 

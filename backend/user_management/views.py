@@ -34,7 +34,11 @@ from core.views.base import REASON_HEADER, boolean
 from core.views.jobs import JobSerializer
 from user_management import avatars, services
 from user_management.auth import lacks_two_factor, refusal
-from user_management.forms import EmailChangeInput, EmailConfirmInput
+from user_management.forms import (
+    EmailChangeInput,
+    EmailConfirmInput,
+    ask_for_email,
+)
 from user_management.letters import EmailChange, Invitation
 from user_management.models import ApiKey, Role, Team, User
 from user_management.serializers import (
@@ -363,8 +367,7 @@ class EmailView(AuthenticatedAPIView):
                 request, 403, "two_factor_required", "Set up 2FA first, please."
             )
         raise_if_reauthentication_required(request, app="allauth.account")
-        link = get_frontend_url(request, "email_change", key=letters.KEY)
-        services.ask_for_email(request.user, self.input.cleaned_data["email"], link)
+        ask_for_email(request, self.input.cleaned_data["email"])
         return self.get(request)
 
 

@@ -138,6 +138,18 @@ class EmailChangeTests(SignInTestCase):
         self.assertEqual(answer.json()["code"], "two_factor_required")
         self.assertFalse(Letter.objects.exists())
 
+    def test_asking_is_limited_in_the_api_and_on_the_page_together(self):
+        answers = [self.ask(f"{n}{self.new}") for n in range(4)]
+        client = Client(REMOTE_ADDR=self.address)
+        client.force_login(self.user, "user_management.auth.Backend")
+        body = {"email": f"5{self.new}", "password": PASSWORD}
+        answers += [client.post("/account/email/", body) for _ in range(2)]
+        codes = [answer.status_code for answer in answers]
+        self.assertEqual(codes, [200] * 4 + [302, 429])
+        self.assertEqual(self.ask(f"6{self.new}").json()["code"], "too_many_attempts")
+        self.assertEqual(len(self.mails()), 1)
+        self.assertEqual(Letter.objects.count(), 5)
+
     def test_bad_requests_are_refused(self):
         self.sign_in_again()
         for email in ("", "x", None, 7, [], "\0", "x" * 250 + "@example.com"):
