@@ -5,8 +5,6 @@ worker that died wrote behind it. A workbook is begun anew.
 """
 
 import os
-import shutil
-import time
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,6 +22,7 @@ from core.exporting.formats import (
     Workbook,
 )
 from core.exporting.wish import Export, Wish, may_have
+from core.files import remove, untouched
 from core.jobs import MAX_ATTEMPTS, JobFailed, JobHandler, handles, submit
 from core.models import Job, SecurityEvent
 from core.models.values import to_json
@@ -231,14 +230,9 @@ def content_type(job: Job) -> str:
 
 def remove_old_files() -> None:
     """Remove the files that can be fetched no more, and what dead workers left."""
-    limit = time.time() - settings.EXPORT_KEPT_HOURS * 3600
-    folder = file_of("any").parent
-    old = [path for path in folder.glob("*") if path.stat().st_mtime < limit]
-    if old:
+    if old := untouched(file_of("any").parent, settings.EXPORT_KEPT_HOURS * 3600):
         active = Job.objects.filter(kind=KIND, status__in=Job.ACTIVE)
         running = {str(pk) for pk in active.values_list("pk", flat=True)}
         for path in old:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.name not in running:
-                path.unlink(missing_ok=True)
+            if path.name not in running:
+                remove(path)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -12,6 +11,7 @@ from django.db import connection
 from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 
 from core import access
+from core.files import remove, untouched
 from core.importing.choices import layout_of, read_choices
 from core.importing.mapping import ColumnMap
 from core.importing.memory import Memory
@@ -264,17 +264,10 @@ class ImportHandler(JobHandler):
 
 def remove_orphans() -> None:
     """Remove files whose job ended, or that nobody imported, long ago."""
-    limit = time.time() - ORPHAN_SECONDS
-    folder = folder_of("any").parent
-    old = [path for path in folder.glob("*") if path.stat().st_mtime < limit]
-    if old:
+    if old := untouched(folder_of("any").parent, ORPHAN_SECONDS):
         active = Job.objects.filter(status__in=Job.ACTIVE)
         waiting = {str(pk) for pk in active.values_list("pk", flat=True)}
         for path in old:
-            if path.name in waiting:
-                continue
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            if path.name not in waiting:
+                remove(path)
     remove_old_uploads(ORPHAN_SECONDS)

@@ -1,11 +1,11 @@
 """Files that are looked at before they are imported."""
 
 import shutil
-import time
 from datetime import timedelta
 
 from django.utils import timezone
 
+from core.files import remove, untouched
 from core.models import Upload
 
 
@@ -30,7 +30,5 @@ def remove_old_uploads(seconds: float) -> None:
     for upload in Upload.objects.filter(created_at__lt=before)[:1000]:
         upload.path.unlink(missing_ok=True)
         upload.delete()
-    limit = time.time() - 2 * seconds
-    for path in Upload(pk="any").path.parent.glob("*"):
-        if path.stat().st_mtime < limit:
-            path.unlink(missing_ok=True)
+    for path in untouched(Upload(pk="any").path.parent, 2 * seconds):
+        remove(path)

@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from contact_management.models import Contact
 from core import jobs, tasks
-from core.models import ChangeSet, Heartbeat, IdempotencyKey, Job
+from core.exporting.job import file_of as exported_file_of
+from core.models import ChangeSet, Heartbeat, IdempotencyKey, Job, Upload
 from core.redis import Rest
 from core.testing import Cast, client_of, system_changes
 
@@ -498,6 +499,25 @@ class SweepTests(JobTestCase):
             tasks.sweep()
             tasks.sweep()
         self.assertTold(send, job)
+
+    def test_what_goes_by_itself_meanwhile_does_not_end_a_sweep(self):
+        """A link to nothing is listed, and is not there to be looked at."""
+        folders = {
+            self.uploads,
+            exported_file_of("any").parent,
+            Upload(pk="any").path.parent,
+        }
+        self.assertEqual(len(folders), 3)
+        left = []
+        for folder in folders:
+            folder.mkdir(exist_ok=True)
+            (folder / "gone").symlink_to(folder / "nowhere")
+            left += [folder / "a", folder / "z"]
+        for path in left:
+            path.touch()
+            os.utime(path, (0, 0))
+        tasks.sweep()
+        self.assertFalse([path for path in left if path.exists()])
 
     def test_a_sweep_forgets_old_idempotency_keys(self):
         def key(name, hours):
