@@ -13,7 +13,7 @@ from contact_management.models import (
 from core.admin import RecordAdmin
 from core.admin.timeline import TimelineAdmin
 
-ADDRESS = (
+ADDRESS_SECTION = (
     "Address",
     {
         "fields": (
@@ -50,7 +50,7 @@ class CompanyAdmin(TimelineAdmin, RecordAdmin):
                 )
             },
         ),
-        ADDRESS,
+        ADDRESS_SECTION,
         (
             "More",
             {
@@ -116,7 +116,7 @@ class ContactAdmin(TimelineAdmin, RecordAdmin):
                 )
             },
         ),
-        ADDRESS,
+        ADDRESS_SECTION,
         (
             "More",
             {

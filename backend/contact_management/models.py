@@ -25,6 +25,10 @@ from core.models.record import DELETED_INDEX
 from core.phones import e164
 from core.registry import record_types
 
+PHONES = ("phone", "phone_e164", "phone_label", "other_phones")
+ADDRESS = (
+    *("address_line_1", "address_line_2", "city", "state", "postal_code", "country"),
+)
 # The parts of an address in a vCard: a box and a second line come before the street.
 VCARD_ADDRESS = (
     *("", "address_line_2", "address_line_1"),
@@ -174,7 +178,19 @@ class Company(Reachable):
             raise ValidationError({"parent": error})
 
 
-class Contact(Reachable):
+class NamesCompany:
+    """Mixin: imported rows can tell the company by its domain or an external id."""
+
+    import_extras = {"company_domain": "company", "company_external_id.": "company"}
+
+    @classmethod
+    def prepare_import(cls, changes, drafts):
+        from contact_management.services import set_companies
+
+        set_companies(changes, [draft for draft in drafts if draft.extras])
+
+
+class Contact(NamesCompany, Reachable):
     """A person, or a company's address, that the organization knows."""
 
     class Type(models.TextChoices):
@@ -227,7 +243,6 @@ class Contact(Reachable):
         **dict.fromkeys(("phone", "mobile"), "other_phones"),
         "email": "other_emails",
     }
-    import_extras = {"company_domain": "company", "company_external_id.": "company"}
     import_headers = CONTACT_HEADERS
     import_match = (
         ("email",),
@@ -286,13 +301,6 @@ class Contact(Reachable):
         if not (self.last_name or self.company_name or self.email) and self.first_name:
             self.last_name, self.first_name = self.first_name, ""
             given.setdefault("last_name", given["first_name"])
-
-    @classmethod
-    def prepare_import(cls, changes, drafts):
-        """The company of each row that tells one by its domain or external id."""
-        from contact_management.services import set_companies
-
-        set_companies(changes, [draft for draft in drafts if draft.extras])
 
     def __str__(self):
         name = f"{self.first_name} {self.last_name}".strip()

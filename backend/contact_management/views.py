@@ -6,6 +6,8 @@ from rest_framework.response import Response
 
 from contact_management.filters import AnyEmailFilter, AnyPhoneFilter, GroupFilter
 from contact_management.models import (
+    ADDRESS,
+    PHONES,
     Affiliation,
     Company,
     Contact,
@@ -33,12 +35,6 @@ from core.views import RecordViewSet
 from core.views.base import boolean
 
 MAX_COUNT = 100_000
-
-
-ADDRESS = (
-    *("address_line_1", "address_line_2", "city", "state", "postal_code", "country"),
-)
-PHONES = ("phone", "phone_e164", "phone_label", "other_phones")
 
 
 class CompanyViewSet(RecordViewSet):

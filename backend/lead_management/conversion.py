@@ -14,8 +14,7 @@ from django.core.exceptions import ValidationError as InvalidRecord
 from django.db import IntegrityError
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from contact_management.models import Company, Contact
-from contact_management.views import ADDRESS
+from contact_management.models import ADDRESS, Company, Contact
 from core import access, locks
 from core.batches import batched
 from core.custom_fields.definitions import definitions_of, is_blank, merged

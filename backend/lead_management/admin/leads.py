@@ -3,7 +3,7 @@ from copy import copy
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 
-from contact_management.admin import ADDRESS
+from contact_management.admin import ADDRESS_SECTION
 from core.access import hidden_fields
 from core.admin import JournaledAdmin, JournaledForm, RecordAdmin
 from core.concealment import conceal
@@ -87,7 +87,7 @@ class LeadAdmin(ConversionPage, StaysAdmin, RecordAdmin):
                 )
             },
         ),
-        ADDRESS,
+        ADDRESS_SECTION,
         (
             "More",
             {

@@ -13,6 +13,7 @@ from core.models.values import to_json
 
 from .deal import Deal
 from .lead import Lead
+from .lead_score import LeadScore
 from .process import LeadProcess
 
 MAX_PARTICIPANTS = 50
@@ -190,7 +191,7 @@ class Activity(Record):
         ids = {a.lead_id for a, _ in updates}
         ids |= {UUID(b["lead"]) for _, b in updates if b and b.get("lead")}
         if ids := ids - {None}:
-            Lead.scores.rel.related_model.make_due(ids, changes)
+            LeadScore.make_due(ids, changes)
         if changes.change_set.undoes_id is None:
             touch_leads(changes, [a for a, before in updates if a._tells_news(before)])
 

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from contact_management.models import Company, Contact
+from contact_management.models import Company, Contact, NamesCompany
 from core import locks
 from core.exceptions import Conflict
 from core.fields import CurrencyField, ExternalIdsField, MoneyField, TagsField
@@ -23,7 +23,7 @@ NAMING = ("stage_name", "pipeline_name", "outcome")
 AS_IMPORTED = "Imported; the file tells no reason."
 
 
-class Deal(Staying, Record):
+class Deal(NamesCompany, Staying, Record):
     """A sale that may come about: what it is worth, and how far it has come.
 
     It is moved by giving it another stage, by whatever way it is written. What follows
@@ -87,7 +87,7 @@ class Deal(Staying, Record):
     import_headers = DEAL_HEADERS
     import_extras = {
         **dict.fromkeys(NAMING, "stage"),
-        **dict.fromkeys(("company_domain", "company_external_id."), "company"),
+        **NamesCompany.import_extras,
     }
     derived_from = {"pipeline": "stage", "stage_since": "stage"}
     undone_fields = (*Record.undone_fields, "stage_since")
@@ -150,13 +150,6 @@ class Deal(Staying, Record):
                 self.closed_at = min(ended, timezone.now())
             if self.closed_at:
                 self.stage_since = min(self.closed_at, timezone.now())
-
-    @classmethod
-    def prepare_import(cls, changes, drafts):
-        """The company of each row that tells one by its domain or external id."""
-        from contact_management.services import set_companies
-
-        set_companies(changes, [draft for draft in drafts if draft.extras])
 
     def clean(self):
         super().clean()

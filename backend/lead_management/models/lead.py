@@ -32,7 +32,9 @@ class LeadQuerySet(RecordQuerySet):
         """
         if "lead_score" in self.query.annotations:
             return self
-        models = self.model.scores.rel.related_model.published_models(organization_id)
+        from .lead_score import LeadScore
+
+        models = LeadScore.published_models(organization_id)
         published = Q(scores__scoring_model=Subquery(models.values("pk")))
         return self.annotate(
             published_score=FilteredRelation("scores", condition=published),
@@ -255,11 +257,14 @@ class Lead(Staying, Reachable):
     def after_writes(cls, updates, changes):
         from lead_management.assignment.decisions import assign_new
 
-        cls.stays.rel.related_model.follow(updates, changes)
+        from .lead_score import LeadScore
+        from .lead_stay import LeadStay
+
+        LeadStay.follow(updates, changes)
         new = [lead for lead, before in updates if before is None and lead.auto_assign]
         if new:
             assign_new(new, changes)
-        cls.scores.rel.related_model.follow(updates, changes)
+        LeadScore.follow(updates, changes)
 
     def take_extras(self, draft, zone):
         """What another program tells of the status of a lead that was worked there.

@@ -6,8 +6,9 @@ from django.db.models import Max, Q
 from core import locks
 from core.exceptions import Conflict
 from core.models import Journaled, SharedQuerySet
+from core.saved_filters import nobody_of
 from lead_management.scoring.grades import checked_grades, default_grades, grade_of
-from lead_management.scoring.rules import checked_rules, nobody_of
+from lead_management.scoring.rules import checked_rules
 
 MAX_SCORE = 100
 LONGEST_HALF_LIFE = 3650

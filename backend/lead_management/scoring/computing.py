@@ -20,9 +20,10 @@ from rest_framework.exceptions import ValidationError
 
 from core import cache
 from core.among import Among
+from core.saved_filters import nobody_of
 from lead_management.models import Activity, Lead, LeadScore, ScoringModel
 from lead_management.models.scoring_model import MAX_SCORE
-from lead_management.scoring.rules import Group, nobody_of, rows_of
+from lead_management.scoring.rules import Group, rows_of
 
 logger = logging.getLogger(__name__)
 

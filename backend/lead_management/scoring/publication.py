@@ -15,10 +15,11 @@ from core.exceptions import Conflict
 from core.jobs import JobFailed, JobHandler, handles, submit
 from core.models import Changes, ChangeSet, Job
 from core.origin import kept_origin
+from core.saved_filters import nobody_of
 from lead_management.models import Lead, LeadScore, ScoringModel
 from lead_management.scoring.computing import Computation, compute
 from lead_management.scoring.rescoring import CHUNK_ROWS
-from lead_management.scoring.rules import checked_rules, nobody_of
+from lead_management.scoring.rules import checked_rules
 
 KIND = "score_publication"
 BEGIN_ROWS = 20_000

@@ -5,7 +5,6 @@ list of leads where it is of the group `fit`, of the list of activities where it
 `engagement`. So it knows every field that those know, custom fields among them.
 """
 
-from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
 from django.db import models
 from rest_framework import serializers
@@ -99,17 +98,6 @@ def rows_of(rule: dict, user) -> models.QuerySet:
     model = Lead if rule["group"] == Group.FIT else Activity
     rows = model.objects.live().filter(organization=user.organization_id)
     return saved_filters.narrowed(rows, rule["filter"], user)
-
-
-def nobody_of(organization) -> AnonymousUser:
-    """Somebody of the organization without any right, and from whom nothing is hidden.
-
-    Rules are the organization's: they find the same for everybody.
-    """
-    nobody = AnonymousUser()
-    nobody.organization = organization
-    nobody.organization_id = organization.pk
-    return nobody
 
 
 def checked_rules(rules, user) -> list[dict]:

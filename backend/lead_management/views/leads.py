@@ -3,7 +3,8 @@ from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from contact_management.views import ADDRESS, PHONES, AnyPhoneFilter
+from contact_management.filters import AnyPhoneFilter
+from contact_management.models import ADDRESS, PHONES
 from core import access
 from core.models import ChangeSet
 from core.views import RecordViewSet, SettingsViewSet
