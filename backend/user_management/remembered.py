@@ -97,12 +97,12 @@ def _name(user) -> str:
     return f"who:{user.pk}"
 
 
-@receiver((post_save, post_delete), sender=User)
-def doubt(instance, **kwargs):
+def doubt(user: User) -> None:
     """Check anew who comes in this user's name."""
-    cache.mark_until_commit(instance.organization_id, [_name(instance)])
+    cache.mark_until_commit(user.organization_id, [_name(user)])
 
 
+# allauth writes these by itself, and tells in no other way.
 @receiver((post_save, post_delete), sender=Authenticator)
 def doubt_owner(instance, **kwargs):
     doubt(instance.user)

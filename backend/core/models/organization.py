@@ -14,7 +14,8 @@ from core.timezones import timezones
 from .record import Journaled, JournaledQuerySet
 
 # Sent when an organization has another time zone, in the transaction of that: with
-# `organization` and `before`, the name of the one until then.
+# `organization` and `before`, the name of the one until then. A signal, as what follows
+# from it is the work of apps that this one does not know.
 timezone_changed = Signal()
 
 SHORTEST_RETENTION_DAYS = 30

@@ -122,9 +122,10 @@ class User(AbstractBaseUser, Journaled):
         # Django keeps the new password here until it is saved.
         password_changed = self._password and "password" in (update_fields or ())
         super().save(*args, update_fields=update_fields, **kwargs)
-        if password_changed:
-            from user_management import security
+        from user_management import remembered, security
 
+        remembered.doubt(self)
+        if password_changed:
             security.note_password(self)
             security.end_keys(self)
 
