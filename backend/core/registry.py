@@ -34,6 +34,13 @@ def inherited_types() -> dict[str, type[Record]]:
 
 
 @lru_cache(maxsize=1)
+def system_types() -> dict[str, type[Journaled]]:
+    """What else people have rights on by its name, such as users and pipelines."""
+    others = {*record_types(), *settings_types()}
+    return {n: m for n, m in journaled_types().items() if n not in others}
+
+
+@lru_cache(maxsize=1)
 def settings_types() -> frozenset[str]:
     """The names of what follows the right on the organization."""
     return frozenset(

@@ -19,12 +19,8 @@ def rights(
     return {str(verb): str(scope) for verb, scope in zip(Verb, scopes, strict=True)}
 
 
-# What rights can name besides record types.
-SYSTEM_TYPES = (
-    *("apikey", "assignmentrule", "auditlog", "availability", "changeset"),
-    *("customfield", "job", "organization", "pipeline", "role", "scoringmodel"),
-    *("team", "user"),
-)
+# What rights can name besides what the journal follows.
+LOGS = ("auditlog", "changeset", "job")
 
 NONE, OWN, TEAM, ALL = Scope
 EVERYTHING = rights(*[ALL] * 7)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from django.utils.text import slugify
 
 from core.access import Verb
-from core.registry import record_types
+from core.registry import journaled_types
 
 WHAT = {
     "read": {Verb.VIEW},
@@ -20,15 +20,8 @@ WHAT = {
     "export": {Verb.EXPORT},
     "import": {Verb.IMPORT},
 }
-# Besides record types: their names in rights, and what a key may do with them.
+# What the journal does not follow: its names in rights, and what a key may do with it.
 BESIDES = {
-    "user": ("users", ["read"]),
-    "team": ("teams", ["read"]),
-    "role": ("roles", ["read"]),
-    "assignmentrule": ("assignment-rules", ["read"]),
-    "availability": ("availability", ["read", "write"]),
-    "pipeline": ("pipelines", ["read"]),
-    "scoringmodel": ("scoring-models", ["read"]),
     "changeset": ("change-sets", ["read"]),
     "job": ("jobs", ["read", "write"]),
     "notification": ("notifications", ["read", "write"]),
@@ -40,8 +33,8 @@ BESIDES = {
 def scopes() -> dict[str, frozenset[tuple[str, str]]]:
     """Every scope by its name: the (record type, verb) pairs that it covers."""
     named = {
-        name: (slugify(model.plural()), list(WHAT))
-        for name, model in record_types().items()
+        name: (slugify(model.plural()), model.key_scopes)
+        for name, model in journaled_types().items()
     }
     covered = defaultdict(set)
     for name, (plural, allowed) in {**named, **BESIDES}.items():

@@ -45,6 +45,8 @@ class Journaled(models.Model):
     # What is shown of a row and is no column of its table: fields that say by name what
     # kind of value it is. The rows that views read have it.
     computed_fields = {}
+    # What the scopes of an API key can be about: `read`, `write` and so on.
+    key_scopes: tuple[str, ...] = ()
 
     class Meta:
         abstract = True
@@ -111,6 +113,11 @@ class Journaled(models.Model):
     def record_type(cls) -> str:
         """The name of this type in rights, in the journal and in imports."""
         return cls._meta.model_name
+
+    @classmethod
+    def plural(cls) -> str:
+        """What its addresses are called after; or those of what it is a part of."""
+        return str(cls._meta.verbose_name_plural)
 
     @classmethod
     def journaled_fields(cls) -> dict[str, models.Field]:
@@ -217,6 +224,7 @@ class Record(Journaled):
 
     objects = RecordQuerySet.as_manager()
     unjournaled = ("search_text",)
+    key_scopes = ("read", "write", "delete", "export", "import")
 
     # The custom fields that may stand as they are, whatever the definitions say now.
     known_custom_fields = {}
@@ -311,11 +319,6 @@ class Record(Journaled):
         self.search_text = search_text(self)
         self.accept_custom_fields()
         return ("search_text",)
-
-    @classmethod
-    def plural(cls) -> str:
-        """What its addresses are called after; or those of what it is a part of."""
-        return str(cls._meta.verbose_name_plural)
 
     def uncreated(self):
         return {"deleted_at": self.deleted_at or timezone.now()}

@@ -109,6 +109,7 @@ class AssignmentRule(Journaled):
     # The program's own note, which is no change that anybody made.
     unjournaled = ("last_assignee",)
     summary_fields = ("id", "name")
+    key_scopes = ("read",)
 
     class Meta:
         ordering = ["position", "id"]

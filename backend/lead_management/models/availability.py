@@ -92,6 +92,7 @@ class Availability(Journaled):
 
     objects = AvailabilityQuerySet.as_manager()
     summary_fields = ("id", "user")
+    key_scopes = ("read", "write")
 
     class Meta:
         verbose_name_plural = "availability"

@@ -68,6 +68,7 @@ class Pipeline(Journaled):
 
     objects = PipelineQuerySet.as_manager()
     summary_fields = ("id", "name")
+    key_scopes = ("read",)
 
     class Meta:
         ordering = ["position", "id"]

@@ -74,6 +74,7 @@ class ScoringModel(Journaled):
     objects = SharedQuerySet.as_manager()
     unjournaled = ("simulation",)
     summary_fields = ("id", "number", "name", "status")
+    key_scopes = ("read",)
 
     class Meta:
         ordering = ["-number"]

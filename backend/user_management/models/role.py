@@ -8,8 +8,8 @@ from core.exceptions import Conflict
 from core.field_rights import NO_LIMITS, FieldRights, field_rights, is_limitable
 from core.locks import one_at_a_time
 from core.models import Journaled, SharedQuerySet
-from core.registry import record_types, settings_types
-from user_management.roles import ANY_RECORD, SYSTEM_TYPES
+from core.registry import record_types, settings_types, system_types
+from user_management.roles import ANY_RECORD, LOGS
 
 MAX_FIELDS = 200
 
@@ -42,6 +42,7 @@ class Role(Journaled):
 
     objects = SharedQuerySet.as_manager()
     summary_fields = ("id", "name")
+    key_scopes = ("read",)
 
     class Meta:
         ordering = ["name"]
@@ -58,7 +59,7 @@ class Role(Journaled):
         super().clean()
         if not isinstance(self.rights, dict):
             raise ValidationError({"rights": "Give an object."})
-        known = {ANY_RECORD, *SYSTEM_TYPES, *record_types()}
+        known = {ANY_RECORD, *LOGS, *system_types(), *record_types()}
         for record_type, verbs in self.rights.items():
             if record_type not in known:
                 raise ValidationError({"rights": f"There is no '{record_type}'."})
@@ -113,7 +114,7 @@ class Role(Journaled):
         reach = list(Scope)
         return all(
             reach.index(self.scope(name, verb)) <= reach.index(other.scope(name, verb))
-            for name in (*SYSTEM_TYPES, *record_types())
+            for name in (*LOGS, *system_types(), *record_types())
             for verb in Verb
         ) and all(
             self.fields(name).within(other.fields(name))

@@ -22,6 +22,7 @@ class Team(Journaled):
 
     objects = SharedQuerySet.as_manager()
     summary_fields = ("id", "name")
+    key_scopes = ("read",)
 
     class Meta:
         ordering = ["name"]

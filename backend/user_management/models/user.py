@@ -86,6 +86,7 @@ class User(AbstractBaseUser, Journaled):
     REQUIRED_FIELDS = ["organization", "role"]
     unjournaled = ("password", "last_login")
     summary_fields = ("id", "email", "first_name", "last_name")
+    key_scopes = ("read",)
     # Whoever may do everything has a role that says so.
     is_superuser = False
 
