@@ -10,24 +10,26 @@ from django.utils import timezone
 from core import cache
 from core.deletion import references_to
 from core.locks import one_at_a_time
-from core.models import Organization
+from core.models import JobError, JobSkip, Organization
 from core.registry import record_types
 
 BATCH_RECORDS = 500
+BATCH_ROWS = 5000
 SLICE_SECONDS = 20
 
 
 def purge(seconds: float = SLICE_SECONDS) -> int:
-    """Purge in all organizations, for a slice of time; how many records went."""
+    """Purge in all organizations, for a slice of time; how many rows went."""
     deadline = time.monotonic() + seconds
     purged = 0
     for organization in Organization.objects.all():
         before = timezone.now() - timedelta(days=organization.purge_after_days)
-        while time.monotonic() < deadline:
-            count = purge_batch(organization, before)
-            if not count:
-                break
-            purged += count
+        for batch in (purge_batch, purge_rows_of_jobs):
+            while time.monotonic() < deadline:
+                count = batch(organization, before)
+                if not count:
+                    break
+                purged += count
     return purged
 
 
@@ -63,3 +65,21 @@ def purge_batch(
     if purged:
         cache.mark_until_commit(organization.pk, chain(*map(cache.names_of, purged)))
     return sum(purged.values())
+
+
+def purge_rows_of_jobs(
+    organization: Organization, before: datetime, limit: int = BATCH_ROWS
+) -> int:
+    """Remove up to `limit` rows that jobs which ended before a moment could not do.
+
+    They hold what stood in a file, be it that of somebody who was deleted since. How
+    many there were, the job still says.
+    """
+    purged = 0
+    for model in (JobError, JobSkip):
+        old = model.objects.filter(
+            job__organization=organization, job__finished_at__lt=before
+        )
+        ids = old.order_by().values("pk")[:limit]
+        purged += model.objects.filter(pk__in=ids).delete()[0]
+    return purged

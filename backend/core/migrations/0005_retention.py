@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='organization',
             name='purge_after_days',
-            field=models.PositiveIntegerField(default=30, help_text='How long deleted records can be restored.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(36500)]),
+            field=models.PositiveIntegerField(default=30, help_text='How long deleted records can be restored, and the rows that a job could not do be fetched.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(36500)]),
         ),
         migrations.AddField(
             model_name='organization',

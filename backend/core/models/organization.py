@@ -64,7 +64,8 @@ class Organization(Journaled):
     purge_after_days = models.PositiveIntegerField(
         default=30,
         validators=[MinValueValidator(1), MaxValueValidator(LONGEST_DAYS)],
-        help_text="How long deleted records can be restored.",
+        help_text="How long deleted records can be restored, and the rows that a job"
+        " could not do be fetched.",
     )
     erased_before = models.DateTimeField(
         null=True,

@@ -14,7 +14,8 @@ from django.utils import timezone
 from contact_management.models import Contact
 from core import jobs, tasks
 from core.exporting.job import file_of as exported_file_of
-from core.models import ChangeSet, Heartbeat, IdempotencyKey, Job, Upload
+from core.models import ChangeSet, Heartbeat, IdempotencyKey, Job, Organization, Upload
+from core.purge import purge_rows_of_jobs
 from core.redis import Rest
 from core.testing import Cast, client_of, system_changes
 
@@ -466,6 +467,44 @@ class WakeTests(JobTestCase):
         self.assertEqual(send.call_count, 2)
         job.refresh_from_db()
         self.assertEqual(job.status, "done")
+
+
+class PurgeTests(JobTestCase):
+    def ended(self, days, count=1) -> Job:
+        job = self.submit()
+        Job.objects.filter(pk=job.pk).update(
+            status="done", finished_at=self.ago(days * 24 * HOUR)
+        )
+        for line in range(count):
+            job.errors.create(line=line, code="invalid", row=["Ada", "ada@example"])
+            job.skips.create(line=line, reason="duplicate")
+        return job
+
+    def left(self, *jobs) -> list[tuple[int, int]]:
+        return [(job.errors.count(), job.skips.count()) for job in jobs]
+
+    def test_rows_that_jobs_could_not_do_are_kept_as_long_as_deleted_records(self):
+        old, young, active = self.ended(31), self.ended(29), self.ended(31)
+        Job.objects.filter(pk=active.pk).update(status="running", finished_at=None)
+        tasks.purge_deleted()
+        self.assertEqual(self.left(old, young, active), [(0, 0), (1, 1), (1, 1)])
+        self.assertEqual(Job.objects.count(), 3)
+        with system_changes(self.cast.organization) as changes:
+            changes.save(
+                Organization.objects.get(pk=self.cast.organization.pk),
+                purge_after_days=28,
+            )
+        tasks.purge_deleted()
+        self.assertEqual(self.left(young, active), [(0, 0), (1, 1)])
+
+    def test_their_batches_are_bounded(self):
+        job = self.ended(31, count=3)
+        purge = purge_rows_of_jobs
+        organization, now = self.cast.organization, timezone.now()
+        self.assertEqual(purge(organization, now, limit=2), 4)
+        self.assertEqual(self.left(job), [(1, 1)])
+        self.assertEqual(purge(self.cast.other_organization, now), 0)
+        self.assertEqual(purge(organization, now), 2)
 
 
 class SweepTests(JobTestCase):
