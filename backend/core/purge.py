@@ -1,16 +1,22 @@
-"""Removing for good what was deleted long ago. What the journal says of it stays."""
+"""Removing for good what was deleted long ago, and what was left of it elsewhere.
 
+What the journal says of it stays.
+"""
+
+import random
 import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import chain
+from uuid import UUID
 
 from django.db import models, transaction
 from django.utils import timezone
 
-from core import cache
+from core import cache, search
 from core.deletion import references_to
 from core.locks import one_at_a_time
-from core.models import JobError, JobSkip, Organization
+from core.models import JobError, JobSkip, Organization, SearchWord
 from core.registry import record_types
 
 BATCH_RECORDS = 500
@@ -83,3 +89,36 @@ def purge_rows_of_jobs(
         ids = old.order_by().values("pk")[:limit]
         purged += model.objects.filter(pk__in=ids).delete()[0]
     return purged
+
+
+def purge_words(seconds: float = SLICE_SECONDS) -> None:
+    """Forget words that no record holds any more, for a slice of time.
+
+    Which words a change took from a record, nobody notes: they are looked through. It
+    begins anywhere, and goes round once, so that in time each has its turn.
+    """
+    deadline = time.monotonic() + seconds
+    forgotten = set()
+    for found in _words_from_anywhere():
+        if time.monotonic() > deadline:
+            break
+        if not search.is_held(*found):
+            search.forget(*found)
+            forgotten.add(found)
+    # Whoever wrote such a word at this very time took it for known. If that is not
+    # committed by now either, the word is learned with the next record that has it.
+    for organization_id, word in forgotten:
+        if search.is_held(organization_id, word):
+            search.learn(organization_id, {word})
+
+
+def _words_from_anywhere() -> Iterator[tuple[UUID, str]]:
+    """Each organization and word, in the order of their rows."""
+    words = SearchWord.objects.filter(shortened=models.F("word")).order_by("pk")
+    last = words.last()
+    start = random.randint(0, last.pk) if last else 0  # noqa: S311
+    for part in (words.filter(pk__gt=start), words.filter(pk__lte=start)):
+        place = 0
+        while rows := list(part.filter(pk__gt=place)[:BATCH_RECORDS]):
+            yield from ((row.organization_id, row.word) for row in rows)
+            place = rows[-1].pk

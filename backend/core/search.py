@@ -226,6 +226,33 @@ def learn(organization_id, words: set[str]) -> None:
     insert_values(SearchWord, ("organization_id", "word", "shortened"), rows)
 
 
+def is_held(organization_id, word: str) -> bool:
+    """Whether a text of any record holds this word, as part of another one too.
+
+    Deleted records count, which may come back; live ones first, which have an index.
+    """
+    from core.registry import record_types
+
+    return any(
+        model.objects.filter(
+            organization=organization_id,
+            deleted_at__isnull=is_live,
+            search_text__contains=word,
+        ).exists()
+        for is_live in (True, False)
+        for model in record_types().values()
+    )
+
+
+def forget(organization_id, word: str) -> None:
+    from core.models import SearchWord
+
+    rows = SearchWord.objects.filter(
+        organization=organization_id, shortened__in=shortened(word), word=word
+    )
+    rows.delete()
+
+
 def likeness(word: str, other: str) -> float:
     """How like two words are, from 0 to 1."""
     return OSA.normalized_similarity(word, other)

@@ -11,7 +11,7 @@ from core.idempotency import KEPT_HOURS
 from core.importing.job import remove_orphans
 from core.metrics import figures
 from core.models import Heartbeat, IdempotencyKey
-from core.purge import purge
+from core.purge import purge, purge_words
 
 WORKER = "worker"
 
@@ -59,6 +59,7 @@ def purge_deleted() -> None:
     purge()
     notifications.forget()
     letters.forget()
+    purge_words()
 
 
 @shared_task

@@ -1,10 +1,12 @@
 from django.db import connection
 from django.test import SimpleTestCase, TestCase
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from contact_management.models import Contact, Tag
-from core import search
+from core import purge, search
 from core.finding import Wanted
+from core.models import SearchWord
 from core.testing import Cast, client_of, make_role, make_user, system_changes
 
 PATH = "/api/search/"
@@ -324,3 +326,49 @@ class ListTests(SearchTestCase):
             with self.subTest(words):
                 answer = client.get("/api/contacts/", {"search": words}).json()
                 self.assertGreater(answer["count"], 0)
+
+
+class ForgettingTests(SearchTestCase):
+    def known(self) -> set[str]:
+        words = SearchWord.objects.filter(organization=self.cast.organization)
+        return set(words.values_list("word", flat=True))
+
+    def change(self, contact, **values):
+        with system_changes(self.cast.organization) as changes:
+            changes.save(Contact.objects.get(pk=contact.pk), **values)
+
+    def test_words_that_no_record_holds_any_more_are_forgotten(self):
+        before = self.known()
+        purge.purge_words()
+        self.assertEqual(self.known(), before)
+        self.change(self.karin, last_name="Byron")
+        purge.purge_words()
+        self.assertEqual(self.known(), before - {"lovell"} | {"byron"})
+        self.assertFalse(SearchWord.objects.filter(word="lovell").exists())
+        self.assertEqual(self.found("Byrom"), [str(self.karin.pk)])
+
+    def test_words_of_deleted_records_are_kept_until_those_are_purged(self):
+        with system_changes(self.cast.organization) as changes:
+            changes.delete(Contact.objects.get(pk=self.jurgen.pk))
+        purge.purge_words()
+        self.assertLessEqual({"jurgen", "gross", "koln"}, self.known())
+        purge.purge_batch(self.cast.organization, timezone.now())
+        purge.purge_words()
+        self.assertTrue(self.known().isdisjoint({"jurgen", "gross", "koln"}))
+        self.assertIn("karin", self.known())
+
+    def test_words_of_other_organizations_are_theirs(self):
+        self.make(self.cast.carol, last_name="Lovell")
+        self.change(self.karin, last_name="Byron")
+        purge.purge_words()
+        [organization] = (
+            SearchWord.objects.filter(word="lovell")
+            .values_list("organization", flat=True)
+            .distinct()
+        )
+        self.assertEqual(organization, self.cast.other_organization.pk)
+
+    def test_it_ends_when_its_time_is_over(self):
+        self.change(self.karin, last_name="Byron")
+        purge.purge_words(seconds=-1)
+        self.assertIn("lovell", self.known())
