@@ -23,6 +23,12 @@ PROJECT_DIR = BACKEND_DIR.parent
 env = environ.Env()
 env.read_env(PROJECT_DIR / ".env")
 
+
+def several(name, default):
+    """What a setting names with commas, and perhaps with spaces after them."""
+    return [value.strip() for value in env.list(name, default=default)]
+
+
 # Where SQLite, uploads, the file-system broker and the secret key live.
 DATA_DIR = PROJECT_DIR / env.str("MYCRM_DATA", "var")
 DATA_DIR.mkdir(parents=True, exist_ok=True)
@@ -47,8 +53,8 @@ def installation_secret():
 
 SECRET_KEY = env.str("SECRET_KEY", "") or installation_secret()
 
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+ALLOWED_HOSTS = several("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CORS_ALLOWED_ORIGINS = several("CORS_ALLOWED_ORIGINS", [])
 CORS_URLS_REGEX = r"^/api/"
 # Pages of other origins sign in by tokens. A session is for our own: they could neither
 # read the CSRF cookie nor, where they stand on another site, have any cookie sent.
@@ -413,7 +419,10 @@ def email_provider(name: str) -> dict:
     return {
         "EMAIL_BACKEND": f"anymail.backends.{name}.EmailBackend",
         "ANYMAIL": {
-            **{f"{name.upper()}_{key}": value for key, value in values.items()},
+            **{
+                f"{name.upper()}_{key.strip()}": value.strip()
+                for key, value in values.items()
+            },
             "REQUESTS_TIMEOUT": 10,
         },
     }
@@ -515,7 +524,7 @@ SPECTACULAR_SETTINGS = {
 
 # Watching: who may read /metrics without being a proxy, by the network that they ask
 # from, and from anywhere with "Authorization: Bearer" and the token, if there is one.
-METRICS_NETWORKS = env.list("METRICS_NETWORKS", default=["127.0.0.0/8", "::1/128"])
+METRICS_NETWORKS = several("METRICS_NETWORKS", ["127.0.0.0/8", "::1/128"])
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 # The port of a Celery worker's own /metrics, where it is the only one that can tell.
 METRICS_PORT = env.int("METRICS_PORT", 0)

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import yaml
 from django.conf import settings
 from django.http import HttpResponse
 from django.test import RequestFactory, SimpleTestCase, TestCase, tag
@@ -21,6 +23,7 @@ COMPLETE = {
     "REDIS_URL": "redis://cache/0",
     "BROKER_URL": "redis://broker/0",
 }
+COMPOSE = settings.PROJECT_DIR / "docker-compose.production.yml"
 
 
 @tag("once")
@@ -98,6 +101,26 @@ class StartTests(SimpleTestCase):
         self.assertEqual(
             self.values([*names, "SECURE_SSL_REDIRECT"], HTTPS="false"),
             ["sessionid", "csrftoken", False, False],
+        )
+
+    def test_lists_may_have_spaces_after_their_commas(self):
+        names = {
+            "ALLOWED_HOSTS": ["crm.example.com", "localhost"],
+            "CORS_ALLOWED_ORIGINS": ["https://a.example.com", "https://b.example.com"],
+            "METRICS_NETWORKS": ["10.0.0.0/8", "127.0.0.0/8"],
+        }
+        written = {name: ", ".join(values) for name, values in names.items()}
+        self.assertEqual(self.values(list(names), **written), list(names.values()))
+
+    def test_a_container_answers_to_its_site_and_to_its_own_health_check(self):
+        asked = re.search(
+            r"'http://(\w+):'", (COMPOSE.parent / "Dockerfile").read_text()
+        )
+        hosts = yaml.safe_load(COMPOSE.read_text())["x-environment"]["ALLOWED_HOSTS"]
+        hosts = re.sub(r"\$\{ALLOWED_HOSTS:\?[^}]*\}", "crm.example.com", hosts)
+        self.assertEqual(
+            self.values(["ALLOWED_HOSTS"], ALLOWED_HOSTS=hosts),
+            [["crm.example.com", asked[1]]],
         )
 
 
