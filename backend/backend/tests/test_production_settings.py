@@ -24,6 +24,14 @@ COMPLETE = {
     "BROKER_URL": "redis://broker/0",
 }
 COMPOSE = settings.PROJECT_DIR / "docker-compose.production.yml"
+# What has no effect on containers: secrets are files, and the rest follows from how the
+# containers are put together.
+NOT_OF_CONTAINERS = {
+    *("SECRET_KEY", "DATABASE_URL", "EMAIL_URL", "STATEMENT_SECONDS"),
+    *("REDIS_URL", "BROKER_URL", "PGBOUNCER", "USE_SQLITE", "DEBUG"),
+    *("HOST", "PORT", "BIND", "MYCRM_DATA", "METRICS_PORT"),
+    *("TLS_CERTIFICATE", "TLS_KEY", "TLS_PORT"),
+}
 
 
 @tag("once")
@@ -122,6 +130,17 @@ class StartTests(SimpleTestCase):
             self.values(["ALLOWED_HOSTS"], ALLOWED_HOSTS=hosts),
             [["crm.example.com", asked[1]]],
         )
+
+
+class ContainerTests(SimpleTestCase):
+    def test_what_env_example_lists_is_what_reaches_the_containers(self):
+        example = (COMPOSE.parent / ".env.example").read_text()
+        listed = set(re.findall(r"^# ([A-Z_]+)=", example, re.M))
+        text = COMPOSE.read_text()
+        passed_on = set(re.findall(r"\$\{([A-Z_]+)", text))
+        # In the place of a value there is none.
+        passed_on |= set(re.findall(r"^ +([A-Z_]+):$", text, re.M))
+        self.assertEqual(listed - NOT_OF_CONTAINERS, passed_on)
 
 
 class PolicyTests(TestCase):
