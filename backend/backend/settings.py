@@ -210,8 +210,6 @@ if REDIS_URL:
         }
     }
     SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
-else:
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 # Celery
 
@@ -381,7 +379,6 @@ ACCOUNT_FORMS = {
     "reset_password": "user_management.forms.PasswordResetForm",
 }
 MFA_TOTP_ISSUER = "MyCRM"
-HEADLESS_ONLY = False
 HEADLESS_TOKEN_STRATEGY = "allauth.headless.tokens.strategies.jwt.JWTTokenStrategy"  # noqa: S105
 HEADLESS_JWT_ALGORITHM = "HS256"
 # The session behind a token must be there at each request: signing out ends it at once
@@ -478,10 +475,8 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["core.renderers.JSONRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "core.renderers.JSONOnly",
     "DEFAULT_SCHEMA_CLASS": "core.schema.Schema",
-    "DEFAULT_PAGINATION_CLASS": None,
     "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "core.problems.handle",
-    "NUM_PROXIES": NUM_PROXIES,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {
@@ -546,8 +541,6 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATIC_ROOT.mkdir(exist_ok=True)
 WHITENOISE_USE_FINDERS = True
-SECURE_CONTENT_TYPE_NOSNIFF = True
-X_FRAME_OPTIONS = "DENY"
 # Where a page may load from; the admin's pages may more (core.middleware).
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -576,10 +569,7 @@ UNFOLD = {
     ],
 }
 
-LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
-USE_I18N = True
-USE_TZ = True
 
 LOGGING = {
     "version": 1,

@@ -13,10 +13,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 REQUIRED = ("SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL", "BROKER_URL")
-SECRET = (
-    *(*REQUIRED, "MIGRATION_DATABASE_URL", "ADMIN_PASSWORD"),
-    *("EMAIL_URL", "EMAIL_PROVIDER_SETTINGS"),
-)
+SECRET = (*REQUIRED, "ADMIN_PASSWORD", "EMAIL_URL", "EMAIL_PROVIDER_SETTINGS")
 
 
 def read_environment() -> None:
@@ -77,10 +74,6 @@ if HTTPS:
     # A browser takes these names only by HTTPS, for this host and for every path.
     SESSION_COOKIE_NAME = "__Host-sessionid"
     CSRF_COOKIE_NAME = "__Host-csrftoken"
-SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-SECURE_REFERRER_POLICY = "same-origin"
-SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 
 # Static files: their names hold a hash, so Nginx lets them be kept for ever. It serves
 # and compresses them; WhiteNoise would only look at each request once more.
