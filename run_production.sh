@@ -116,10 +116,12 @@ production_settings() {
         (umask 077 && openssl rand -base64 48 | tr -d '\n' >"$data/secret_key")
     fi
     SECRET_KEY=$(setting SECRET_KEY "$(cat "$data/secret_key")")
-    ALLOWED_HOSTS=$(setting ALLOWED_HOSTS localhost,127.0.0.1,[::1])
+    # localhost is the name by which this script asks whether it serves.
+    ALLOWED_HOSTS=$(setting ALLOWED_HOSTS '127.0.0.1,[::1]'),localhost
     # Encrypted if there is a certificate.
     TLS_CERTIFICATE=$(setting TLS_CERTIFICATE '')
     TLS_KEY=$(setting TLS_KEY '')
+    TLS_PORT=$(setting TLS_PORT 8443)
     HTTPS=$(setting HTTPS "$([[ -n $TLS_CERTIFICATE ]] && echo true || echo false)")
     DATABASE_URL=postgres://mycrm@/$run/postgres/mycrm
     REDIS_URL=unix://$run/redis-cache.sock?db=0
@@ -147,7 +149,8 @@ render_nginx() {
             SITE="$([[ -n $TLS_CERTIFICATE ]] && echo https || echo http)" \
             ACCESS_LOG="$logs/access.log" UPSTREAM="$server" \
             STATUS_LISTEN="unix:$run/nginx-status.sock" \
-            LISTEN="$HOST:$PORT" LISTEN_TLS="$HOST:$(setting TLS_PORT 8443)" \
+            LISTEN="$HOST:$PORT" LISTEN_TLS="$HOST:$TLS_PORT" \
+            HTTPS_PORT="$TLS_PORT" \
             STATIC_ROOT="$data/static" FORWARDED_PROTO="\$scheme" \
             IMPORT_SIZE="$((import_bytes + 1024 * 1024))" \
             SIGN_IN_RATE="$(setting SIGN_IN_RATE 10r/s)" \
@@ -242,11 +245,16 @@ await() {
 }
 
 serve_production() {
-    local name queue instance site="http://$HOST:$PORT"
-    [[ $HOST == 0.0.0.0 ]] && site="http://127.0.0.1:$PORT"
+    local name queue instance site=$HOST
+    [[ $HOST == 0.0.0.0 ]] && site=127.0.0.1
 
     install_packages
     production_settings
+    if [[ -n $TLS_CERTIFICATE ]]; then
+        site=https://$site:$TLS_PORT
+    else
+        site=http://$site:$PORT
+    fi
     prepare_folders
     make_cluster
 

@@ -174,17 +174,6 @@ production() {
     # PostgreSQL does not run as root, and its user must get at its files.
     chmod 711 "$tmp"
     $python backend/production_test.py "$tmp/production"
-    check_tls "$tmp/production/run/nginx"
-}
-
-# The configuration with TLS, of a certificate that nobody else knows.
-check_tls() {
-    openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost \
-        -keyout "$tmp/key.pem" -out "$tmp/certificate.pem" 2>/dev/null
-    sed -i "s#ssl_certificate ;#ssl_certificate $tmp/certificate.pem;#
-        s#ssl_certificate_key ;#ssl_certificate_key $tmp/key.pem;#" "$1/sites/https.conf"
-    sed -i 's#sites/http.conf#sites/https.conf#' "$1/nginx.conf"
-    PATH=$PATH:/usr/sbin nginx -t -q -e stderr -p "$1" -c "$1/nginx.conf"
 }
 
 django_tests() {

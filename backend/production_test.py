@@ -1,9 +1,9 @@
 """Tries the stack of ./run.sh production: `production_test.py FOLDER`.
 
-Starts it with its data in the folder, signs in through one instance and uses the other,
-writes and reads, looks at headers and at the pages of errors, has Gunicorn load itself
-anew under load, as it does by itself too, and stops it. Ends with 1 at the first thing
-that is wrong.
+Starts it with its data in the folder and a certificate of its own, signs in through one
+instance and uses the other, writes and reads, looks at headers and at the pages of
+errors, has Gunicorn load itself anew under load, as it does by itself too, and stops
+it. Ends with 1 at the first thing that is wrong.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ import uuid
 from pathlib import Path
 
 from measuring.api import Api, sign_in
+from measuring.servers import free_port
 from measuring.stack import EMAIL, PASSWORD, Stack, production
 
 # So many requests a worker answers here; another one takes its place then.
@@ -29,6 +31,30 @@ def check(name: str, got, expected) -> None:
     if got != expected:
         raise SystemExit(f"FAILED: {name}: {got!r} instead of {expected!r}")
     print(f"  {name}: {got}", flush=True)  # noqa: T201
+
+
+def make_certificate(folder: Path) -> dict[str, str]:
+    """The settings that name it and its key."""
+    files = {
+        "TLS_CERTIFICATE": str(folder.resolve() / "certificate.pem"),
+        "TLS_KEY": str(folder.resolve() / "key.pem"),
+    }
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
+    subprocess.run(  # noqa: S603 our own
+        [
+            *command.split(),
+            *("-out", files["TLS_CERTIFICATE"], "-keyout", files["TLS_KEY"]),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return files
+
+
+def check_redirect(plain: str, encrypted: str) -> None:
+    status, headers, _ = Api(plain).ask("GET", "/api/contacts/?page=2")
+    check("without encryption", status, 308)
+    check("  to", headers["location"], f"{encrypted}/api/contacts/?page=2")
 
 
 def check_answers(site: str, token: str) -> None:
@@ -155,12 +181,23 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=500)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with production(options.folder, WEB_MAX_REQUESTS=str(MAX_REQUESTS)) as stack:
+    options.folder.mkdir(parents=True, exist_ok=True)
+    tls_port = free_port()
+    site = f"https://127.0.0.1:{tls_port}"
+    environment = {
+        **make_certificate(options.folder),
+        "TLS_PORT": str(tls_port),
+        # Instances are asked without Nginx too, and are not to send us to it.
+        "HTTPS": "false",
+        "WEB_MAX_REQUESTS": str(MAX_REQUESTS),
+    }
+    with production(options.folder, **environment) as stack:
         tokens = [sign_in(address, EMAIL, PASSWORD) for address in stack.instances]
-        check_answers(stack.url, tokens[0])
+        check_redirect(stack.url, site)
+        check_answers(site, tokens[0])
         check_instances(stack.instances, tokens[0], options.pairs)
         check_reloads(
-            *(stack.url, tokens[1], stack.masters),
+            *(site, tokens[1], stack.masters),
             *(options.reloads, options.requests),
         )
         check_replacements(stack)
