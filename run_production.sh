@@ -156,6 +156,8 @@ render_nginx() {
             SIGN_IN_RATE="$(setting SIGN_IN_RATE 10r/s)" \
             API_RATE="$(setting API_RATE 1000r/s)" \
             API_BURST="$(setting API_BURST 2000)" \
+            ADDRESS_RATE="$(setting ADDRESS_RATE 2000r/s)" \
+            ADDRESS_BURST="$(setting ADDRESS_BURST 4000)" \
             .venv/bin/python -c 'import os, re, sys
 print(re.sub(r"\$\{([A-Z_]+)\}", lambda m: os.environ[m[1]], sys.stdin.read()), end="")
 ' <"$template" >"${target%.template}"

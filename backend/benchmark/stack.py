@@ -43,6 +43,8 @@ def filled(options) -> Iterator[Stack]:
         SIGN_IN_RATE="1000r/s",
         API_RATE="100000r/s",
         API_BURST="100000",
+        ADDRESS_RATE="100000r/s",
+        ADDRESS_BURST="100000",
     ) as stack:
         seed(stack, options)
         yield stack
