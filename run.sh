@@ -248,6 +248,8 @@ case "${1-}" in
     "")
         check_port
         set_up
+        # What is kept from here on is for no other user of this machine.
+        umask 077
         step migrate "Preparing the database" \
             .venv/bin/python backend/manage.py migrate --no-input
         start .venv/bin/python backend/manage.py bootstrap

@@ -57,9 +57,12 @@ prepare_folders() {
     # A socket's whole name must have less than 108 bytes.
     ((${#run} <= 80)) || run=$(mktemp -d /tmp/mycrm-XXXXXX)
     mkdir -p "$run" "$run/nginx" "$data/redis-broker" "$data/uploads" "$postgres_data"
-    mkdir -p -m 700 "$run/postgres"
+    mkdir -p "$run/postgres"
+    # PostgreSQL's user passes through.
     chmod 711 "$run"
-    chmod 700 "$postgres_data" "$run/postgres"
+    # They may be there already, from before others were kept out.
+    chmod 700 "$logs" "$data/redis-broker" "$data/uploads" "$postgres_data" \
+        "$run/postgres"
     if [[ $(id -u) == 0 ]]; then
         as_postgres=(setpriv --reuid=postgres --regid=postgres --clear-groups)
         chown postgres: "$postgres_data" "$run/postgres"
@@ -109,11 +112,12 @@ EOF
 
 # The environment of MyCRM itself. What is set already wins.
 production_settings() {
-    local name
+    # What is made from here on is for no other user of this machine.
+    umask 077
     export MYCRM_DATA=$data
     export DJANGO_SETTINGS_MODULE=backend.settings_production
     if [[ ! -s $data/secret_key ]]; then
-        (umask 077 && openssl rand -base64 48 | tr -d '\n' >"$data/secret_key")
+        openssl rand -base64 48 | tr -d '\n' >"$data/secret_key"
     fi
     SECRET_KEY=$(setting SECRET_KEY "$(cat "$data/secret_key")")
     # localhost is the name by which this script asks whether it serves.

@@ -2,8 +2,8 @@
 
 Starts it with its data in the folder and a certificate of its own, signs in through one
 instance and uses the other, writes and reads, looks at headers and at the pages of
-errors, has Gunicorn load itself anew under load, as it does by itself too, and stops
-it. Ends with 1 at the first thing that is wrong.
+errors, has Gunicorn load itself anew under load, as it does by itself too, looks at
+what is kept, and stops it. Ends with 1 at the first thing that is wrong.
 """
 
 import argparse
@@ -124,6 +124,14 @@ def check_instances(instances: list[str], token: str, pairs: int) -> None:
     check("its deletion", status, 204)
 
 
+def check_privacy(folder: Path) -> None:
+    kept = (folder / name for name in ("logs", "redis-broker", "uploads"))
+    paths = [path for place in kept for path in (place, *place.rglob("*"))]
+    paths.append(folder / "secret_key")
+    read_by_others = [path.name for path in paths if path.stat().st_mode & 0o077]
+    check("files that other users may read", read_by_others, [])
+
+
 def check_reloads(site: str, token: str, pids: list[int], times: int, least: int):
     """Gunicorn is told to load itself anew, again and again; nobody may notice."""
     wrong, done, over = [], 0, threading.Event()
@@ -201,6 +209,7 @@ def main() -> None:
             *(options.reloads, options.requests),
         )
         check_replacements(stack)
+        check_privacy(options.folder)
     check("it stopped as it should", stack.process.returncode, 0)
 
 
