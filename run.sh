@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sets MyCRM up and serves it, on a fresh machine too: ./run.sh
 # ./run.sh setup only installs the packages; ./run.sh production serves with PostgreSQL,
-# Redis and Nginx, as for a company (docs/OPERATIONS.md). Settings: .env.example.
+# Redis and Nginx, as for a company, and ./run.sh upgrade prepares what runs so for new
+# code (docs/OPERATIONS.md). Settings: .env.example.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -263,7 +264,12 @@ case "${1-}" in
         set_up
         serve_production
         ;;
+    upgrade)
+        . ./run_production.sh
+        set_up
+        upgrade
+        ;;
     *)
-        fail "Usage: ./run.sh [setup | production]"
+        fail "Usage: ./run.sh [setup | production | upgrade]"
         ;;
 esac

@@ -250,6 +250,25 @@ await() {
     fail "" "$name does not answer. The whole log: $logs/$name.log"
 }
 
+prepare_database() {
+    # Migrations may take longer than a statement may.
+    step migrate "Preparing the database" \
+        env STATEMENT_SECONDS=0 .venv/bin/python backend/manage.py migrate --no-input
+    step static "Collecting the static files" \
+        .venv/bin/python backend/manage.py collectstatic --no-input
+}
+
+# For new code, while the stack runs: ./run.sh upgrade.
+upgrade() {
+    production_settings
+    [[ -S $run/postgres/.s.PGSQL.5432 ]] ||
+        fail "No PostgreSQL runs in $run. Start ./run.sh production, which upgrades too," \
+            "or set the MYCRM_DATA that it was started with."
+    prepare_database
+    say "" "Now kill -HUP the two Gunicorn processes that ./run.sh production named, and" \
+        "kill the workers and Beat, which it starts again: docs/OPERATIONS.md."
+}
+
 serve_production() {
     local name queue instance site=$HOST
     [[ $HOST == 0.0.0.0 ]] && site=127.0.0.1
@@ -279,11 +298,7 @@ serve_production() {
         grep -q 1 || "${as_postgres[@]}" createdb --host "$run/postgres" \
         --username mycrm mycrm
 
-    # Migrations may take longer than a statement may.
-    step migrate "Preparing the database" \
-        env STATEMENT_SECONDS=0 .venv/bin/python backend/manage.py migrate --no-input
-    step static "Collecting the static files" \
-        .venv/bin/python backend/manage.py collectstatic --no-input
+    prepare_database
     start .venv/bin/python backend/manage.py bootstrap
     wait "${groups[-1]}"
     unset 'groups[-1]'

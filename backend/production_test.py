@@ -2,8 +2,9 @@
 
 Starts it with its data in the folder and a certificate of its own, signs in through one
 instance and uses the other, writes and reads, looks at headers and at the pages of
-errors, has Gunicorn load itself anew under load, as it does by itself too, looks at
-what is kept, and stops it. Ends with 1 at the first thing that is wrong.
+errors, prepares an upgrade, has Gunicorn load itself anew under load, as it does by
+itself too, looks at what is kept, and stops it. Ends with 1 at the first thing that is
+wrong.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import uuid
 from pathlib import Path
 
 from measuring.api import Api, sign_in
-from measuring.servers import free_port
+from measuring.servers import BACKEND, free_port
 from measuring.stack import EMAIL, PASSWORD, Stack, production
 
 # So many requests a worker answers here; another one takes its place then.
@@ -132,6 +133,21 @@ def check_privacy(folder: Path) -> None:
     check("files that other users may read", read_by_others, [])
 
 
+def check_upgrade(folder: Path) -> None:
+    """Another process prepares the same database and files, while all of it runs."""
+    done = subprocess.run(
+        ["./run.sh", "upgrade"],
+        cwd=BACKEND.parent,
+        env=os.environ | {"MYCRM_DATA": str(folder.resolve())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    check("an upgrade", (done.returncode, done.stderr), (0, ""))
+    log = (folder / "logs" / "migrate.log").read_text()
+    check("  of the database", "No migrations to apply." in log, True)
+
+
 def check_reloads(site: str, token: str, pids: list[int], times: int, least: int):
     """Gunicorn is told to load itself anew, again and again; nobody may notice."""
     wrong, done, over = [], 0, threading.Event()
@@ -204,6 +220,7 @@ def main() -> None:
         check_redirect(stack.url, site)
         check_answers(site, tokens[0])
         check_instances(stack.instances, tokens[0], options.pairs)
+        check_upgrade(options.folder)
         check_reloads(
             *(site, tokens[1], stack.masters),
             *(options.reloads, options.requests),
