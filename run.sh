@@ -155,7 +155,8 @@ web() {
     exec ../.venv/bin/python -m gunicorn backend.wsgi:application
 }
 
-# Threads: a process of a pool that is killed could leave the others locked.
+# Threads: without Redis the processes of a pool share locks, and one that is killed
+# leaves the others locked.
 worker() {
     cd backend
     exec ../.venv/bin/python -m celery --app backend worker --pool threads \

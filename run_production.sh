@@ -198,6 +198,7 @@ web_instance() {
     web
 }
 
+# Threads: one process for each queue, where the containers have three.
 queue_worker() {
     cd backend
     exec ../.venv/bin/python -m celery --app backend worker --pool threads \

@@ -219,7 +219,7 @@ if REDIS_URL:
         "socket_timeout": 5,
         "socket_connect_timeout": 0.5,
         # What a worker that died had not finished comes back: after longer than a task
-        # may take, and then within seconds, not after ten of kombu's rounds.
+        # should take, and then within seconds, not after ten of kombu's rounds.
         "visibility_timeout": 150,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
@@ -240,6 +240,8 @@ CELERY_RESULT_EXPIRES = None
 # Each task may come twice: one that was begun and not ended is better begun again.
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
+# Of pools of processes, in containers: nothing ends a thread. Tasks do not rely on it;
+# statements, mail servers and the slices of jobs end sooner by themselves.
 CELERY_TASK_TIME_LIMIT = 120
 # What somebody waits for is not kept behind long work, nor that behind what is done by
 # the clock. A worker that is given no queues takes all.
