@@ -82,7 +82,7 @@ make_cluster() {
     shared=$((memory / 4 > 1024 ? 1024 : memory / 4))
     if [[ ! -e $postgres_data/PG_VERSION ]]; then
         step postgres-setup "Making the database" "${as_postgres[@]}" \
-            env LC_ALL=C.UTF-8 initdb --pgdata "$postgres_data" --username mycrm \
+            env LC_ALL=C.UTF-8 initdb --pgdata "$postgres_data" --username postgres \
             --auth trust --encoding UTF8 --locale C.UTF-8 --data-checksums
     fi
     "${as_postgres[@]}" tee "$postgres_data/mycrm.conf" >/dev/null <<EOF
@@ -251,6 +251,21 @@ await() {
     fail "" "$name does not answer. The whole log: $logs/$name.log"
 }
 
+# MyCRM's own role has its database and may make it anew, as a restore does, and no more.
+# In data folders from before there was one, mycrm is PostgreSQL's superuser and stays it.
+make_database() {
+    ask_postgres mycrm 'SELECT 1' >/dev/null 2>&1 ||
+        ask_postgres postgres 'CREATE ROLE mycrm LOGIN CREATEDB' >/dev/null
+    ask_postgres mycrm "SELECT 'found' FROM pg_database WHERE datname = 'mycrm'" |
+        grep -q found || ask_postgres mycrm 'CREATE DATABASE mycrm' >/dev/null
+}
+
+# As a role, by the name of its user.
+ask_postgres() {
+    "${as_postgres[@]}" psql --host "$run/postgres" --username "$1" --dbname postgres \
+        --no-psqlrc --tuples-only --command "$2"
+}
+
 prepare_database() {
     # Migrations may take longer than a statement may.
     step migrate "Preparing the database" \
@@ -290,14 +305,10 @@ serve_production() {
     for name in "${base[@]}"; do
         keep "$name"
     done
-    await postgres "${as_postgres[@]}" psql --host "$run/postgres" --username mycrm \
-        --dbname postgres --command 'SELECT 1'
+    await postgres pg_isready --host "$run/postgres"
     await redis-cache redis-cli -s "$run/redis-cache.sock" ping
     await redis-broker redis-cli -s "$run/redis-broker.sock" ping
-    "${as_postgres[@]}" psql --host "$run/postgres" --username mycrm --dbname postgres \
-        --tuples-only --command "SELECT 1 FROM pg_database WHERE datname = 'mycrm'" |
-        grep -q 1 || "${as_postgres[@]}" createdb --host "$run/postgres" \
-        --username mycrm mycrm
+    make_database
 
     prepare_database
     start .venv/bin/python backend/manage.py bootstrap

@@ -125,6 +125,14 @@ def check_instances(instances: list[str], token: str, pairs: int) -> None:
     check("its deletion", status, 204)
 
 
+def check_role(stack: Stack) -> None:
+    [(name, *rights)] = stack.query(
+        "SELECT rolname, rolsuper, rolcreaterole, rolbypassrls FROM pg_roles"
+        " WHERE rolname = current_user"
+    )
+    check(f"what {name} may do besides", rights, [False, False, False])
+
+
 def check_privacy(folder: Path) -> None:
     kept = (folder / name for name in ("logs", "redis-broker", "uploads"))
     paths = [path for place in kept for path in (place, *place.rglob("*"))]
@@ -226,6 +234,7 @@ def main() -> None:
             *(options.reloads, options.requests),
         )
         check_replacements(stack)
+        check_role(stack)
         check_privacy(options.folder)
     check("it stopped as it should", stack.process.returncode, 0)
 
