@@ -24,11 +24,12 @@ class IndexTests(TestCase):
         """How PostgreSQL would read a page, had it no such ways to."""
         return self.told("EXPLAIN", path, {"cursor": "", **query}, without)
 
-    def told(self, what: str, path: str, query: dict, without=()) -> str:
+    def told(self, what: str, path: str, query: dict, without=(), mark="ORDER BY"):
+        """Of the one statement that has the mark."""
         with CaptureQueriesContext(connection) as captured:
             response = self.manager.get(path, query)
         self.assertEqual(response.status_code, 200, response.content)
-        [sql] = [q["sql"] for q in captured if "ORDER BY" in q["sql"]]
+        [sql] = [q["sql"] for q in captured if mark in q["sql"]]
         with connection.cursor() as cursor:
             for way in without:
                 cursor.execute(f"SET LOCAL enable_{way} = off")
@@ -78,6 +79,15 @@ class IndexTests(TestCase):
                 plan = self.plan("/api/contacts/", "seqscan", **query)
                 self.assertRegex(plan, rf"Index Cond: .*\b{column}\b")
                 transaction.set_rollback(True)
+
+    def test_what_a_misspelt_word_may_mean_has_an_index_of_words(self):
+        person = {"last_name": "Lovelace"}
+        self.manager.post("/api/contacts/", person, format="json")
+        self.keep_only("contact_words")
+        query = {"q": "lovelcae"}
+        plan = self.told("EXPLAIN", "/api/search/", query, ["seqscan"], mark="@@")
+        self.assertRegex(plan, r"Index Cond: \(+organization_id = .* @@ ")
+        self.assertIn("Bitmap Index Scan on contact_words", plan)
 
     def keep_only(self, *names: str) -> None:
         """Of a few contacts any index gives all: drop the others."""

@@ -282,6 +282,19 @@ class RequestTests(SearchTestCase):
         # is left: of all types at once.
         self.assertEqual(len(queries) - 1, 3)
 
+    def test_what_stands_beside_a_misspelt_word_may_be_anything(self):
+        client = client_of(self.cast.alice)
+        for beside, found in (
+            ("ada@engines.example.com", [str(self.ada.pk)]),
+            ("a", [str(self.ada.pk)]),
+            *((odd, []) for odd in ("1e5x", "x\u00b2", "\u6771\u4eac", "a&!b", "x:*")),
+        ):
+            with self.subTest(beside):
+                answer = client.get(PATH, {"q": f"Lovelase {beside}"})
+                self.assertEqual(answer.status_code, 200, answer.content)
+                hits = answer.json()["results"]
+                self.assertEqual([hit["id"] for hit in hits], found)
+
     def test_the_likeliest_is_guessed_first(self):
         organization = self.cast.organization.pk
         search.learn(organization, {"victor", "vector", "larson", "caron"})
