@@ -203,7 +203,9 @@ class Finder:
 
     def __init__(self, names: Iterable[str], user):
         """`names`: of the record types."""
-        self.sources = [Source(record_types()[name], user) for name in names]
+        models = (record_types()[name] for name in names)
+        # That a contact is in a group, say, holds no word.
+        self.sources = [Source(m, user) for m in models if m.searched_fields()]
         self.everywhere = range(len(self.sources))
         self.statements = Memory(32)
 

@@ -295,6 +295,16 @@ class RequestTests(SearchTestCase):
                 hits = answer.json()["results"]
                 self.assertEqual([hit["id"] for hit in hits], found)
 
+    def test_records_without_a_word_are_not_looked_through(self):
+        client = client_of(self.cast.alice)
+        with CaptureQueriesContext(connection) as queries:
+            client.get(PATH, {"q": "Lovelase"})
+        sql = " ".join(query["sql"] for query in queries)
+        self.assertIn("contact_management_contact", sql)
+        self.assertNotIn("groupmembership", sql)
+        only = client.get(PATH, {"q": "Lovelase", "types": "groupmembership"})
+        self.assertEqual(only.json()["results"], [])
+
     def test_the_likeliest_is_guessed_first(self):
         organization = self.cast.organization.pk
         search.learn(organization, {"victor", "vector", "larson", "caron"})
