@@ -19,9 +19,11 @@ def application(environ, start_response):
     It reads the other parameters before any of our code runs, fails at those that are
     malformed, and decodes the query by the charset. All that is sent here is UTF-8.
     """
-    media_type, *others = environ.get("CONTENT_TYPE", "").partition(";")
-    boundary = BOUNDARY.search("".join(others))
-    environ["CONTENT_TYPE"] = f"{media_type}; {boundary[1]}" if boundary else media_type
+    media_type, mark, parameters = environ.get("CONTENT_TYPE", "").partition(";")
+    if mark:
+        boundary = BOUNDARY.search(mark + parameters)
+        told = f"{media_type}; {boundary[1]}" if boundary else media_type
+        environ["CONTENT_TYPE"] = told
     return django(environ, start_response)
 
 
