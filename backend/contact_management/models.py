@@ -171,9 +171,8 @@ class Company(Reachable):
 
     def clean(self):
         super().clean()
-        # A new company is above none, so it cannot close a circle.
-        moved = not self._state.adding and self.parent_id != self._stored_parent_id
-        if moved and self.parent_id and closes_circle(self, "parent"):
+        moved = self.parent_id != self._stored_parent_id
+        if moved and closes_circle(self, "parent"):
             error = ValidationError("A company cannot be above itself.", "circular")
             raise ValidationError({"parent": error})
 

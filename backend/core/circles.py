@@ -9,11 +9,13 @@ def closes_circle(record: Journaled, name: str) -> bool:
 
     To be asked in the transaction that writes the record, where it gets another one
     above it: until its end no other does. Of two such writes at once each would be
-    right by itself, and both together a circle.
+    right by itself, and both together a circle. A new record is above none.
     """
-    one_at_a_time(f"{name} of {record.record_type()}: {record.organization_id}")
     field = record._meta.get_field(name)
     above, seen = getattr(record, field.attname), {record.pk}
+    if above is None or record._state.adding:
+        return False
+    one_at_a_time(f"{name} of {record.record_type()}: {record.organization_id}")
     while above and above not in seen:
         seen.add(above)
         rows = type(record)._base_manager.filter(pk=above)

@@ -15,7 +15,7 @@ from django.db.models import Model, Q
 
 from core import access
 from core.memory import Memory
-from core.registry import record_types
+from core.registry import searched_types
 from core.representation import ById
 from core.search import (
     beginning,
@@ -203,9 +203,8 @@ class Finder:
 
     def __init__(self, names: Iterable[str], user):
         """`names`: of the record types."""
-        models = (record_types()[name] for name in names)
-        # That a contact is in a group, say, holds no word.
-        self.sources = [Source(m, user) for m in models if m.searched_fields()]
+        types = searched_types()
+        self.sources = [Source(types[name], user) for name in names if name in types]
         self.everywhere = range(len(self.sources))
         self.statements = Memory(32)
 

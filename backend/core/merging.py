@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import F, Q, QuerySet
-from django.db.models.fields.tuple_lookups import TupleGreaterThan, TupleLessThan
+from django.db.models import Q, QuerySet
 
 from core.exceptions import bad_parameter
 from core.pagination import (
     MAX_COUNT,
     Cursor,
+    behind,
     cursor_links,
     no_such_page,
     number_links,
@@ -97,7 +97,6 @@ def _beyond(number: int, column: str, start: Place, backwards: bool) -> Q:
     moment, start_number, pk = start
     side = "gt" if backwards else "lt"
     if number == start_number:
-        compare = TupleGreaterThan if backwards else TupleLessThan
-        return Q(compare([F(column), F("id")], [moment, pk]))
+        return behind([column, "id"], [moment, pk], not backwards)
     same_moment_too = number > start_number if backwards else number < start_number
     return Q((f"{column}__{side}{'e' if same_moment_too else ''}", moment))

@@ -5,7 +5,7 @@ size; and not at all where the page shows that it is the last.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
@@ -320,9 +320,7 @@ def _beyond(queryset: QuerySet, ordering: Ordering, cursor: Cursor) -> Q:
     values = [field.to_python(text) for field, text in texts]
     downwards = {descending != cursor.backwards for _, descending in ordering}
     if len(downwards) == 1 and not any(field.null for field in fields[1:]):
-        # Rows are compared whole, so that an index is entered just there.
-        compare = TupleLessThan if downwards.pop() else TupleGreaterThan
-        return Q(compare([F(name) for name, _ in ordering], values))
+        return behind([name for name, _ in ordering], values, downwards.pop())
     # (a > x) or (a = x and b > y) or ...
     condition = equal = Q()
     for (name, descending), field, value in zip(ordering, fields, values, strict=True):
@@ -335,6 +333,15 @@ def _beyond(queryset: QuerySet, ordering: Ordering, cursor: Cursor) -> Q:
     # The bound on the first column stands alone as well, for the index to begin at.
     side = "lte" if descending != cursor.backwards else "gte"
     return Q((f"{name}__{side}", values[0])) & condition
+
+
+def behind(names: Sequence[str], values: Sequence, downwards: bool) -> Q:
+    """The rows that come after one with these values, in the order of some columns.
+
+    Rows are compared whole, so that an index is entered just there.
+    """
+    compare = TupleLessThan if downwards else TupleGreaterThan
+    return Q(compare([F(name) for name in names], values))
 
 
 def _after(name: str, field: Field, value, descending: bool, nulls_first: bool) -> Q:

@@ -132,6 +132,20 @@ def problem_of(error: exceptions.APIException) -> dict:
     return problem(error.status_code, code, str(error.detail), **extra)
 
 
+def below(error: exceptions.APIException, *path: str) -> exceptions.APIException:
+    """The same refusal, of what stands at this path within the body."""
+    if isinstance(error, exceptions.ValidationError):
+        detail = error.detail
+        if not isinstance(detail, dict):
+            detail = {"non_field_errors": detail}
+        for name in reversed(path):
+            detail = {name: detail}
+        return exceptions.ValidationError(detail)
+    for fault in getattr(error, "extra", {}).get("errors", ()):
+        fault["field"] = ".".join((*path, str(fault["field"])))
+    return error
+
+
 def as_api_exception(exc, context) -> exceptions.APIException | None:
     """The error of the API that an exception means; None where it is a bug of ours."""
     match exc:

@@ -28,6 +28,12 @@ def importable_types() -> dict[str, type[Record]]:
 
 
 @lru_cache(maxsize=1)
+def searched_types() -> dict[str, type[Record]]:
+    """The record types that hold words, as links between records do not, by name."""
+    return {n: m for n, m in record_types().items() if m.searched_fields()}
+
+
+@lru_cache(maxsize=1)
 def inherited_types() -> dict[str, type[Record]]:
     """The record types of which a successor takes over what somebody owns, by name."""
     return {n: m for n, m in record_types().items() if not m.is_personal}

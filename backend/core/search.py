@@ -231,7 +231,7 @@ def is_held(organization_id, word: str) -> bool:
 
     Deleted records count, which may come back; live ones first, which have an index.
     """
-    from core.registry import record_types
+    from core.registry import searched_types
 
     return any(
         model.objects.filter(
@@ -240,7 +240,7 @@ def is_held(organization_id, word: str) -> bool:
             search_text__contains=word,
         ).exists()
         for is_live in (True, False)
-        for model in record_types().values()
+        for model in searched_types().values()
     )
 
 

@@ -7,12 +7,11 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException
-from rest_framework.exceptions import ValidationError as InvalidRequest
 from rest_framework.response import Response
 
 from core import access
 from core.exceptions import bad_parameter
-from core.problems import as_api_exception, problem_of
+from core.problems import as_api_exception, below, problem_of
 from core.security import note_refusal
 from core.serializers import StrictSerializer
 from core.views.base import boolean
@@ -170,13 +169,6 @@ class BatchMixin:
     def _located(self, exception, index: int) -> APIException:
         """The refusal of an operation, with its index and the fields' whole names."""
         error = as_api_exception(exception, {"view": self, "request": self.request})
-        if isinstance(error, InvalidRequest):
-            detail = error.detail
-            if not isinstance(detail, dict):
-                detail = {"non_field_errors": detail}
-            error = InvalidRequest({"operations": {str(index): detail}})
-        extra = dict(getattr(error, "extra", {}))
-        for fault in extra.get("errors", ()):
-            fault["field"] = f"operations.{index}.{fault['field']}"
-        error.extra = {**extra, "operation": index}
+        error = below(error, "operations", str(index))
+        error.extra = {**getattr(error, "extra", {}), "operation": index}
         return error

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from core import access
 from core.exceptions import bad_parameter
 from core.models import ChangeSet
-from core.problems import as_api_exception, from_django
+from core.problems import as_api_exception, below
 from core.routers import view_of
 from core.views import JournaledViewSet, RecordViewSet
 from core.views.base import ReadOnlyViewSet
@@ -87,15 +87,9 @@ class AssignmentRuleViewSet(JournaledViewSet):
         try:
             values = view.values_of({**body, "auto_assign": wish})
             view.write(changes, lead, values)
-        except InvalidRecord as error:
-            raise ValidationError({"lead": from_django(error).detail}) from None
-        except ValidationError as error:
-            raise ValidationError({"lead": error.detail}) from None
-        except IntegrityError as error:
+        except (InvalidRecord, ValidationError, IntegrityError) as error:
             refusal = as_api_exception(error, {"view": view, "request": self.request})
-            for fault in getattr(refusal, "extra", {}).get("errors", ()):
-                fault["field"] = f"lead.{fault['field']}"
-            raise refusal from None
+            raise below(refusal, "lead") from None
         rows = list(AssignmentDecision.objects.filter(lead=lead))
         for row in rows:
             row.lead_id = None

@@ -37,8 +37,7 @@ class Team(Journaled):
 
     def clean(self):
         super().clean()
-        # A new team is above none, so it cannot close a circle.
-        if self.parent_id and not self._state.adding and closes_circle(self, "parent"):
+        if closes_circle(self, "parent"):
             error = ValidationError("A team cannot be below itself.", "circular")
             raise ValidationError({"parent": error})
 
