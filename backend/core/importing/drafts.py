@@ -1,6 +1,7 @@
 """From a row of a file to a record that is not written yet."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
@@ -11,7 +12,13 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from core import access
-from core.custom_fields.definitions import Column, columns, forget, merged
+from core.custom_fields.definitions import (
+    Column,
+    columns,
+    definitions_of,
+    forget,
+    merged,
+)
 from core.field_rights import CUSTOM, PREFIX
 from core.fields import ExternalIdsField, LabelledField, TagsField
 from core.importing.cells import value_of
@@ -199,19 +206,34 @@ class DraftReader:
         if options.owner:
             self.owner_of_all = get_user_model().objects.get(pk=options.owner)
         self.unknown_owners: Counter = Counter()
+        self._colleagues = {}
         self._begin(user)
 
-    def of(self, user) -> None:
-        """Go on with the rights of this user, as they are now.
+    def of(self, user) -> bool:
+        """Go on with the rights of this user and the definitions as they are now.
+
+        Returns:
+            Whether rows are read as before.
 
         Raises:
             PermissionDenied: the owner of all rows may not be chosen by them any more.
         """
+        before = self._basis()
         self._begin(user)
         if not may_own(self.owner, user, self.model):
             raise access.RightMissing(
                 user, self.model.record_type(), access.Verb.ASSIGN
             )
+        is_as_before = self._basis() == before
+        # A file can name any number of people who are none.
+        self._colleagues = {e: user for e, user in self._colleagues.items() if user}
+        return is_as_before
+
+    def _basis(self) -> tuple:
+        """What rows are read by: rights, definitions, colleagues that were named."""
+        definitions = definitions_of(self.organization, self.model.record_type())
+        versions = [(field.pk, field.version) for field in definitions.fields.values()]
+        return self.zone, self.rights, versions, self._colleagues
 
     @property
     def zone(self) -> ZoneInfo:
@@ -224,7 +246,7 @@ class DraftReader:
         self.template = Template(
             self.model, organization=self.organization, owner=self.owner
         )
-        self._colleagues = {}
+        self._colleagues = self._find(self._colleagues)
         self.rights = access.field_rights(user, self.model.record_type())
         forget(self.organization)
         self.custom: dict[str, Column] = columns(
@@ -398,14 +420,20 @@ class DraftReader:
         """The user with this e-mail, if the importing user may make them an owner."""
         email = text.lower()
         if email not in self._colleagues:
-            users = get_user_model().objects.visible_to(self.user)
-            user = users.filter(email=email, is_active=True).first()
-            if user and not may_own(user, self.user, self.model):
-                user = None
-            self._colleagues[email] = user
+            self._colleagues |= self._find([email])
         if self._colleagues[email] is None:
             self.unknown_owners[text] += 1
         return self._colleagues[email]
+
+    def _find(self, emails: Iterable[str]) -> dict:
+        """Whom of them the importing user may make an owner, by e-mail; or None."""
+        found = dict.fromkeys(emails)
+        if found:
+            users = get_user_model().objects.visible_to(self.user)
+            for user in users.filter(email__in=found, is_active=True):
+                if may_own(user, self.user, self.model):
+                    found[user.email] = user
+        return found
 
 
 class UnfitRow(Exception):

@@ -3,7 +3,6 @@
 import os
 import shutil
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 
 from django.conf import settings
@@ -11,7 +10,9 @@ from django.db import connection
 from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 
 from core import access
+from core.batches import batched
 from core.files import remove, untouched
+from core.importing.ahead import ReadAhead
 from core.importing.choices import layout_of, read_choices
 from core.importing.mapping import ColumnMap
 from core.importing.memory import Memory
@@ -23,7 +24,7 @@ from core.importing.reading import (
     read_rows,
     sampled_rows,
 )
-from core.importing.rows import Outcome, RowImport
+from core.importing.rows import Chunk, Outcome, RowImport
 from core.importing.table import Layout, UnreadableFile
 from core.importing.uploads import remove_old_uploads
 from core.jobs import MAX_ATTEMPTS, JobFailed, JobHandler, handles, submit
@@ -172,9 +173,11 @@ class ImportHandler(JobHandler):
         )
         self.copy = folder / "rows"
         self.copying = None
-        self.rows = None
+        self.ahead = None
 
     def close(self):
+        if self.ahead:
+            self.ahead.close()
         if self.memory:
             self.memory.close()
         if self.copying:
@@ -184,13 +187,15 @@ class ImportHandler(JobHandler):
         try:
             # Again for each chunk: rights may be lost while the job waits or runs.
             require_rights(job.owner, self.importer.model, self.importer.mode)
-            self.importer.of(job.owner)
             if job.total is None:
                 self._read_all(job)
                 return job.total == 0
-            if self.rows is None:
-                self.rows = self._rows_after(job.done)
-            rows = list(islice(self.rows, CHUNK_ROWS))
+            if self.ahead is None:
+                parts = batched(self._rows_after(job.done), CHUNK_ROWS)
+                self.ahead = ReadAhead(parts, self.importer.read)
+            rows, chunk = self.ahead.take()
+            if not self.importer.of(job.owner) or chunk is None:
+                chunk = self.importer.read(rows)
         except UnreadableFile as fault:
             raise JobFailed(fault.code, fault.detail, fault.line) from fault
         except PermissionDenied as refusal:
@@ -200,7 +205,7 @@ class ImportHandler(JobHandler):
         is_last = job.done + len(rows) >= job.total or not rows
         if not is_last:
             _let_disk_wait()
-        self._import(job, rows)
+        self._import(job, chunk)
         job.done += len(rows)
         return is_last
 
@@ -223,7 +228,7 @@ class ImportHandler(JobHandler):
             return copied_rows(self.copy, done)
         return read_rows(self.path, self.layout, skip=done)
 
-    def _import(self, job: Job, rows):
+    def _import(self, job: Job, chunk: Chunk):
         change_set = job.change_set or ChangeSet(
             organization=job.organization,
             actor=job.owner,
@@ -232,7 +237,7 @@ class ImportHandler(JobHandler):
             **kept_origin(job.params),
         )
         with change_set.writing(trial=job.params["dry_run"]) as changes:
-            result = self.importer.take(changes, rows, job.done)
+            result = self.importer.take(changes, chunk, job.done, self.ahead.begin)
         if changes.touched and not job.params["dry_run"]:
             job.change_set = change_set
         for outcome, count in result.counts.items():

@@ -1,7 +1,7 @@
 """What the rows of a file do to the records of an organization."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -105,6 +105,14 @@ class Result:
                 )
 
 
+@dataclass
+class Chunk:
+    """What rows say, as far as they can be read."""
+
+    drafts: list[Draft] = field(default_factory=list)
+    result: Result = field(default_factory=Result)
+
+
 # What becomes of a draft that is to be written.
 Settled = tuple[Draft, Entry, Outcome]
 
@@ -144,34 +152,50 @@ class RowImport:
         self._new = snapshot(model(organization=self.organization))
         self._owners = {}
 
-    def of(self, user) -> None:
-        """Go on with the rights of this user, as they are now."""
-        self.user = self.matcher.user = user
-        self.reader.of(user)
+    def of(self, user) -> bool:
+        """Go on with the rights of this user, as they are now.
 
-    def take(self, changes: Changes, rows: Iterable[Row], position: int = 0) -> Result:
-        """Import a chunk, the one at this position; rows that do not fit are reported.
-
-        The position grows from chunk to chunk.
+        Returns:
+            Whether chunks that were read before still hold.
         """
-        self.position = position
-        result = Result()
-        drafts = []
+        self.user = self.matcher.user = user
+        return self.reader.of(user)
+
+    def read(self, rows: Sequence[Row]) -> Chunk:
+        """Read rows, and change nothing; those that do not fit are reported."""
+        chunk = Chunk()
+        self.reader.unknown_owners = chunk.result.unknown_owners
         for row in rows:
             try:
                 draft = self.reader.read(row)
             except UnfitRow as unfit:
-                result.refuse(row, unfit.given, unfit.error)
+                chunk.result.refuse(row, unfit.given, unfit.error)
                 continue
             if draft is None:
-                result.skip(row, Skip.BLANK)
+                chunk.result.skip(row, Skip.BLANK)
             else:
-                drafts.append(draft)
-        result.unknown_owners = self.reader.unknown_owners
-        self.reader.unknown_owners = Counter()
+                chunk.drafts.append(draft)
+        return chunk
+
+    def take(
+        self,
+        changes: Changes,
+        chunk: Chunk,
+        position: int = 0,
+        before_writing: Callable[[], None] = lambda: None,
+    ) -> Result:
+        """Import a chunk, the one at this position; rows that do not fit are reported.
+
+        The position grows from chunk to chunk.
+
+        Args:
+            before_writing: called when the database gets most of the work.
+        """
+        self.position = position
         for retry in (True, False):
-            settled = deepcopy(result) if retry else result
-            done = self._settle(changes, drafts, settled)
+            settled = deepcopy(chunk.result) if retry else chunk.result
+            done = self._settle(changes, chunk.drafts, settled)
+            before_writing()
             try:
                 self._save(changes, done)
             except IntegrityError:

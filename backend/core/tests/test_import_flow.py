@@ -408,8 +408,8 @@ class MemoryTests(FlowTestCase):
         self.chunks_of(2)
         take, calls = RowImport.take, []
 
-        def crash(importer, changes, rows, position):
-            result = take(importer, changes, rows, position)
+        def crash(importer, changes, chunk, position, *more):
+            result = take(importer, changes, chunk, position, *more)
             calls.append(position)
             if len(calls) == 1:
                 raise ConnectionError("The database is away.")

@@ -687,8 +687,8 @@ class RightsTests(ImportTestCase):
         job = self.submit(text, client_of(manager), mode="update")
         take = RowImport.take
 
-        def demoted_after(importer, changes, rows, position):
-            result = take(importer, changes, rows, position)
+        def demoted_after(importer, changes, chunk, position, *more):
+            result = take(importer, changes, chunk, position, *more)
             with system_changes(self.cast.organization) as system:
                 system.save(
                     User.objects.get(pk=manager.pk), role=self.cast.stranger.role
@@ -723,9 +723,9 @@ class TroubleTests(ImportTestCase):
         take = RowImport.take
         chunks = []
 
-        def crash(importer, changes, rows, position):
-            result = take(importer, changes, rows, position)
-            chunks.append(len(rows))
+        def crash(importer, changes, chunk, position, *more):
+            result = take(importer, changes, chunk, position, *more)
+            chunks.append(len(chunk.drafts))
             if len(chunks) == 2:
                 raise ConnectionError("The database is away.")
             return result
