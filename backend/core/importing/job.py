@@ -20,8 +20,6 @@ from core.importing.options import Mode, Options
 from core.importing.reading import (
     copied_rows,
     copy_rows,
-    count_rows,
-    read_rows,
     sampled_rows,
 )
 from core.importing.rows import Chunk, Outcome, RowImport
@@ -191,7 +189,7 @@ class ImportHandler(JobHandler):
                 self._read_all(job)
                 return job.total == 0
             if self.ahead is None:
-                parts = batched(self._rows_after(job.done), CHUNK_ROWS)
+                parts = batched(copied_rows(self.copy, job.done), CHUNK_ROWS)
                 self.ahead = ReadAhead(parts, self.importer.read)
             rows, chunk = self.ahead.take()
             if not self.importer.of(job.owner) or chunk is None:
@@ -210,10 +208,7 @@ class ImportHandler(JobHandler):
         return is_last
 
     def _read_all(self, job: Job) -> None:
-        """Go through the whole file; of a workbook, some of the rows in each step."""
-        if self.layout.format != "xlsx":
-            job.total = count_rows(self.path, self.layout)
-            return
+        """Go through the whole file, some of the rows in each step."""
         if self.copying is None:
             job.state["starts"] = job.state.get("starts", 0) + 1
             if job.state["starts"] > MAX_ATTEMPTS:
@@ -222,11 +217,6 @@ class ImportHandler(JobHandler):
         count, self.can_pause = next(self.copying)
         if self.can_pause:
             job.total = count
-
-    def _rows_after(self, done: int):
-        if self.copy.exists():
-            return copied_rows(self.copy, done)
-        return read_rows(self.path, self.layout, skip=done)
 
     def _import(self, job: Job, chunk: Chunk):
         change_set = job.change_set or ChangeSet(

@@ -1,8 +1,8 @@
 """Reading tables of any format that people export from other programs.
 
 Nothing here knows what the rows mean. A file is first looked at with `detect`, then
-passed over as a whole with `count_rows`, and only then read with `read_rows`, so that
-a broken file is refused before anything of it is used.
+gone through as a whole with `copy_rows`, and only then are `copied_rows` used, so that
+a broken file is refused before anything of it is.
 
 Each format has a module with `detect` and `data_rows`; what a file is, its first bytes
 tell.
@@ -53,17 +53,6 @@ def detect(
     return delimited.detect(path, is_known, encoding)
 
 
-def count_rows(path: str | os.PathLike[str], layout: Layout) -> int:
-    """Read the whole file strictly and return the number of data rows.
-
-    Rows with fewer or more cells than the header are counted like any other.
-
-    Raises:
-        UnreadableFile: any fault of the file, with its line.
-    """
-    return sum(1 for _ in FORMATS[layout.format].data_rows(path, layout))
-
-
 SAMPLED_ROWS = 200
 
 
@@ -82,14 +71,19 @@ def sampled_rows(
 def copy_rows(
     path: str | os.PathLike[str], layout: Layout, copy: str | os.PathLike[str]
 ) -> Iterator[tuple[int, bool]]:
-    """Like `count_rows`, and writes the rows down for `copied_rows`.
+    """Read the whole file strictly, and write its rows down for `copied_rows`.
 
-    From the middle of a workbook nobody can read on.
+    Who stopped in the middle goes on there at once: of a workbook that cannot be done,
+    of other formats it takes long. Rows with fewer or more cells than the header are
+    rows like any other.
 
     Yields:
         After some rows each time, how many there are so far, and whether that is all.
+
+    Raises:
+        UnreadableFile: any fault of the file, with its line.
     """
-    rows = FORMATS[layout.format].data_rows(path, layout)
+    rows = read_rows(path, layout)
     count = 0
     with open(copy, "wb") as file:
         while some := list(islice(rows, COPIED_ROWS)):
@@ -110,15 +104,13 @@ def copied_rows(copy: str | os.PathLike[str], skip: int = 0) -> Iterator[Row]:
             yield Row(*orjson.loads(line))
 
 
-def read_rows(
-    path: str | os.PathLike[str], layout: Layout, skip: int = 0
-) -> Iterator[Row]:
-    """Yield the data rows, without the first `skip` of them.
+def read_rows(path: str | os.PathLike[str], layout: Layout) -> Iterator[Row]:
+    """Yield the data rows.
 
     Cells are as written, neither stripped nor padded. Lines that are empty or hold
     nothing but spaces are not rows.
 
     Raises:
-        UnreadableFile: while iterating, exactly where `count_rows` raises it.
+        UnreadableFile: while iterating, exactly where `copy_rows` raises it.
     """
-    return islice(FORMATS[layout.format].data_rows(path, layout), skip, None)
+    return FORMATS[layout.format].data_rows(path, layout)

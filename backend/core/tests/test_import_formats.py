@@ -12,7 +12,7 @@ import xlsxwriter
 from django.test import tag
 
 from core.importing import workbook
-from core.importing.reading import count_rows, detect, read_rows
+from core.importing.reading import copied_rows, copy_rows, detect, read_rows
 from core.importing.table import UnreadableFile
 
 
@@ -30,7 +30,10 @@ class FormatCase(unittest.TestCase):
         self.path.write_bytes(content)
         layout = detect(self.path, lambda name: name in known, **choices)
         rows = [tuple(row) for row in read_rows(self.path, layout)]
-        self.assertEqual(count_rows(self.path, layout), len(rows))
+        copy = self.path.with_name("copy")
+        counts = list(copy_rows(self.path, layout, copy))
+        self.assertEqual(counts[-1], (len(rows), True))
+        self.assertEqual(list(map(tuple, copied_rows(copy))), rows)
         return layout, rows
 
     def cards(self, content, **choices) -> list[dict]:
