@@ -181,8 +181,6 @@ else:
                 " -c idle_in_transaction_session_timeout=30000"
                 # For statements that are planned once (core.statements).
                 " -c plan_cache_mode=force_generic_plan"
-                # Each search reads through what its indexes have not sorted in yet.
-                " -c gin_pending_list_limit=1MB"
             ),
         },
     )
@@ -266,6 +264,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": timedelta(seconds=5),
         # A sweep that waited longer than this is of no more use than the next one.
         "options": {"expire_seconds": 30},
+    },
+    "merge_indexes": {
+        "task": "core.tasks.merge_indexes",
+        "schedule": timedelta(seconds=10),
+        "options": {"expire_seconds": 10},
     },
     "count_figures": {
         "task": "core.tasks.count_figures",

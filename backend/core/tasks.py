@@ -9,6 +9,7 @@ from core import jobs, letters, logs, notifications, retention
 from core.exporting.job import remove_old_files
 from core.idempotency import KEPT_HOURS
 from core.importing.job import remove_orphans
+from core.indexes import merge_pending
 from core.metrics import figures
 from core.models import Heartbeat, IdempotencyKey
 from core.purge import purge, purge_words
@@ -39,6 +40,12 @@ def sweep() -> None:
     IdempotencyKey.objects.filter(created_at__lt=kept_since).delete()
     remove_orphans()
     remove_old_files()
+
+
+@shared_task
+def merge_indexes() -> None:
+    """Every few seconds: keep searches from reading through what is not indexed yet."""
+    merge_pending()
 
 
 @shared_task

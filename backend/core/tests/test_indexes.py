@@ -7,7 +7,7 @@ from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
 from contact_management.models import Contact
-from core.indexes import orders_of
+from core.indexes import merge_pending, orders_of
 from core.testing import Cast, client_of
 from core.views import RecordViewSet
 from measuring.plans import lists
@@ -49,6 +49,15 @@ class IndexTests(TestCase):
                         self.assertNotIn("Sort", plan)
                     asked += 1
         self.assertGreater(asked, 80)
+
+    def test_what_waits_for_the_indexes_is_merged(self):
+        merge_pending()
+        self.assertEqual(merge_pending(), 0)
+        response = self.manager.post("/api/contacts/", {"last_name": "Lovelace"})
+        self.assertEqual(response.status_code, 201, response.content)
+        # One page each: of the trigrams, the words and the values.
+        self.assertEqual(merge_pending(), 3)
+        self.assertEqual(merge_pending(), 0)
 
     def test_a_page_deep_among_equal_values_begins_at_its_first_row(self):
         for size in (50, 50, 50, None, None, None):
