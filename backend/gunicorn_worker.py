@@ -15,7 +15,10 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing import Value
+from queue import SimpleQueue
+from threading import Thread
 
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -25,6 +28,9 @@ newest_ready = Value("i", 0)
 
 # One that never gets ready keeps nobody longer than this; graceful_timeout is more.
 PATIENCE_SECONDS = 25
+
+# Nobody gives up a request before.
+NOTICEABLE_SECONDS = 0.1
 
 # Linux tells when the other end has closed, even while there is still to read from it.
 GONE = getattr(select, "POLLRDHUP", 0)
@@ -38,6 +44,50 @@ def post_worker_init(worker) -> None:
     newest_ready.value = max(newest_ready.value, worker.age)
 
 
+class Threads:
+    """What Gunicorn uses of an executor, without what it does not use.
+
+    Futures, and the locks of each, take longer than all else that a small answer takes
+    between two threads.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.waiting: SimpleQueue = SimpleQueue()
+        self.threads = [Thread(target=self._work, daemon=True) for _ in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def submit(self, function: Callable, *arguments) -> None:
+        self.waiting.put((function, arguments))
+
+    def shutdown(self, wait: bool = True) -> None:
+        for _ in self.threads:
+            self.waiting.put(None)
+        if wait:
+            for thread in self.threads:
+                thread.join()
+
+    def _work(self) -> None:
+        while task := self.waiting.get():
+            function, arguments = task
+            function(*arguments)
+
+
+class Outcome:
+    """What Gunicorn asks of a future that is done."""
+
+    goes_on = False
+    error: BaseException | None = None
+
+    def cancelled(self) -> bool:
+        return False
+
+    def result(self):
+        if self.error:
+            raise self.error
+        return self.goes_on
+
+
 class PatientWorker(ThreadWorker):
     leave_by = None
 
@@ -46,14 +96,31 @@ class PatientWorker(ThreadWorker):
         # By itself it would end at once.
         self.replaced_after, self.max_requests = self.max_requests, sys.maxsize
 
+    def get_thread_pool(self):
+        return Threads(self.cfg.threads)
+
+    def enqueue_req(self, conn):
+        conn.waits_since = time.monotonic()
+        self.tpool.submit(self._answer, conn)
+
+    def _answer(self, conn) -> None:
+        outcome = Outcome()
+        try:
+            outcome.goes_on = self.handle(conn)
+        except BaseException as error:
+            outcome.error = error
+        self.method_queue.defer(self.finish_request, conn, outcome)
+
     def handle(self, conn):
         """Called in a thread for a request, however long that waited for one.
 
         Where more is asked than can be answered, clients and Nginx give up, and ask
         again. If all that nobody waits for any more were done first, every request
-        would come too late.
+        would come too late. To look takes a third of what Gunicorn needs for a request,
+        as other threads go on meanwhile; so it is done where somebody may have gone.
         """
-        if is_gone(conn.sock):
+        waited = time.monotonic() - conn.waits_since
+        if waited > NOTICEABLE_SECONDS and is_gone(conn.sock):
             return False
         return super().handle(conn)
 

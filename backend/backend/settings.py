@@ -113,10 +113,10 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "core.connections.TrustMiddleware",
     "core.metrics.middleware.MetricsMiddleware",
     "core.middleware.RequestIdMiddleware",
     "core.middleware.BusyMiddleware",
-    "core.connections.TrustMiddleware",
     # What it gives again goes no further, and has the headers of all that follow.
     "core.recall.RecallMiddleware",
     "django.middleware.security.SecurityMiddleware",

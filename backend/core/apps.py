@@ -12,3 +12,4 @@ class CoreConfig(AppConfig):
 
         connection_created.connect(measures.time_queries)
         connection_created.connect(connections.note_answers)
+        connections.take_over()
