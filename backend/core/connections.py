@@ -68,5 +68,5 @@ def trust() -> None:
             and not connection.errors_occurred
         ):
             connection.health_check_done = True
-        else:
+        elif not connection.in_atomic_block:  # as in tests
             connection.close_if_unusable_or_obsolete()

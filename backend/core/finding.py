@@ -35,8 +35,9 @@ from core.statements import Bound, Statement, Union
 # Of more records of a type than this that hold the words, any are compared.
 COMPARED = 200
 # So many times what is asked for, of those that fit best by all of their text, are
-# compared field by field.
+# compared field by field; no fewer than this, for many fit as well by all of it.
 LIKELY = 3
+FEWEST_LIKELY = 50
 # How well a word fits where it is a whole word of a text, the beginning of one, or
 # within one; of what was not typed but may have been meant, at most MEANT of that.
 WHOLE, BEGINNING, WITHIN, MEANT = 1.0, 0.95, 0.6, 0.9
@@ -49,11 +50,13 @@ class Wanted:
 
     Attributes:
         words: of the text.
+        addresses: those of them that are e-mail addresses, or parts of one.
     """
 
     def __init__(self, organization_id, text: str):
         self.organization_id = organization_id
         self.words = words_of(text)
+        self.addresses = {plain(word) for word in text.split() if "@" in word}
 
     @cached_property
     def guesses(self) -> list[list[list[str]]]:
@@ -64,16 +67,24 @@ class Wanted:
         or only what was typed.
         """
         first, second = [], []
-        for word in self.words:
+        for word in self._single_words():
             known = meanings_of(self.organization_id, word)
             others = [other for other in known if other != word]
             best = max((likeness(word, other) for other in others), default=0)
             likest = [other for other in others if likeness(word, other) == best]
             first.append([word] if word in known else [word, *likest])
             second.append([word, *others])
-        typed = [[word] for word in self.words]
+        typed = [[word] for word in self._single_words()]
         guesses = [first, second] if first != second else [first]
         return [guess for guess in guesses if guess != typed]
+
+    def _single_words(self) -> list[str]:
+        """Each for itself that can be misspelt: of a double name, both."""
+        return [
+            single
+            for word in self.words
+            for single in ([word] if word in self.addresses else word.split())
+        ]
 
 
 @dataclass(frozen=True)
@@ -272,11 +283,12 @@ class Finder:
         fields = max(len(source.searched) for source in self.sources)
         # By their fields they fit as well as by all of their text, or a little less.
         least = best[-1] * (1 - FIELD_STEP * fields) if len(best) == limit else 0
+        most = max(LIKELY * limit, FEWEST_LIKELY)
         likely = {}
         for n, some in fits.items():
             keys = [key for key in sorted(some, reverse=True) if some[key] > least]
             if keys:
-                likely[n] = nlargest(LIKELY * limit, keys, some.get)
+                likely[n] = nlargest(most, keys, some.get)
         return likely
 
     def _meaning(self, meanings: list[list[str]]) -> dict[int, dict]:

@@ -101,6 +101,30 @@ class FindTests(SearchTestCase):
         typed = self.found("lovell")
         self.assertEqual(typed[0], str(self.karin.pk))
 
+    def test_a_double_name_can_be_misspelt_in_each_part(self):
+        double = self.make(first_name="Wolf-Dietrich", last_name="Maier")
+        for q in (
+            "Wlf-Dietrich",
+            "Wolf-Ditrich",
+            "Wlof-Dietirch Maier",
+            "Dietrich-Wlf",
+        ):
+            with self.subTest(q):
+                self.assertEqual(self.found(q), [str(double.pk)])
+
+    def test_an_address_means_what_it_says(self):
+        self.make(first_name="Ida", email="ida@engines.example.com")
+        self.assertEqual(self.found("ada@engines.example.com"), [str(self.ada.pk)])
+
+    def test_the_best_is_first_however_few_are_asked_for(self):
+        best = self.make(first_name="Gilbert", last_name="Brunet")
+        for n in range(6):
+            self.make(last_name=f"Filler 2{n}", company_name="Gilbert Bruner")
+        for limit in (1, 3, 7):
+            with self.subTest(limit):
+                found = self.found("gilbert brune", limit=limit)
+                self.assertEqual((len(found), found[0]), (limit, str(best.pk)))
+
     def test_every_word_must_be_found(self):
         self.assertEqual(self.found("ada groß"), [])
         self.assertEqual(self.found("zzzzzz"), [])
