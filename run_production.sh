@@ -194,6 +194,8 @@ web_instance() {
     local each=$((($(nproc) + ${#INSTANCES[@]} - 1) / ${#INSTANCES[@]}))
     WEB_CONCURRENCY=$(setting WEB_CONCURRENCY "$each")
     export WEB_CONCURRENCY
+    # And each has its core.
+    export WEB_SHARE=$1/${#INSTANCES[@]}
     export BIND=unix:$run/web-$1.sock,127.0.0.1:$((PORT + $1))
     web
 }

@@ -13,7 +13,12 @@ from gunicorn import glogging
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from gunicorn_worker import PatientWorker, post_worker_init, pre_fork  # noqa: F401
+from gunicorn_worker import (  # noqa: F401
+    PatientWorker,
+    post_fork,
+    post_worker_init,
+    pre_fork,
+)
 
 environ.Env.read_env(Path(__file__).resolve().parent.parent / ".env")
 env = os.environ.get

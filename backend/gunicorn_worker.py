@@ -38,6 +38,33 @@ GONE = getattr(select, "POLLRDHUP", 0)
 
 def pre_fork(server, worker) -> None:
     newest_started.value = worker.age
+    cores = own_cores(os.environ.get("WEB_SHARE", ""))
+    worker.core = None
+    if len(cores) == server.cfg.workers:
+        taken = [sibling.core for sibling in server.WORKERS.values()]
+        worker.core = min(cores, key=taken.count)
+
+
+def post_fork(server, worker) -> None:
+    if worker.core is not None:
+        os.sched_setaffinity(0, {worker.core})
+
+
+def own_cores(share: str) -> list[int]:
+    """The cores that one of several servers of a machine has for itself, if told.
+
+    A process of Python is at work on one core at a time. Where its threads hand over to
+    each other from core to core an answer from the cache takes a quarter longer.
+
+    Args:
+        share: such as 1/2 for the first of two; blank where others that nobody knows
+            of may choose the same.
+    """
+    if not share or not hasattr(os, "sched_getaffinity"):
+        return []
+    number, count = map(int, share.split("/"))
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[(number - 1) * len(cores) // count : number * len(cores) // count]
 
 
 def post_worker_init(worker) -> None:

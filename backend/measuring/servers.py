@@ -42,11 +42,12 @@ def running(*command: str, **environment: str) -> Iterator[subprocess.Popen]:
 def gunicorn(
     application: str = "backend.wsgi:application", **environment: str
 ) -> Iterator["Server"]:
-    """Two processes, which none replaces while they are measured."""
+    """Two processes, as in production, which none replaces while they are measured."""
     port = free_port()
     command = ("gunicorn", application, "--bind", f"127.0.0.1:{port}")
     command = (*command, "--max-requests", "0", "--log-level", "critical")
-    with running(*command, **environment | {"WEB_CONCURRENCY": "2"}) as process:
+    own = {"WEB_CONCURRENCY": "2", "WEB_SHARE": "1/1"}
+    with running(*command, **environment | own) as process:
         server = Server(f"http://127.0.0.1:{port}", process.pid)
         server.wait()
         yield server
