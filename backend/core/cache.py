@@ -35,7 +35,7 @@ from redis.commands.core import Script
 from redis.exceptions import RedisError
 
 from core.metrics.measures import cache_reads
-from core.redis import rest
+from core.redis import rest, said_once
 
 logger = logging.getLogger(__name__)
 
@@ -269,12 +269,12 @@ def _slot(organization_id, names, request_key, proof, enough="") -> Slot | tuple
 def _find(
     keys: list[str], name: str, proof: Proof, enough: str = ""
 ) -> list | tuple | None:
-    return _call(
-        FIND,
-        [*keys, *proof.keys, *proof.needed],
+    keys, own = [*keys, *proof.keys, *proof.needed], len(keys)
+    arguments = (
         *(name, secrets.token_urlsafe(9), TOKEN_SECONDS),
-        *(len(keys), len(proof.keys), proof.tokens, enough),
+        *(own, len(proof.keys), proof.tokens, enough),
     )
+    return _safely(lambda redis: said_once(_script(FIND), keys, arguments, redis))
 
 
 def store(slot: Slot | None, answer: bytes) -> None:

@@ -301,6 +301,14 @@ class ProtocolTests(CacheTestCase):
         self.assertEqual(self.find().answer, b"answer")
         self.assertIsNone(self.find("other").answer)
 
+    def test_a_redis_that_began_anew_is_asked_at_once(self):
+        cache.store(self.find(), b"answer")
+        self.redis.script_flush()
+        self.assertEqual(self.find().answer, b"answer")
+        # It closes all connections as it ends.
+        self.redis.client_kill_filter(_type="normal", skipme=False)
+        self.assertEqual(self.find().answer, b"answer")
+
     def test_no_more_is_given_than_is_enough(self):
         cache.store(self.find(), b"answer")
         again = partial(cache.find_again, self.cast.organization.pk, self.TYPES, "k")
