@@ -79,20 +79,18 @@ class Threads:
     """
 
     def __init__(self, count: int) -> None:
+        self.count = count
         self.waiting: SimpleQueue = SimpleQueue()
-        self.threads = [Thread(target=self._work, daemon=True) for _ in range(count)]
-        for thread in self.threads:
-            thread.start()
+        for _ in range(count):
+            Thread(target=self._work, daemon=True).start()
 
     def submit(self, function: Callable, *arguments) -> None:
         self.waiting.put((function, arguments))
 
-    def shutdown(self, wait: bool = True) -> None:
-        for _ in self.threads:
+    def shutdown(self, wait: bool) -> None:
+        """Let the threads end after what waits now; nobody asks to wait for that."""
+        for _ in range(self.count):
             self.waiting.put(None)
-        if wait:
-            for thread in self.threads:
-                thread.join()
 
     def _work(self) -> None:
         while task := self.waiting.get():
