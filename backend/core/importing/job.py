@@ -185,7 +185,7 @@ class ImportHandler(JobHandler):
         try:
             # Again for each chunk: rights may be lost while the job waits or runs.
             require_rights(job.owner, self.importer.model, self.importer.mode)
-            if job.total is None:
+            if job.total is None or not self.copy.exists():
                 self._read_all(job)
                 return job.total == 0
             if self.ahead is None:

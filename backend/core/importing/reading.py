@@ -73,9 +73,9 @@ def copy_rows(
 ) -> Iterator[tuple[int, bool]]:
     """Read the whole file strictly, and write its rows down for `copied_rows`.
 
-    Who stopped in the middle goes on there at once: of a workbook that cannot be done,
-    of other formats it takes long. Rows with fewer or more cells than the header are
-    rows like any other.
+    The copy has its name once it is whole. Who stopped in the middle goes on there at
+    once: of a workbook that cannot be done, of other formats it takes long. Rows with
+    fewer or more cells than the header are rows like any other.
 
     Yields:
         After some rows each time, how many there are so far, and whether that is all.
@@ -85,7 +85,8 @@ def copy_rows(
     """
     rows = read_rows(path, layout)
     count = 0
-    with open(copy, "wb") as file:
+    part = f"{os.fspath(copy)}.part"
+    with open(part, "wb") as file:
         while some := list(islice(rows, COPIED_ROWS)):
             file.writelines(
                 orjson.dumps([*row], option=orjson.OPT_APPEND_NEWLINE) for row in some
@@ -94,6 +95,7 @@ def copy_rows(
             yield count, False
         file.flush()
         os.fsync(file.fileno())
+    os.replace(part, copy)
     yield count, True
 
 

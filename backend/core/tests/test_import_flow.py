@@ -574,6 +574,25 @@ class FormatTests(FlowTestCase):
         self.assertCounts(shown, 7, 0, 0, 0)
         self.assertEqual(list(self.folder.glob("imports/*")), [])
 
+    def test_rows_whose_copy_is_gone_are_read_again_and_gone_on_with(self):
+        self.chunks_of(2)
+        job = self.submit("email\n" + "".join(f"{n}@x.com\n" for n in range(7)))
+        while job.done < 4:
+            self.assertIs(jobs.run(job.pk, seconds=-1), True)
+            job.refresh_from_db()
+        (importing.folder_of(job.pk) / "rows").unlink()
+        # And a worker that dies over it leaves no half of a copy behind.
+        with (
+            mock.patch.object(reading, "COPIED_ROWS", 3),
+            mock.patch.object(reading.orjson, "dumps", side_effect=ConnectionError),
+            self.assertLogs("core.jobs", "ERROR"),
+        ):
+            jobs.run(job.pk)
+        while jobs.run(job.pk, seconds=-1):
+            pass
+        shown = self.alice.get(f"/api/imports/{job.pk}/").json()
+        self.assertCounts(shown, 7, 0, 0, 0)
+
     def test_a_workbook_that_never_comes_to_its_end_fails(self):
         file = io.BytesIO()
         with xlsxwriter.Workbook(file) as book:
