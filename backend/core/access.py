@@ -4,7 +4,8 @@ A user answers `scope(record_type, verb)` with a `Scope`, from their role, and
 `team_ids` with their own team and those below it, and `field_rights(record_type)` with
 the fields that they may not see or not edit. Who came with an API key carries it as
 `api_key` (None for others), and `scope` gives nothing that the key does not cover.
-`proof` is the core.cache.Proof of all this, None where there is none.
+`proof` is the core.cache.Proof of all this, None where there is none; `rights_key` is
+equal for users who may do the same, but to what is their own.
 Everything that depends on rights asks here or through `RecordQuerySet.visible_to`.
 """
 

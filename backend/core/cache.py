@@ -154,7 +154,8 @@ class Proof:
     until: float
 
 
-NOTHING = Proof([], "", "", [], float("inf"))
+NEVER = float("inf")
+NOTHING = Proof([], "", "", [], NEVER)
 
 
 def names_of_one(record_type: str, pk) -> set[str]:
@@ -194,23 +195,23 @@ def prove(
     names: Iterable[str],
     own: Iterable[str],
     needed: list[str],
-    until: float,
 ) -> Proof | None:
     """The proof of what is found out after this call, from the versions of the names.
 
-    None: Redis is away, something needed is missing, or a change is just announced.
+    When it ends by itself, what is found may tell. None: Redis is away, something
+    needed is missing, or a change is just announced.
 
     Args:
         own: names that the proofs of others do not have.
     """
     shared = _version_keys(organization_id, names)
     keys = [*shared, *_version_keys(organization_id, own)]
-    found = _find(keys, "", Proof([], "", "", needed, until))
+    found = _find(keys, "", Proof([], "", "", needed, NEVER))
     if not found or not found[0]:
         return None
     tokens = found[0].decode().removeprefix(":").split(":")
     together = ":".join(tokens[: len(shared)])
-    return Proof(keys, ":".join(tokens), together, needed, until)
+    return Proof(keys, ":".join(tokens), together, needed, NEVER)
 
 
 def stands(proof: Proof) -> bool:

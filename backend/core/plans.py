@@ -16,6 +16,7 @@ from django.http import Http404
 from rest_framework.exceptions import APIException
 
 from core import cache, pagination
+from core.memory import Memory
 from core.representation import Columns, Reading
 from core.statements import Statement, columns_asked
 
@@ -40,6 +41,24 @@ def kind_of(request) -> str:
         for name, values in sorted(request.GET.lists())
     ]
     return f"{ID.sub('*', request.path_info)} {query}"
+
+
+# Those of users who see the same are the same.
+_plans = Memory(1000)
+
+
+def plan_for(request, organization_id, visibility: str, proof) -> "Plan | None":
+    """The plan by which somebody who sees the same was answered such a request."""
+    return _plans.get(_key(request, organization_id, visibility, proof))
+
+
+def keep_plan(plan: "Plan", request, organization_id, visibility: str, proof) -> None:
+    """Let `plan_for` find it; `proof`: made before the plan."""
+    _plans.put(_key(request, organization_id, visibility, proof), plan)
+
+
+def _key(request, organization_id, visibility, proof) -> tuple:
+    return organization_id, kind_of(request), visibility, proof.shared
 
 
 def named(names: Iterable[str], request) -> list[str]:

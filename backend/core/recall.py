@@ -1,12 +1,12 @@
 """Answers that are given once more before anything else is asked.
 
-Who asks for the same kind of thing again (core.plans), with the same credentials, gets
+Who asks for the same kind of thing (core.plans) as somebody with equal rights did gets
 what the whole way through middlewares, sign-in and view would give. A process remembers
-of each kind of request what its answers are made from, the proof that whoever sent it
-may have them, and the plan by which a view made one. The answer comes from the cache
+who came with which credentials, with the proof of it, and of each kind of request and
+those rights what its answers are made from. The answer comes from the cache
 (core.cache) in one round trip to Redis, which tells too whether the proof stands; what
-is not there is made by the plan. In doubt, and for all else, a request goes the whole
-way.
+is not there is made by the plan of a view. In doubt, and for all else, a request goes
+the whole way.
 """
 
 from dataclasses import dataclass
@@ -17,15 +17,14 @@ from django.db import Error, close_old_connections
 from core import cache
 from core.conditional import conditional_response, etag_had, etag_of
 from core.memory import Memory
-from core.plans import REFUSALS, Plan, kind_of, named
+from core.plans import REFUSALS, kind_of, named, plan_for
 from core.renderers import dumps
 
-# What of a request an answer or its headers can depend on, beside path and query.
-# Bodies of reads and other headers mean nothing to the API; cookies do not beside an
-# `Authorization`.
+# What of a request an answer or its headers can depend on, beside path, query and who
+# asks. Bodies of reads and other headers mean nothing to the API; cookies do not beside
+# an `Authorization`.
 ASKED = (
-    *("HTTP_AUTHORIZATION", "SCRIPT_NAME"),
-    *("HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme"),
+    *("SCRIPT_NAME", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme"),
     *("HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT", "HTTP_X_FORWARDED_PROTO"),
     "HTTP_ORIGIN",
 )
@@ -34,54 +33,74 @@ OWN_HEADERS = ("Content-Length", "Content-Type", "ETag")
 BREAK = "\n"
 # Longer ones, in characters, are seldom asked twice.
 LONGEST_QUERY = 900
+# In the place of the reader's id.
+ME = "{me}"
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """As much of a request's user as is told of it afterwards (core.origin.actor)."""
+    """Who asks: as much of a user as an answer, and what is told of it, depends on.
+
+    Attributes:
+        proof: that the credentials are theirs, and that they have these rights.
+        rights: equal for users who may do the same, but to what is their own.
+    """
 
     pk: object
     organization_id: object
+    proof: cache.Proof
+    rights: str
+
+    @classmethod
+    def of(cls, user) -> "Reader":
+        # The same role is another one after a change, and so is its proof.
+        rights = _digest(f"{user.rights_key} {user.proof.shared}")
+        return cls(user.pk, user.organization_id, user.proof, rights)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the answers to a kind of request stand, and how they are made.
+    """Where the answers to a kind of request stand.
 
     Attributes:
-        reader: who asks.
         names: of the versions that the answers are made from (core.plans.named).
-        visibility: readers with equal texts get equal answers.
-        proof: that this reader may have them.
-        plan: None where only the view can make one.
+        visibility: readers with equal texts get equal answers. Of readers with equal
+            rights, the texts differ by their ids alone.
     """
 
     reader: Reader
     names: frozenset[str]
     visibility: str
-    proof: cache.Proof
-    plan: Plan | None
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    place: Place
+    """What a kind of request from readers with some rights is answered from.
+
+    Attributes:
+        names, visibility: of a Place, but with ME for the reader's id.
+        headers: of the answers.
+        match: the view, by its address.
+    """
+
+    names: frozenset[str]
+    visibility: str
     headers: tuple[tuple[str, str], ...]
     match: object
 
-    def answer(self, request):
-        """The response, if whoever asks may have it and nobody else need be asked."""
-        place = self.place
+    def answer(self, request, reader: Reader):
+        """The response, if the reader may have it and nobody else need be asked."""
         had = etag_had(request)
+        visibility = self.visibility.replace(ME, str(reader.pk))
         slot = cache.find_again(
-            place.reader.organization_id,
-            named(place.names, request),
-            request_key(request, place.visibility),
-            place.proof,
+            reader.organization_id,
+            named(self.names, request),
+            request_key(request, visibility),
+            reader.proof,
             # The client has the rest.
             had and had + BREAK,
         )
-        answer = slot and (slot.answer or self._made(request, slot))
+        answer = slot and (slot.answer or _made(request, reader, visibility, slot))
         if not answer:
             return None
         cache.count(slot)
@@ -90,23 +109,25 @@ class Recall:
             response.headers[name] = value
         # For what measures and logs: it knows an address by its view.
         request.resolver_match = self.match
-        request.user = place.reader
+        request.user = reader
         return response
 
-    def _made(self, request, slot: cache.Slot) -> bytes | None:
-        """What the plan gives for the empty slot; None where that is no answer."""
-        if not self.place.plan:
-            return None
-        try:
-            answer = packed(*self.place.plan.answer(request))
-        except Error:
-            # The view goes on with a connection that is not broken.
-            close_old_connections()
-            return None
-        except REFUSALS:
-            return None
-        cache.store(slot, answer)
-        return answer
+
+def _made(request, reader: Reader, visibility: str, slot: cache.Slot) -> bytes | None:
+    """What a plan gives for the empty slot; None where that is no answer."""
+    plan = plan_for(request, reader.organization_id, visibility, reader.proof)
+    if not plan:
+        return None
+    try:
+        answer = packed(*plan.answer(request))
+    except Error:
+        # The view goes on with a connection that is not broken.
+        close_old_connections()
+        return None
+    except REFUSALS:
+        return None
+    cache.store(slot, answer)
+    return answer
 
 
 def request_key(request, visibility: str) -> str:
@@ -132,8 +153,14 @@ def unpacked(answer: bytes) -> tuple[bytes, str]:
     return body, etag.decode()
 
 
-# Of a thousand people there are some tens of thousands; most have nearly all in common.
-recalls = Memory(20_000)
+def _digest(text: str) -> str:
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+# By the `Authorization` that they came with.
+readers = Memory(5000)
+recalls = Memory(5000)
+# Most recalls have nearly all in common.
 parts = Memory(5000)
 
 
@@ -156,28 +183,27 @@ class RecallMiddleware:
             or len(meta.get("QUERY_STRING", "")) > LONGEST_QUERY
         ):
             return self.get_response(request)
+        credentials = _digest(meta["HTTP_AUTHORIZATION"])
         asked = "\n".join([kind_of(request), *[str(meta.get(name)) for name in ASKED]])
-        key = blake2b(asked.encode(errors="surrogatepass"), digest_size=16).digest()
-        recall = recalls.get(key)
-        answer = recall and recall.answer(request)
+        reader = readers.get(credentials)
+        recall = reader and recalls.get(_digest(asked + reader.rights))
+        answer = recall and recall.answer(request, reader)
         if answer:
             return answer
         response = self.get_response(request)
         place = getattr(response, "place", None)
         if place and not response.cookies:
+            reader = place.reader
             headers = response.headers.items()
-            kept = tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
             match = request.resolver_match
             recall = Recall(
-                Place(
-                    parts.same(place.reader),
-                    parts.same(place.names),
-                    parts.same(place.visibility),
-                    place.proof,
-                    place.plan,
+                parts.same(place.names),
+                parts.same(place.visibility.replace(str(reader.pk), ME)),
+                parts.same(
+                    tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
                 ),
-                parts.same(kept),
                 parts.kept(("match", match.route), lambda: match),
             )
-            recalls.put(key, recall)
+            readers.put(credentials, reader)
+            recalls.put(_digest(asked + reader.rights), recall)
         return response

@@ -8,7 +8,7 @@ Without Redis nothing is remembered.
 """
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from allauth.headless.internal.sessionkit import session_store
@@ -61,18 +61,19 @@ class Remembered:
         entry = known.get(key)
         if entry and cache.stands(entry.proof):
             return entry.found()
-        found = super().authenticate(request)
+        # A proof is of what is found after it; who was known before need not be found
+        # for it.
+        found = entry.found() if entry else super().authenticate(request)
         if not found:
             return found
         user, credentials = found
-        proof = cache.prove(
-            user.organization_id, RIGHTS, [_name(user)], *self.stands_on(credentials)
-        )
-        if not proof:
-            return found
-        # A proof is of what is found after it.
-        found = super().authenticate(request)
-        if found[0].pk == user.pk:
+        needed, _ = self.stands_on(credentials)
+        proof = cache.prove(user.organization_id, RIGHTS, [_name(user)], needed)
+        if entry or proof:
+            found = super().authenticate(request)
+        if proof and found and found[0].pk == user.pk:
+            _, until = self.stands_on(found[1])
+            proof = replace(proof, until=until)
             known.put(key, Known(pickle.dumps(found), proof))
             _prove(found[0], proof)
         return found

@@ -14,11 +14,10 @@ from core.conditional import conditional_response, etag_of
 from core.exceptions import bad_parameter
 from core.filters import StrictFilterBackend, filter_set
 from core.idempotency import once
-from core.memory import Memory
 from core.models import ChangeSet
 from core.origin import origin
 from core.pagination import Pagination
-from core.plans import REFUSALS, Plan, kind_of, named
+from core.plans import REFUSALS, Plan, keep_plan, named, plan_for
 from core.recall import Place, Reader, packed, request_key, unpacked
 from core.renderers import dumps
 from core.serializers import StrictSerializer
@@ -27,9 +26,6 @@ WRITE_ATTEMPTS = 4
 # PostgreSQL's serialization_failure and deadlock_detected: the same may work again.
 RETRIABLE = {"40001", "40P01"}
 REASON_HEADER = "X-Change-Reason"
-
-# Those of users who see the same are the same.
-plans = Memory(1000)
 
 
 class ViewSet(GenericViewSet):
@@ -143,53 +139,42 @@ class ViewSet(GenericViewSet):
             visibility: readers with equal texts would get equal answers.
         """
         request, user = self.request, self.request.user
-        plan = None
 
         def make():
-            nonlocal plan
-            answer, version, plan = self._planned(build, visibility)
-            return packed(answer, version)
+            return packed(*self._planned(build, visibility))
 
         key = request_key(request, visibility)
         made_from = named(names, request)
         answer = cache.kept(user.organization_id, made_from, key, make)
         response = conditional_response(request, *unpacked(answer))
         if self.is_recalled and user.proof:
-            reader = Reader(user.pk, user.organization_id)
-            response.place = Place(
-                reader, frozenset(names), visibility, user.proof, plan
-            )
+            response.place = Place(Reader.of(user), frozenset(names), visibility)
         return response
 
     def uncached(self, build) -> HttpResponse:
         """Answer a GET as `cached` does, of what must not stand in the cache."""
-        answer, version, _ = self._built(build)
-        return self.conditional(answer, version)
-
-    def _built(self, build) -> tuple:
-        """The answer, its version, and the plan for both, if there is one."""
         found = build()
-        if isinstance(found, Plan):
-            return *found.answer(self.request), found
-        return *found, None
+        return self.conditional(
+            *found.answer(self.request) if isinstance(found, Plan) else found
+        )
 
     def _planned(self, build, visibility: str) -> tuple:
-        """As `_built`, by the plan of whoever asked the same kind of thing before."""
-        user = self.request.user
-        if not user.proof:
-            return self._built(build)
-        organization, shared = user.organization_id, user.proof.shared
-        key = (organization, kind_of(self.request), visibility, shared)
-        plan = plans.get(key)
+        """The answer and its version, by the plan for such requests if there is one."""
+        request, user = self.request, self.request.user
+        sees = (user.organization_id, visibility, user.proof)
+        plan = user.proof and plan_for(request, *sees)
         if plan:
             try:
-                return *plan.answer(self.request), plan
+                return plan.answer(request)
             except REFUSALS:
                 pass  # what is wrong, `build` tells
-        answer, version, plan = self._built(build)
-        if plan:
-            plans.put(key, plan)
-        return answer, version, plan
+        found = build()
+        if not isinstance(found, Plan):
+            return found
+        answer = found.answer(request)
+        if user.proof:
+            keep_plan(found, request, *sees)
+        return answer
 
     def conditional(self, answer, version: int | None = None) -> HttpResponse:
         """Answer a GET that is not worth a place in the cache."""

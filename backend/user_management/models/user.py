@@ -218,6 +218,12 @@ class User(AbstractBaseUser, Journaled):
         """The ids of one's own team and of those below it."""
         return self.team.ids_below() if self.team_id else set()
 
+    @property
+    def rights_key(self) -> str:
+        """Users with equal keys may do the same, but to what is their own."""
+        key = self.api_key and self.api_key.pk
+        return f"role {self.role_id}, team {self.team_id}, API key {key}"
+
     def get_full_name(self) -> str:
         return f"{self.first_name} {self.last_name}".strip()
 

@@ -22,11 +22,22 @@ from django.utils import timezone
 
 from contact_management.models import Contact
 from core import cache, origin, recall
+from core.access import Scope, Verb
 from core.memory import Memory
 from core.models import CustomField
 from core.redis import rest
-from core.testing import ALL, PASSWORD, Cast, make_role, make_user, system_changes
+from core.testing import (
+    ALL,
+    OWN,
+    PASSWORD,
+    Cast,
+    make_role,
+    make_team,
+    make_user,
+    system_changes,
+)
 from core.views import ViewSet
+from measuring import plans
 from user_management import remembered
 from user_management.models import User, revoke_keys
 
@@ -129,9 +140,9 @@ class RecallTests(RememberedTestCase):
     def test_an_answer_that_was_304_first_can_be_had_whole(self):
         headers = self.sign_in()
         whole, _ = self.get(headers)
+        self.get(headers)
         recall.recalls.__init__(10)
-        for _ in range(2):
-            self.get(headers, **{"If-None-Match": whole["ETag"]})
+        self.get(headers, **{"If-None-Match": whole["ETag"]})
         again, view = self.get(headers)
         self.assertFalse(view)
         self.assertEqual(again.content, whole.content)
@@ -194,6 +205,148 @@ class RecallTests(RememberedTestCase):
             self.edit(self.contact, first_name="Bea")
             answer, _ = self.get(headers)
             self.assertEqual(answer.json()["results"][0]["first_name"], "Bea")
+
+
+@skipUnless(settings.REDIS_URL, "needs Redis")
+class EqualRightsTests(RememberedTestCase):
+    """What is remembered of one reader serves the others with the same rights."""
+
+    def setUp(self):
+        super().setUp()
+        self.colleague = self.person("colleague", self.role)
+
+    def person(self, name, role, **fields):
+        name = f"{name}{uuid.uuid4().hex}"
+        organization = self.cast.organization
+        return make_user(organization, name, role, password=PASSWORD, **fields)
+
+    def known(self, user) -> dict:
+        """The headers of somebody whom the process knows, if not for this."""
+        headers = self.sign_in(user)
+        self.warm(headers, "/api/companies/")
+        return headers
+
+    def names(self, headers, path=PATH, is_asked=False) -> list[str]:
+        """Of the contacts; `is_asked`: whether that takes the view."""
+        answer, asked = self.get(headers, path)
+        self.assertEqual((answer.status_code, asked), (200, is_asked))
+        return [result["first_name"] for result in answer.json()["results"]]
+
+    def own_contact(self, user, name: str) -> None:
+        self.edit(Contact(), first_name=name, last_name="K", owner=user)
+
+    def test_they_need_no_view_for_what_the_first_one_asked(self):
+        theirs = self.known(self.colleague)
+        mine = self.sign_in()
+        for path in (PATH, f"{PATH}{self.contact.pk}/", f"{PATH}?search=ada"):
+            with self.subTest(path):
+                expected = self.warm(mine, path)
+                answer, asked = self.get(theirs, path)
+                self.assertFalse(asked)
+                self.assertEqual(answer.content, expected.content)
+                self.assertEqual(answer["ETag"], expected["ETag"])
+                request = answer.wsgi_request
+                self.assertEqual(origin.actor(request)[0], str(self.colleague.pk))
+
+    def test_each_gets_their_own(self):
+        role = make_role(self.cast.organization, "alone", OWN)
+        names = ("Erik", "Frida")
+        people = [self.person(name, role) for name in names]
+        signed_in = [self.known(user) for user in people]
+        for user, name in zip(people, names, strict=True):
+            self.own_contact(user, name)
+        for path in (PATH, f"{PATH}?owner=me", f"{PATH}?ordering=first_name"):
+            # The answer of the first does for nobody else, nor does its plan.
+            for is_asked in (True, False):
+                for headers, name in zip(signed_in, names, strict=True):
+                    with self.subTest(path, name=name):
+                        self.assertEqual(self.names(headers, path, is_asked), [name])
+        self.own_contact(people[1], "Gustav")
+        self.assertEqual(self.names(signed_in[0], path), ["Erik"])
+        self.assertEqual(self.names(signed_in[1], path), ["Frida", "Gustav"])
+
+    def test_what_a_plan_has_bound_to_one_reader_no_other_gets(self):
+        theirs = self.known(self.colleague)
+        self.own_contact(self.colleague, "Bea")
+        mine = self.sign_in()
+        path = f"{PATH}?owner=me"
+        self.warm(mine, path)
+        self.assertEqual(self.names(mine, path), ["Ada"])
+        self.assertEqual(self.names(theirs, path, is_asked=True), ["Bea"])
+        self.assertEqual(self.names(theirs, path), ["Bea"])
+
+    def test_other_rights_get_nothing_of_it(self):
+        here = self.cast.organization
+        hides = make_role(
+            here, "half", ALL, field_rights={"contact": {"hidden": ["first_name"]}}
+        )
+        team = make_role(here, "crew", {**OWN, Verb.VIEW: Scope.TEAM})
+        first = self.person("first", team, team=self.cast.team)
+        self.edit(self.contact, owner=first)
+        headers = self.known(self.person("second", team, team=make_team(here, "B")))
+        self.warm(self.known(first))
+        self.assertEqual(self.names(headers, is_asked=True), [])
+        headers = self.known(self.person("third", hides))
+        self.warm(self.sign_in())
+        answer, asked = self.get(headers)
+        self.assertTrue(asked)
+        self.assertNotIn("first_name", answer.json()["results"][0])
+
+    def test_a_key_gets_what_its_scopes_say(self):
+        headers = self.key()
+        self.warm(headers)
+        self.warm(self.sign_in(), "/api/leads/")
+        answer, asked = self.get(headers, "/api/leads/")
+        self.assertTrue(asked)
+        self.assertEqual(answer.json()["results"], [])
+
+    def test_a_change_of_their_role_counts_for_all_of_them_at_once(self):
+        signed_in = [self.sign_in(), self.sign_in(self.colleague)]
+        paths = (PATH, f"{PATH}?page_size=7")
+        for path in paths:
+            for headers in signed_in:
+                self.warm(headers, path)
+        hides = {"contact": {"hidden": ["first_name"]}}
+        self.edit(self.role, field_rights=hides)
+        # At the second one, they are known with their new rights.
+        for path in paths:
+            for headers in signed_in:
+                [result] = self.get(headers, path)[0].json()["results"]
+                self.assertNotIn("first_name", result)
+
+    def test_who_leaves_takes_nothing_from_the_others(self):
+        mine, theirs = self.sign_in(), self.sign_in(self.colleague)
+        for headers in (mine, theirs):
+            self.warm(headers)
+        self.edit(User.objects.get(pk=self.dora.pk), is_active=False)
+        self.assertEqual(self.get(mine)[0].status_code, 401)
+        self.warm(theirs)
+        self.assertEqual(self.get(mine)[0].status_code, 401)
+
+    def test_of_no_list_do_their_rights_tell_more_than_who_they_are(self):
+        """What the recall of each list says of one reader, it says of the other."""
+        role = make_role(self.cast.organization, "crew", {**OWN, Verb.VIEW: Scope.TEAM})
+        people = [self.person(n, role, team=self.cast.team) for n in ("erik", "frida")]
+        signed_in = [self.known(user) for user in people]
+        recalled = 0
+        for path, _ in plans.lists():
+            for query in ("", "?page_size=3"):
+                recall.recalls.__init__(1000)
+                places = []
+                for headers in signed_in:
+                    recall.recalls.__init__(1000)
+                    answer, _ = self.get(headers, path + query)
+                    places.append(getattr(answer, "place", None))
+                first, second = places
+                if first is None:
+                    continue
+                with self.subTest(path + query):
+                    self.assertEqual(first.names, second.names)
+                    self.assertEqual(first.reader.rights, second.reader.rights)
+                    pks = [str(place.reader.pk) for place in places]
+                    self.assertEqual(first.visibility.replace(*pks), second.visibility)
+                    recalled += 1
+        self.assertGreater(recalled, 20)
 
 
 @skipUnless(settings.REDIS_URL, "needs Redis")
