@@ -163,6 +163,14 @@ def names_of_one(record_type: str, pk) -> set[str]:
     return {f"{record_type}:{pk}", f"{record_type}:{MANY}"}
 
 
+def names_of_own(record_type: str, owner) -> set[str]:
+    """The names of the versions that an answer about somebody's records is made from.
+
+    Records that become theirs, or were theirs before, among them.
+    """
+    return {f"{record_type}@{owner}", f"{record_type}:{MANY}"}
+
+
 def names_of_fields(record_type: str, fields: Iterable[str]) -> set[str]:
     """The names of the versions that what depends on fields alone is made from.
 
@@ -173,19 +181,24 @@ def names_of_fields(record_type: str, fields: Iterable[str]) -> set[str]:
 
 
 def names_of(
-    record_type: str, ids: Collection | None = None, fields: Iterable[str] = ()
+    record_type: str,
+    ids: Collection | None = None,
+    fields: Iterable[str] = (),
+    owners: Iterable = (),
 ) -> set[str]:
     """The names of the versions that are over when records of a type change.
 
     Args:
         ids: of those that change; None: which these are, and how, is not known.
         fields: those that change; `id` where a record is new.
+        owners: who has one of them, or had it before.
     """
     if ids is None or len(ids) > FEW_RECORDS:
-        ids = [MANY]
+        ids, owners = [MANY], ()
     return {
         record_type,
         *(f"{record_type}:{pk}" for pk in ids),
+        *(f"{record_type}@{owner}" for owner in owners),
         *(f"{record_type}.{name}" for name in fields),
     }
 
@@ -223,7 +236,7 @@ def find(organization_id, names: Iterable[str], request_key: str) -> Slot | None
     """The slot for an answer made from these versions; None: go to the database.
 
     Args:
-        names: of record types, and of single records (`names_of_one`).
+        names: of record types, and of some of their records (`names_of_one`).
         request_key: whatever else the answer depends on, such as the path, the query
             and what the reader may see.
     """

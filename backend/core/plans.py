@@ -61,10 +61,16 @@ def _key(request, organization_id, visibility, proof) -> tuple:
     return organization_id, kind_of(request), visibility, proof.shared
 
 
-def named(names: Iterable[str], request) -> list[str]:
-    """Names of versions, with the id in the request's path in the place of `*`."""
+def named(names: Iterable[str], request, reader) -> list[str]:
+    """Names of versions, with the ids that stand in none of them yet.
+
+    Args:
+        names: with `*` for the id in the request's path, and `me` for the reader's
+            (core.cache.names_of_one, names_of_own).
+    """
     found = ID.search(request.path_info)
-    return [name.replace("*", found[0]) for name in names] if found else [*names]
+    pk = found[0] if found else ""
+    return [name.replace("*", pk).replace("@me", f"@{reader.pk}") for name in names]
 
 
 class Plan:

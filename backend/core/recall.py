@@ -94,7 +94,7 @@ class Recall:
         visibility = self.visibility.replace(ME, str(reader.pk))
         slot = cache.find_again(
             reader.organization_id,
-            named(self.names, request),
+            named(self.names, request, reader),
             request_key(request, visibility),
             reader.proof,
             # The client has the rest.

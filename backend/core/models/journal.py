@@ -140,7 +140,7 @@ class ChangeSet(AppendOnly):
                 transaction.set_rollback(True)
             elif changes.touched:
                 names = [
-                    cache.names_of(record_type, touched.ids, touched.fields)
+                    cache.names_of(record_type, **vars(touched))
                     for record_type, touched in changes.touched.items()
                 ]
                 cache.mark_until_commit(self.organization_id, set().union(*names))
@@ -203,13 +203,14 @@ class Change(AppendOnly):
 
 @dataclasses.dataclass
 class Touched:
-    """Which records of a type are written, and which of their fields."""
+    """Which records of a type are written, which of their fields, and whose."""
 
     ids: set[UUID] = dataclasses.field(default_factory=set)
     fields: set[str] = dataclasses.field(default_factory=set)
+    owners: set[str] = dataclasses.field(default_factory=set)
 
     def copy(self) -> "Touched":
-        return Touched(self.ids.copy(), self.fields.copy())
+        return Touched(self.ids.copy(), self.fields.copy(), self.owners.copy())
 
 
 class Changes:
@@ -428,7 +429,7 @@ class Changes:
                 setattr(record, name, value)
         type(records[0])._base_manager.filter(pk__in=ids).update(**values)
         if "owner" in values:
-            self.news.note(type(records[0]), [(record, None) for record in records])
+            self._note_owners(type(records[0]), [(record, None) for record in records])
 
     @staticmethod
     def _require_live(model: type[Journaled], records: Sequence[Journaled]) -> None:
@@ -540,8 +541,15 @@ class Changes:
     def _wrote(self, model: type[Journaled], updates: "Sequence[Update]") -> None:
         """Do what follows once rows are written."""
         if issubclass(model, Record):
-            self.news.note(model, updates)
+            self._note_owners(model, updates)
         model.after_writes(updates, self)
+
+    def _note_owners(self, model: type[Record], updates: "Sequence[Update]") -> None:
+        """Note whose records these are and were, for their lists and to tell them."""
+        owners = self.touch(model.record_type()).owners
+        for record, before in updates:
+            owners.update((str(record.owner_id), (before or {}).get("owner")))
+        self.news.note(model, updates)
 
     def touch(self, record_type: str) -> Touched:
         """Note that answers about the type will be others; and in which parts."""

@@ -277,6 +277,104 @@ class SharedCacheTests(CacheTestCase):
 
 
 @skipUnless(settings.REDIS_URL, "needs Redis")
+class OwnListTests(CacheTestCase):
+    """A list of one's own stands while others work on what is theirs."""
+
+    def setUp(self):
+        super().setUp()
+        self.manager = client_of(self.cast.manager)
+        self.mine = self.make("Mine", owner=self.cast.manager)
+        self.hers = self.make("Hers")
+
+    def own(self, **query) -> list[str]:
+        return self.names(self.manager, owner="me", **query)
+
+    def assertStands(self, stands: bool, **query):
+        self.assertCached(stands, self.manager, owner="me", **query)
+
+    def bulk_set(self, contacts, **values):
+        with system_changes(self.cast.organization) as changes:
+            changes.bulk_set(Contact, contacts, **values)
+
+    def test_what_others_change_of_theirs_leaves_it_in_use(self):
+        self.own()
+        self.names(self.manager)
+        self.edit(self.hers, first_name="B")
+        self.bulk_set([self.hers], department="Sales")
+        self.make("C")
+        self.assertStands(True)
+        self.assertEqual(self.names(self.manager), ["B", "C", "Mine"])
+
+    def test_each_change_of_ones_own_shows(self):
+        def delete():
+            with system_changes(self.cast.organization) as changes:
+                changes.delete(self.mine)
+
+        def restore():
+            with system_changes(self.cast.organization) as changes:
+                changes.restore(self.mine)
+
+        manager = self.cast.manager
+        writes = (
+            (lambda: self.edit(self.mine, first_name="New"), ["New"]),
+            (lambda: self.make("Second", owner=manager), ["New", "Second"]),
+            (delete, ["Second"]),
+            (restore, ["New", "Second"]),
+            (lambda: self.edit(self.hers, owner=manager), ["Hers", "New", "Second"]),
+            (lambda: self.edit(self.hers, owner=self.cast.alice), ["New", "Second"]),
+            (
+                lambda: self.bulk_set([self.hers], owner=manager.pk),
+                ["Hers", "New", "Second"],
+            ),
+            (
+                lambda: self.bulk_set([self.hers, self.mine], owner=self.cast.bob.pk),
+                ["Second"],
+            ),
+        )
+        for number, (write, names) in enumerate(writes):
+            with self.subTest(number):
+                self.own()
+                self.assertStands(True)
+                write()
+                for record in (self.mine, self.hers):
+                    record.refresh_from_db()
+                self.assertEqual(self.own(), names)
+                self.assertStands(True)
+
+    def test_many_that_change_together_end_it_whosever_they_are(self):
+        contacts = [self.make(f"C{n}") for n in range(cache.FEW_RECORDS + 1)]
+        self.own()
+        self.bulk_set(contacts, owner=self.cast.manager.pk)
+        self.assertEqual(len(self.own()), len(contacts) + 1)
+
+    def test_what_it_shows_of_others_is_fresh(self):
+        company = Company()
+        self.edit(company, name="Old", owner=self.cast.alice)
+        self.edit(self.mine, company=company)
+        query = {"owner": "me", "expand": "company"}
+
+        def shown():
+            answer, _ = self.get(self.manager, **query)
+            return answer.json()["results"][0]["company"]["name"]
+
+        self.assertEqual(shown(), "Old")
+        self.edit(company, name="New")
+        self.assertEqual(shown(), "New")
+
+    def test_a_search_among_ones_own_takes_no_chance(self):
+        self.own(search="mine")
+        self.make("Mime")
+        self.assertStands(False, search="mine")
+
+    def test_a_colleague_has_a_list_of_their_own(self):
+        for client, names in ((self.manager, ["Mine"]), (self.alice, ["Hers"])):
+            self.assertEqual(self.names(client, owner="me"), names)
+        self.edit(self.hers, first_name="New")
+        self.assertStands(True)
+        self.assertEqual(self.names(owner="me"), ["New"])
+
+
+@skipUnless(settings.REDIS_URL, "needs Redis")
 class ProtocolTests(CacheTestCase):
     """The interleavings of readers and writers, step by step."""
 

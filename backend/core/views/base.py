@@ -134,8 +134,7 @@ class ViewSet(GenericViewSet):
         Args:
             build: gives the answer, and the version of the record if it is one; or
                 the plan for both.
-            names: of the versions that the answer is made from: record types, and with
-                `*` in the place of its id the record of the address.
+            names: of the versions that the answer is made from, as of core.plans.named.
             visibility: readers with equal texts would get equal answers.
         """
         request, user = self.request, self.request.user
@@ -144,7 +143,7 @@ class ViewSet(GenericViewSet):
             return packed(*self._planned(build, visibility))
 
         key = request_key(request, visibility)
-        made_from = named(names, request)
+        made_from = named(names, request, user)
         answer = cache.kept(user.organization_id, made_from, key, make)
         response = conditional_response(request, *unpacked(answer))
         if self.is_recalled and user.proof:

@@ -25,7 +25,7 @@ from core.filters import (
 )
 from core.indexes import orders_of
 from core.pagination import number_querysets, page_size, whole_number
-from core.plans import DetailPlan, PagePlan, is_range
+from core.plans import DetailPlan, PagePlan, is_range, named
 from core.renderers import dumps
 from core.representation import Reading, Representation
 from core.serializers import RecordSerializer, narrowed_serializer, record_serializer
@@ -236,7 +236,7 @@ class JournaledViewSet(ViewSet):
             page = self.paginator.paginate(request, queryset, ordering, self.select)
             return page, None
 
-        names, visibility = self._made_from()
+        names, visibility = self._list_made_from()
         return self.cached(build, names, visibility)
 
     @cached_property
@@ -256,6 +256,7 @@ class JournaledViewSet(ViewSet):
         )
 
     def _plan(self, queryset, ordering, names) -> PagePlan:
+        user = self.request.user
         number, size = whole_number(self.request, "page", 1), page_size(self.request)
         page, counted = number_querysets(queryset, ordering, number, size)
         return PagePlan(
@@ -264,8 +265,8 @@ class JournaledViewSet(ViewSet):
             number,
             size,
             self.bound,
-            self.request.user.organization_id,
-            names,
+            user.organization_id,
+            named(names, self.request, user),
         )
 
     def _reading(self, queryset, extra=(), planned_once=False) -> Reading:
@@ -326,6 +327,10 @@ class JournaledViewSet(ViewSet):
         if self.looked_at or "me" in self.request.query_params.values():
             keys.append(f"me: {user.pk}")
         return types, "; ".join(keys)
+
+    def _list_made_from(self) -> tuple[set[str], str]:
+        """`_made_from`, of the list."""
+        return self._made_from()
 
     def _one_made_from(self) -> tuple[set[str], str]:
         """`_made_from`, of what the address of a record shows."""

@@ -1,6 +1,6 @@
 """The views that every record type has by its declaration."""
 
-from functools import cached_property
+from functools import cached_property, partial
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
@@ -90,14 +90,25 @@ class RecordViewSet(
         row = self.get_queryset().filter(pk=Bound("pk", self.model._meta.pk))
         return DetailPlan(self._reading(row, ("version",), planned_once=True))
 
+    def _list_made_from(self):
+        """No record of others, if the list is of one's own; words of all are known to
+        a search."""
+        query = self.request.query_params
+        if self.kwargs or query.getlist("owner") != ["me"] or "search" in query:
+            return self._made_from()
+        return self._made_from_some(partial(cache.names_of_own, owner="me"))
+
     def _one_made_from(self):
         """No other record of the type, unless a relation leads to one."""
+        return self._made_from_some(partial(cache.names_of_one, pk="*"))
+
+    def _made_from_some(self, names_of):
+        """`_made_from`, but of those records alone that `names_of` tells of a type."""
         types, visibility = self._made_from()
         relations = self.representation.relations
         related = {relations[name].record_type() for name in self.asked_relations}
-        alone = self.types_of_one - related
-        names = (cache.names_of_one(record_type, "*") for record_type in alone)
-        return types.difference(alone).union(*names), visibility
+        alone = self.types_of_one - related - self.looked_at
+        return types.difference(alone).union(*map(names_of, alone)), visibility
 
     @property
     def types_of_one(self) -> set[str]:

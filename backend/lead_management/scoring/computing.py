@@ -180,9 +180,21 @@ def compute(computation: Computation, rows: list[LeadScore]) -> bool:
         changed = {row.lead_id for row in stored if row.total != shown_before[row.pk]}
         if changed:
             organization = computation.model.organization_id
-            names = cache.names_of(LeadScore.record_type(), changed)
-            cache.mark_until_commit(organization, names)
+            cache.mark_until_commit(organization, _names_of_scores(changed))
     return bool(changed)
+
+
+def _names_of_scores(lead_ids: set[UUID]) -> set[str]:
+    """The names of the versions that are over with new scores of these leads.
+
+    The leads stay whose they are until the transaction ends. Where somebody is about to
+    change that, scores of all people are over.
+    """
+    locked = Lead.objects.filter(pk__in=lead_ids).order_by()
+    locked = locked.select_for_update(of=("self",), no_key=True, skip_locked=True)
+    owners = list(locked.values_list("owner", flat=True))
+    known = lead_ids if len(owners) == len(lead_ids) else None
+    return cache.names_of(LeadScore.record_type(), known, owners=owners)
 
 
 def _overrides(lead_ids, now) -> dict[UUID, tuple[int, datetime]]:

@@ -1,10 +1,11 @@
 import threading
-from unittest import skipUnless
+from unittest import mock, skipUnless
 
 from django.conf import settings
 from django.db import connection, connections
 from django.test import TransactionTestCase
 
+from core import cache
 from core.jobs import run
 from core.testing import Cast, client_of, system_changes
 from core.tests.test_races import at_once
@@ -15,6 +16,65 @@ from .scoring import fit, make_model, publish_rules, start
 
 LEADS = 60
 VERSIONS = 4
+
+
+@skipUnless(settings.REDIS_URL, "needs Redis")
+class OwnScoresTests(TransactionTestCase):
+    """New scores show in the lists of those whose leads they are of."""
+
+    def setUp(self):
+        self.cast = Cast()
+        self.here = self.cast.organization
+        self.mine, self.hers = Lead(), Lead()
+        self.save(self.mine, last_name="Mine", owner=self.cast.manager)
+        self.save(self.hers, last_name="Hers", owner=self.cast.alice)
+        publish_rules(self.here, fit("Germany", 10, country="DE"))
+        self.manager = client_of(self.cast.manager)
+
+    def save(self, lead, **values):
+        with system_changes(self.here) as changes:
+            changes.save(lead, **values)
+
+    def score(self) -> int:
+        """Of the manager's own lead."""
+        answer = self.manager.get("/api/leads/", {"owner": "me"})
+        [lead] = answer.json()["results"]
+        return lead["lead_score"]
+
+    def test_of_ones_own_lead(self):
+        self.save(self.mine, country="DE")
+        self.assertEqual(self.score(), 0)
+        rescore(self.here.pk)
+        self.assertEqual(self.score(), 10)
+
+    def test_those_of_others_leave_ones_own_list_in_use(self):
+        self.score()
+        self.save(self.hers, country="DE")
+        rescore(self.here.pk)
+        with self.assertNumQueries(0):
+            self.assertEqual(self.score(), 0)
+
+    @skipUnless(connection.vendor == "postgresql", "needs locks of rows")
+    def test_of_a_lead_that_changes_hands_meanwhile(self):
+        self.save(self.hers, country="DE")
+        is_locked, is_scored = threading.Event(), threading.Event()
+
+        def hand_over():
+            with system_changes(self.here) as changes:
+                hers = Lead.objects.select_for_update(of=("self",)).get(pk=self.hers.pk)
+                is_locked.set()
+                is_scored.wait(5)
+                changes.save(hers, owner=self.cast.manager)
+
+        def compute():
+            is_locked.wait(5)
+            before = cache.names_of(LeadScore.record_type())
+            with mock.patch.object(cache, "mark_until_commit") as mark:
+                rescore(self.here.pk)
+            mark.assert_called_once_with(self.here.pk, before)
+            is_scored.set()
+
+        at_once(hand_over, compute)
 
 
 @skipUnless(connection.vendor == "postgresql", "needs connections that wait for locks")

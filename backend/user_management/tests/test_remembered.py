@@ -293,9 +293,10 @@ class EqualRightsTests(RememberedTestCase):
         self.assertNotIn("first_name", answer.json()["results"][0])
 
     def test_a_key_gets_what_its_scopes_say(self):
+        session = self.sign_in()
         headers = self.key()
         self.warm(headers)
-        self.warm(self.sign_in(), "/api/leads/")
+        self.warm(session, "/api/leads/")
         answer, asked = self.get(headers, "/api/leads/")
         self.assertTrue(asked)
         self.assertEqual(answer.json()["results"], [])
