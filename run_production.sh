@@ -200,11 +200,11 @@ web_instance() {
     web
 }
 
-# Threads: one process for each queue, where the containers have three. It gives way to
-# the web servers: nobody waits for a job by the millisecond.
+# Threads: one process for each queue, where the containers have three. Not at a lower
+# priority: requests wait for the rows that a worker has locked and cannot go on with.
 queue_worker() {
     cd backend
-    exec nice -n 10 ../.venv/bin/python -m celery --app backend worker --pool threads \
+    exec ../.venv/bin/python -m celery --app backend worker --pool threads \
         --concurrency 2 --loglevel INFO --queues "$1" --hostname "$1@%h"
 }
 
