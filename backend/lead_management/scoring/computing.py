@@ -190,6 +190,8 @@ def _names_of_scores(lead_ids: set[UUID]) -> set[str]:
     The leads stay whose they are until the transaction ends. Where somebody is about to
     change that, scores of all people are over.
     """
+    if len(lead_ids) > cache.FEW_RECORDS:
+        return cache.names_of(LeadScore.record_type())
     locked = Lead.objects.filter(pk__in=lead_ids).order_by()
     locked = locked.select_for_update(of=("self",), no_key=True, skip_locked=True)
     owners = list(locked.values_list("owner", flat=True))
