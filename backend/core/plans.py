@@ -44,21 +44,16 @@ def kind_of(request) -> str:
 
 
 # Those of users who see the same are the same.
-_plans = Memory(1000)
+plans = Memory(1000)
 
 
-def plan_for(request, organization_id, visibility: str, proof) -> "Plan | None":
-    """The plan by which somebody who sees the same was answered such a request."""
-    return _plans.get(_key(request, organization_id, visibility, proof))
+def plan_key(kind: str, organization_id, visibility: str, proof) -> tuple:
+    """Where the plan stands for requests of a kind from those who see the same.
 
-
-def keep_plan(plan: "Plan", request, organization_id, visibility: str, proof) -> None:
-    """Let `plan_for` find it; `proof`: made before the plan."""
-    _plans.put(_key(request, organization_id, visibility, proof), plan)
-
-
-def _key(request, organization_id, visibility, proof) -> tuple:
-    return organization_id, kind_of(request), visibility, proof.shared
+    Args:
+        proof: made before the plan is.
+    """
+    return organization_id, kind, visibility, proof.shared
 
 
 def named(names: Iterable[str], request, reader) -> list[str]:

@@ -17,7 +17,7 @@ from django.db import Error, close_old_connections
 from core import cache
 from core.conditional import conditional_response, etag_had, etag_of
 from core.memory import Memory
-from core.plans import REFUSALS, kind_of, named, plan_for
+from core.plans import REFUSALS, Plan, kind_of, named, plan_key, plans
 from core.renderers import dumps
 
 # What of a request an answer or its headers can depend on, beside path, query and who
@@ -88,8 +88,12 @@ class Recall:
     headers: tuple[tuple[str, str], ...]
     match: object
 
-    def answer(self, request, reader: Reader):
-        """The response, if the reader may have it and nobody else need be asked."""
+    def answer(self, request, reader: Reader, kind: str):
+        """The response, if the reader may have it and nobody else need be asked.
+
+        Args:
+            kind: of the request.
+        """
         had = etag_had(request)
         visibility = self.visibility.replace(ME, str(reader.pk))
         slot = cache.find_again(
@@ -100,7 +104,12 @@ class Recall:
             # The client has the rest.
             had and had + BREAK,
         )
-        answer = slot and (slot.answer or _made(request, reader, visibility, slot))
+        if not slot:
+            return None
+        answer = slot.answer
+        if not answer:
+            key = plan_key(kind, reader.organization_id, visibility, reader.proof)
+            answer = _made(request, plans.get(key), slot)
         if not answer:
             return None
         cache.count(slot)
@@ -113,9 +122,8 @@ class Recall:
         return response
 
 
-def _made(request, reader: Reader, visibility: str, slot: cache.Slot) -> bytes | None:
-    """What a plan gives for the empty slot; None where that is no answer."""
-    plan = plan_for(request, reader.organization_id, visibility, reader.proof)
+def _made(request, plan: Plan | None, slot: cache.Slot) -> bytes | None:
+    """What the plan gives for the empty slot; None where that is no answer."""
     if not plan:
         return None
     try:
@@ -184,10 +192,11 @@ class RecallMiddleware:
         ):
             return self.get_response(request)
         credentials = _digest(meta["HTTP_AUTHORIZATION"])
-        asked = "\n".join([kind_of(request), *[str(meta.get(name)) for name in ASKED]])
+        kind = kind_of(request)
+        asked = "\n".join([kind, *[str(meta.get(name)) for name in ASKED]])
         reader = readers.get(credentials)
         recall = reader and recalls.get(_digest(asked + reader.rights))
-        answer = recall and recall.answer(request, reader)
+        answer = recall and recall.answer(request, reader, kind)
         if answer:
             return answer
         response = self.get_response(request)

@@ -17,7 +17,7 @@ from core.idempotency import once
 from core.models import ChangeSet
 from core.origin import origin
 from core.pagination import Pagination
-from core.plans import REFUSALS, Plan, keep_plan, named, plan_for
+from core.plans import REFUSALS, Plan, kind_of, named, plan_key, plans
 from core.recall import Place, Reader, packed, request_key, unpacked
 from core.renderers import dumps
 from core.serializers import StrictSerializer
@@ -160,8 +160,10 @@ class ViewSet(GenericViewSet):
     def _planned(self, build, visibility: str) -> tuple:
         """The answer and its version, by the plan for such requests if there is one."""
         request, user = self.request, self.request.user
-        sees = (user.organization_id, visibility, user.proof)
-        plan = user.proof and plan_for(request, *sees)
+        key = user.proof and plan_key(
+            kind_of(request), user.organization_id, visibility, user.proof
+        )
+        plan = key and plans.get(key)
         if plan:
             try:
                 return plan.answer(request)
@@ -171,8 +173,8 @@ class ViewSet(GenericViewSet):
         if not isinstance(found, Plan):
             return found
         answer = found.answer(request)
-        if user.proof:
-            keep_plan(found, request, *sees)
+        if key:
+            plans.put(key, found)
         return answer
 
     def conditional(self, answer, version: int | None = None) -> HttpResponse:
