@@ -41,6 +41,7 @@ FEWEST_LIKELY = 50
 # How well a word fits where it is a whole word of a text, the beginning of one, or
 # within one; of what was not typed but may have been meant, at most MEANT of that.
 WHOLE, BEGINNING, WITHIN, MEANT = 1.0, 0.95, 0.6, 0.9
+RANKS = ((WHOLE, " {} "), (BEGINNING, " {}"), (WITHIN, "{}"))
 # How much less each field counts than the one before it.
 FIELD_STEP = 0.01
 
@@ -85,6 +86,62 @@ class Wanted:
             for word in self.words
             for single in ([word] if word in self.addresses else word.split())
         ]
+
+
+class Word:
+    """A word that was typed, and what it may mean.
+
+    Texts that it is compared with have spaces around them.
+    """
+
+    def __init__(self, meant: Sequence[str]):
+        """`meant`: what was typed first."""
+        self.meant = meant
+        weights = [1.0, *(MEANT * likeness(other, meant[0]) for other in meant[1:])]
+        # How well a text fits that has this part, the best first.
+        self.parts = sorted(
+            (
+                (fit * weight, part.format(word))
+                for word, weight in zip(meant, weights, strict=True)
+                for fit, part in RANKS
+            ),
+            key=itemgetter(0),
+            reverse=True,
+        )
+
+    def is_in(self, text: str) -> bool:
+        return any(word in text for word in self.meant)
+
+    def fit(self, text: str) -> float:
+        """How well it fits the text, from 0 to 1."""
+        for fit, part in self.parts:
+            if part in text:
+                return fit
+        return 0.0
+
+    def best_fit(self, texts: Iterable[tuple[float, str]]) -> float:
+        """How well it fits the best of some texts, each with what it counts.
+
+        Those that count most come first: the rest is not asked where it cannot be
+        better.
+        """
+        most, _ = self.parts[0]
+        best = 0.0
+        for weight, text in texts:
+            if best >= weight * most:
+                break
+            best = max(best, weight * self.fit(text))
+        return best
+
+    def ranges(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where [start, end) what it means fits the text best, without the spaces."""
+        for word in self.meant:
+            for _, part in RANKS:
+                start = text.find(part.format(word))
+                if start >= 0:
+                    start += part.index("{")
+                    yield start - 1, start - 1 + len(word)
+                    break
 
 
 @dataclass(frozen=True)
@@ -150,10 +207,10 @@ class Source:
             for pk, record in self.records.of(texts).items()
         }
 
-    def scored(self, keys: Iterable, meanings: list[list[str]]) -> list[tuple]:
+    def scored(self, keys: Iterable, words: list[Word]) -> list[tuple]:
         """How these records fit, and each of them; none that does not."""
         scored = (
-            (self._score(record, meanings), record)
+            (self._score(record, words), record)
             for record in self.records.of(keys).values()
         )
         return sorted((found for found in scored if found[0]), key=self._rank)
@@ -164,49 +221,36 @@ class Source:
         words = () if self.hides else (record[name] for name in self.summary)
         return -score, [str(word) for word in words][1:], record["id"]
 
-    def _score(self, record: dict, meanings: list[list[str]]) -> float:
+    def _score(self, record: dict, words: list[Word]) -> float:
         """How a record fits by the fields that are searched."""
-        texts = [
-            (1 - FIELD_STEP * step, plain(text))
-            for step, name in enumerate(self.searched)
-            for text in texts_of(record[name])
-        ]
-        total = 0.0
-        for words in meanings:
-            fits = (
-                weight * _fit(word, text, words[0])[0]
-                for weight, text in texts
-                for word in words
-            )
-            best = max(fits, default=0)
-            if not best:
-                return 0.0
-            total += best
-        return round(total / len(meanings), 3)
+        fits = [word.best_fit(self._weighed(record)) for word in words]
+        return round(sum(fits) / len(fits), 3) if all(fits) else 0.0
 
-    def hit(self, score: float, record: dict, meanings: list[list[str]]) -> Hit:
+    def _weighed(self, record: dict) -> Iterator[tuple[float, str]]:
+        """The texts of a record, and how much each counts."""
+        for step, name in enumerate(self.searched):
+            for text in texts_of(record[name]):
+                yield 1 - FIELD_STEP * step, f" {plain(text)} "
+
+    def hit(self, score: float, record: dict, words: list[Word]) -> Hit:
         """What is told of a record that was found."""
         summary = {name: record[name] for name in self.summary}
-        matches = list(self._matches(record, meanings))
+        matches = list(self._matches(record, words))
         return Hit(self.record_type, summary, score, matches)
 
-    def _matches(self, record: dict, meanings: list[list[str]]) -> Iterator[dict]:
-        wanted = [word for words in meanings for word in words]
+    def _matches(self, record: dict, words: list[Word]) -> Iterator[dict]:
         for name in self.searched:
             for text in dict.fromkeys(texts_of(record[name])):
                 # Few texts hold a word, and the places of all letters take long.
-                if not any(map(plain(text).__contains__, wanted)):
+                if not any(word.is_in(plain(text)) for word in words):
                     continue
                 plain_text, places = plain_with_places(text)
                 ranges = {
-                    (places[start], places[start + len(word) - 1] + 1)
-                    for words in meanings
+                    (places[start], places[end - 1] + 1)
                     for word in words
-                    for fit, start in [_fit(word, plain_text, words[0])]
-                    if fit
+                    for start, end in word.ranges(f" {plain_text} ")
                 }
-                if ranges:
-                    yield {"field": name, "text": text, "ranges": sorted(ranges)}
+                yield {"field": name, "text": text, "ranges": sorted(ranges)}
 
 
 class Finder:
@@ -224,58 +268,58 @@ class Finder:
         if not (wanted.words and self.sources):
             return []
         texts = self._holding(wanted.words, limit)
-        meanings = [[word] for word in wanted.words]
-        fits = {n: _fits(some, meanings) for n, some in texts.items()}
+        words = [Word([word]) for word in wanted.words]
+        fits = {n: _fits(some, words) for n, some in texts.items()}
         good = sum(fit >= BEGINNING for some in fits.values() for fit in some.values())
         # What was meant fits less well: those that were typed would stand before it.
         if good < limit:
-            meanings = self._guess(texts, wanted, meanings, limit)
-            fits = {n: _fits(some, meanings) for n, some in texts.items()}
+            words = self._guess(texts, wanted, words, limit)
+            fits = {n: _fits(some, words) for n, some in texts.items()}
         best = nlargest(
             limit,
             [
                 (score, n, record)
                 for n, keys in self._likely(fits, limit).items()
-                for score, record in self.sources[n].scored(keys, meanings)[:limit]
+                for score, record in self.sources[n].scored(keys, words)[:limit]
             ],
             key=itemgetter(0),
         )
-        return [self.sources[n].hit(score, row, meanings) for score, n, row in best]
+        return [self.sources[n].hit(score, row, words) for score, n, row in best]
 
     def _holding(self, words: list[str], limit: int) -> dict[int, dict]:
         """Of each source, the texts by id of records that hold all words."""
         found = self._look(self.everywhere, [[beginning(w) + w] for w in words])
-        # Of some there are more: those that fit best must be among them.
+        # Of some there are more: those that fit best must be among them. Beginnings of
+        # words, only where whole ones do not fill what is compared.
         many = [n for n in found if len(found[n]) == COMPARED]
         for after in (" ", ""):
-            if not many:
-                break
-            more = self._look(many, [[f" {word}{after}"] for word in words])
-            for n in many:
-                found[n] |= more[n]
-            # Beginnings of words, only where whole ones do not fill what is compared.
-            many = [
-                n
-                for n in many
-                if self.sources[n].hides or len(more[n]) < LIKELY * limit
-            ]
+            many = [n for n in many if not self._fill(n, found[n], words, limit)]
+            if many:
+                more = self._look(many, [[f" {word}{after}"] for word in words])
+                for n in many:
+                    found[n] |= more[n]
         return {n: self.sources[n].shown_texts(some) for n, some in found.items()}
 
+    def _fill(self, n: int, texts: dict, words: list[str], limit: int) -> bool:
+        """Whether enough of a source's texts have all words as whole ones."""
+        if self.sources[n].hides:
+            return False
+        parts = [f" {word} " for word in words]
+        fitting = sum(all(part in text for part in parts) for text in texts.values())
+        return fitting >= most_likely(limit)
+
     def _guess(
-        self,
-        texts: dict[int, dict],
-        wanted: Wanted,
-        meanings: list[list[str]],
-        limit: int,
-    ) -> list[list[str]]:
-        """Add the texts of what may have been meant; what the words now mean."""
+        self, texts: dict[int, dict], wanted: Wanted, words: list[Word], limit: int
+    ) -> list[Word]:
+        """Add the texts of what may have been meant; the words with what they mean."""
         for meanings in wanted.guesses:
+            words = [Word(meant) for meant in meanings]
             for n, more in self._meaning(meanings).items():
                 texts[n] |= self.sources[n].shown_texts(more)
             held = (t for some in texts.values() for t in some.values())
-            if sum(_holds(text, meanings) for text in held) >= limit:
+            if sum(all(w.is_in(text) for w in words) for text in held) >= limit:
                 break
-        return meanings
+        return words
 
     def _likely(self, fits: dict[int, dict], limit: int) -> dict[int, list]:
         """Of each source, the ids of records that may be among the best."""
@@ -283,7 +327,7 @@ class Finder:
         fields = max(len(source.searched) for source in self.sources)
         # By their fields they fit as well as by all of their text, or a little less.
         least = best[-1] * (1 - FIELD_STEP * fields) if len(best) == limit else 0
-        most = max(LIKELY * limit, FEWEST_LIKELY)
+        most = most_likely(limit)
         likely = {}
         for n, some in fits.items():
             keys = [key for key in sorted(some, reverse=True) if some[key] > least]
@@ -336,6 +380,11 @@ def finder_of(names: tuple[str, ...], user, visibility: str) -> Finder:
     return finders.kept(key, lambda: Finder(names, user))
 
 
+def most_likely(limit: int) -> int:
+    """How many records of a source are compared field by field."""
+    return max(LIKELY * limit, FEWEST_LIKELY)
+
+
 def _by_source(sources: Sequence[int], rows: Iterable[Sequence]) -> dict[int, dict]:
     found: dict[int, dict] = {n: {} for n in sources}
     for n, pk, text in rows:
@@ -343,34 +392,9 @@ def _by_source(sources: Sequence[int], rows: Iterable[Sequence]) -> dict[int, di
     return found
 
 
-def _holds(text: str, meanings: list[list[str]]) -> bool:
-    return all(any(word in text for word in words) for words in meanings)
-
-
-def _fits(texts: dict, meanings: list[list[str]]) -> dict:
+def _fits(texts: dict, words: list[Word]) -> dict:
     """How well records fit by all of their text at once, by their ids."""
     return {
-        key: sum(
-            max(_fit(word, text.strip(), words[0])[0] for word in words)
-            for words in meanings
-        )
-        / len(meanings)
+        key: sum(word.fit(text) for word in words) / len(words)
         for key, text in texts.items()
     }
-
-
-def _fit(word: str, text: str, typed: str) -> tuple[float, int]:
-    """How well a word fits a text, from 0 to 1, and where it begins.
-
-    A whole word fits best, then the beginning of one, then its middle; and any of these
-    less, where something else was typed.
-    """
-    if word not in text:
-        return 0.0, 0
-    padded = f" {text} "
-    meant = 1 if word == typed else MEANT * likeness(word, typed)
-    for fit, part in ((WHOLE, f" {word} "), (BEGINNING, f" {word}"), (WITHIN, word)):
-        start = padded.find(part)
-        if start >= 0:
-            return fit * meant, start - 1 + part.index(word)
-    return 0.0, 0

@@ -93,17 +93,8 @@ class Reading:
         self.names = names
         self.hidden_keys = shape.hidden_keys if CUSTOM in names else frozenset()
         self.summaries = {n: summaries_for(shape.relations[n], user) for n in relations}
-        by_name = columns_of(queryset.model)
-        fields = [shape.fields[name] for name in names]
-        further = [by_name.get(name) for name in extra]
-        if by_name.keys() >= {f.name for f in fields} and None not in further:
-            chosen = (*fields, *further)
-            self.conversions = conversions_of(chosen, queryset.db)
-            queryset = queryset.values_list(Columns(chosen))
-        else:
-            self.conversions = []
-            queryset = queryset.values_list(*(f.attname for f in fields), *extra)
-        self.statement = Statement(queryset, planned_once)
+        columns = [shape.fields[name].attname for name in names]
+        self.statement = ColumnsStatement(queryset, (*columns, *extra), planned_once)
 
     def rows(self, values: Mapping = NOTHING) -> list[tuple[dict, tuple]]:
         """One (answer, values of the extra columns) for each row.
@@ -112,8 +103,6 @@ class Reading:
             values: of what is bound in the queryset.
         """
         rows = self.statement.rows(values)
-        if self.conversions:
-            rows = [converted(row, self.conversions) for row in rows]
         width = len(self.names)
         rows = [
             (dict(zip(self.names, row, strict=False)), tuple(row[width:]))
@@ -143,21 +132,22 @@ class ById:
         if not ids:
             return {}
         if len(ids) > MANY:
-            rows = self._chosen(ids)
+            rows = self._chosen(ids).rows()
         else:
             # Few statements do for any number: the last one is asked for repeatedly.
             size = 1 << (len(ids) - 1).bit_length()
             if size not in self.statements:
                 bound = [Bound(str(place), self.key) for place in range(size)]
-                self.statements[size] = Statement(self._chosen(bound), True)
+                self.statements[size] = self._chosen(bound)
             asked = ids + ids[-1:] * (size - len(ids))
             values = {str(place): pk for place, pk in enumerate(asked)}
             rows = self.statements[size].rows(values)
         found = (dict(zip(self.names, row, strict=True)) for row in rows)
         return {row["id"]: row for row in found}
 
-    def _chosen(self, ids: list) -> QuerySet:
-        return self.rows.filter(pk__in=ids).values_list(*self.names)
+    def _chosen(self, ids: list) -> Statement:
+        rows = self.rows.filter(pk__in=ids)
+        return ColumnsStatement(rows, self.names, planned_once=len(ids) <= MANY)
 
 
 def summaries_for(model: type[Model], user) -> ById:
@@ -210,6 +200,34 @@ class Columns(Expression):
         return [field.get_col(self.table) for field in self.fields]
 
 
+class ColumnsStatement(Statement):
+    """The rows of a queryset: a list of values for each, as Django would give them."""
+
+    def __init__(
+        self, queryset: QuerySet, names: Sequence[str], planned_once: bool = False
+    ):
+        """`names`: of the columns."""
+        by_name = columns_of(queryset.model)
+        fields = tuple(by_name[name] for name in names if name in by_name)
+        self.conversions = []
+        if len(fields) == len(names):
+            self.conversions = conversions_of(fields, queryset.db)
+            queryset = queryset.values_list(Columns(fields))
+        else:
+            queryset = queryset.values_list(*names)
+        super().__init__(queryset, planned_once)
+
+    def rows(self, values: Mapping = NOTHING) -> list[Sequence]:
+        rows = super().rows(values)
+        if not self.conversions:
+            return rows
+        rows = [list(row) for row in rows]
+        for row in rows:
+            for place, convert in self.conversions:
+                row[place] = convert(row[place])
+        return rows
+
+
 @lru_cache(maxsize=512)
 def _columns_sql(fields: tuple[Field, ...], table: str, database: str) -> str:
     quoted = connections[database].ops.quote_name
@@ -248,13 +266,6 @@ def _through(steps, column, connection, value):
     for step in steps:
         value = step(value, column, connection)
     return value
-
-
-def converted(row: Sequence, conversions: list[tuple[int, Callable]]) -> list:
-    values = list(row)
-    for place, convert in conversions:
-        values[place] = convert(values[place])
-    return values
 
 
 def summaries(model: type[Model], ids: Iterable, user) -> dict:
