@@ -42,6 +42,7 @@ class Untouched(Report):
     moment = "created_at"
     needs = {Lead: ("status", "last_contacted_at")}
     tells_of = (LeadProcess,)
+    reads = {Lead: ("status", "status_since", "last_contacted_at")}
     parameters = UntouchedParameters
     serializer = UntouchedReportSerializer
 

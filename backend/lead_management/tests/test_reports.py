@@ -861,3 +861,23 @@ class CachedReportTests(TransactionTestCase):
         ):
             change()
             self.assertEqual(funnel(), wanted)
+
+    @skipUnless(settings.REDIS_URL, "needs Redis")
+    def test_waiting_leads_are_counted_again_where_one_is_spoken_to_only(self):
+        cast = Cast()
+        alice = client_of(cast.alice)
+        lead = alice.post("/api/leads/", {"last_name": "Lovelace"}).json()
+        call = {"kind": "call", "subject": "Tea", "lead": lead["id"]}
+        soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3)
+
+        def untouched():
+            with CaptureQueriesContext(connection) as queries:
+                answer = alice.get("/api/reports/untouched/?days=1").json()
+            return answer["leads"], bool(queries)
+
+        with stopped_at(soon):
+            self.assertEqual(untouched(), (1, True))
+            alice.patch(f"/api/leads/{lead['id']}/", {"priority": "high"})
+            self.assertEqual(untouched(), (1, False))
+            alice.post("/api/activities/", call)
+            self.assertEqual(untouched(), (0, True))
