@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 from heapq import nlargest
 from operator import itemgetter, or_
+from typing import NamedTuple
 
 from django.db import connection
 from django.db.models import Model, Q
@@ -60,14 +61,14 @@ class Wanted:
         self.addresses = {plain(word) for word in text.split() if "@" in word}
 
     @cached_property
-    def guesses(self) -> list[list[list[str]]]:
-        """For each word, the word and after it what it may mean, the likest first.
+    def guesses(self) -> list["Guess"]:
+        """What was meant perhaps.
 
         The first guess takes words that are known for what they say, and of others
         what is likest; the second all. There is none where it would be the first again,
         or only what was typed.
         """
-        first, second = [], []
+        first, second, whole = [], [], set()
         for word in self._single_words():
             known = meanings_of(self.organization_id, word)
             others = [other for other in known if other != word]
@@ -75,9 +76,12 @@ class Wanted:
             likest = [other for other in others if likeness(word, other) == best]
             first.append([word] if word in known else [word, *likest])
             second.append([word, *others])
+            whole.update(known)
         typed = [[word] for word in self._single_words()]
-        guesses = [first, second] if first != second else [first]
-        return [guess for guess in guesses if guess != typed]
+        guesses = [Guess(second, set())]
+        if first not in (second, typed):
+            guesses.insert(0, Guess(first, whole))
+        return guesses if second != typed else []
 
     def _single_words(self) -> list[str]:
         """Each for itself that can be misspelt: of a double name, both."""
@@ -142,6 +146,20 @@ class Word:
                     start += part.index("{")
                     yield start - 1, start - 1 + len(word)
                     break
+
+
+class Guess(NamedTuple):
+    """What some words may mean.
+
+    Attributes:
+        meanings: for each word, the word and after it what it may mean, the likest
+            first.
+        whole: those that are not looked for where another word begins with them. Of a
+            short one, that would be to collect half of all names.
+    """
+
+    meanings: list[list[str]]
+    whole: set[str]
 
 
 @dataclass(frozen=True)
@@ -312,9 +330,9 @@ class Finder:
         self, texts: dict[int, dict], wanted: Wanted, words: list[Word], limit: int
     ) -> list[Word]:
         """Add the texts of what may have been meant; the words with what they mean."""
-        for meanings in wanted.guesses:
-            words = [Word(meant) for meant in meanings]
-            for n, more in self._meaning(meanings).items():
+        for guess in wanted.guesses:
+            words = [Word(meant) for meant in guess.meanings]
+            for n, more in self._meaning(guess).items():
                 texts[n] |= self.sources[n].shown_texts(more)
             held = (t for some in texts.values() for t in some.values())
             if sum(all(w.is_in(text) for w in words) for text in held) >= limit:
@@ -335,16 +353,16 @@ class Finder:
                 likely[n] = nlargest(most, keys, some.get)
         return likely
 
-    def _meaning(self, meanings: list[list[str]]) -> dict[int, dict]:
+    def _meaning(self, guess: Guess) -> dict[int, dict]:
         """Texts by id, of each source, that have a word of each group, or more."""
         if connection.vendor != "postgresql":
-            patterns = [[f" {word}" for word in words] for words in meanings]
+            patterns = [[f" {word}" for word in words] for words in guess.meanings]
             return self._look(self.everywhere, patterns)
         statement = self.statements.kept(
             "meaning",
             lambda: Union({n: s.meaning() for n, s in enumerate(self.sources)}),
         )
-        rows = statement.rows({"words": query_of(meanings)})
+        rows = statement.rows({"words": query_of(*guess)})
         return _by_source(self.everywhere, rows)
 
     def _look(self, sources: Sequence[int], patterns: list[list[str]]) -> dict:

@@ -12,7 +12,7 @@ whatever the slip was.
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 
 from django.contrib.postgres.search import SearchQuery
@@ -170,15 +170,21 @@ def having_words(queryset: QuerySet, query: Bound) -> QuerySet:
     return queryset.alias(words=WORDS).filter(words=query)
 
 
-def query_of(groups: Iterable[Iterable[str]]) -> str:
-    """What asks for a word of each group, or one that begins with it."""
-    return " & ".join(f"({' | '.join(map(_beginnings, words))})" for words in groups)
+def query_of(groups: Iterable[Iterable[str]], whole: Collection[str]) -> str:
+    """What asks for a word of each group, or one that begins with it.
 
+    Args:
+        whole: words that are asked for as they are only.
+    """
 
-def _beginnings(word: str) -> str:
-    # What was typed as one word may be several, as an e-mail address is.
-    parts = (f"'{part}':*" for part in word.split())
-    return f"({' & '.join(parts)})"
+    def asked(word: str) -> str:
+        if word in whole:
+            return f"'{word}'"
+        # What was typed as one word may be several, as an e-mail address is.
+        parts = (f"'{part}':*" for part in word.split())
+        return f"({' & '.join(parts)})"
+
+    return " & ".join(f"({' | '.join(map(asked, words))})" for words in groups)
 
 
 def beginning(word: str) -> str:

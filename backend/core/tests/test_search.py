@@ -336,16 +336,30 @@ class RequestTests(SearchTestCase):
             (
                 "Victor Laron",
                 [
-                    [["victor"], ["laron", "larson"]],
-                    [["victor", "vector"], ["laron", "larson", "caron"]],
+                    (
+                        [["victor"], ["laron", "larson"]],
+                        {"victor", "vector", "larson", "caron"},
+                    ),
+                    ([["victor", "vector"], ["laron", "larson", "caron"]], set()),
                 ],
             ),
-            ("Victor", [[["victor", "vector"]]]),
-            ("Larsn", [[["larsn", "larson"]]]),
+            ("Victor", [([["victor", "vector"]], set())]),
+            ("Larsn", [([["larsn", "larson"]], set())]),
             ("Wilhelmina", []),
         ):
             with self.subTest(text):
                 self.assertEqual(Wanted(organization, text).guesses, guesses)
+
+    def test_a_known_word_may_begin_another_where_it_finds_too_few_itself(self):
+        with system_changes(self.cast.organization) as changes:
+            for first_name in ("Chris", "Christopher"):
+                changes.save(Contact(first_name=first_name, last_name="Larson"))
+            changes.save(Contact(first_name="Chriss", last_name="Caron"))
+        client = client_of(self.cast.manager)
+        for limit, names in ((10, ["Chris", "Christopher"]), (1, ["Chris"])):
+            answer = client.get(PATH, {"q": "Chris Larsn", "limit": limit}).json()
+            found = [hit["record"]["first_name"] for hit in answer["results"]]
+            self.assertEqual(found, names)
 
     def test_less_likely_guesses_are_made_where_the_likeliest_find_too_few(self):
         with system_changes(self.cast.organization) as changes:
