@@ -100,6 +100,8 @@ checkpoint_completion_target = 0.9
 random_page_cost = 1.1
 synchronous_commit = on
 jit = off
+# What it had in its own cache before a restart, it reads again at once.
+shared_preload_libraries = 'pg_prewarm'
 log_min_duration_statement = 1000
 # What a statement was given may be personal data.
 log_parameter_max_length = 0
