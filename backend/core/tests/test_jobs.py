@@ -59,7 +59,7 @@ class JobTestCase(TestCase):
         (call,) = send.call_args_list
         self.assertEqual(call.args, ((str(job.pk),),))
         self.assertIs(call.kwargs["retry"], False)
-        options = call.kwargs["connection"].transport_options
+        options = call.kwargs["producer"].connection.transport_options
         self.assertEqual(options["socket_timeout"], 0.15)
 
     @classmethod

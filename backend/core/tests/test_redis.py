@@ -109,3 +109,10 @@ class BrokerTests(SimpleTestCase):
             with self.assertLogs("core.jobs", "WARNING"):
                 jobs.tell(sweep)
             self.assertEqual(sent.call_count, 2)
+
+    def test_the_connection_to_the_broker_is_kept(self):
+        with mock.patch.object(sweep, "apply_async") as sent:
+            jobs.tell(sweep)
+            jobs.tell(sweep)
+        first, second = (call.kwargs["producer"] for call in sent.call_args_list)
+        self.assertIs(first, second)
