@@ -14,6 +14,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models import Field, Func, Lookup, QuerySet, Value
 from django.db.models.expressions import Col
+from django.db.models.sql import Query
 from django.db.models.sql.where import WhereNode
 
 NOTHING: Mapping = {}
@@ -111,6 +112,12 @@ def _columns_of(part) -> Iterator[Field]:
             for one in (part.rhs if isinstance(part.rhs, Collection) else ())
         ):
             raise TypeError
+    elif isinstance(part, Query):
+        if part.is_sliced or part.combinator or part.group_by:
+            raise TypeError
+        # Which rows there are, too.
+        yield part.model._meta.pk
+        yield from _columns_of(part.where)
     elif isinstance(part, Col):
         yield part.target
     elif isinstance(part, Func):

@@ -371,7 +371,10 @@ class StatementTests(TestCase):
             (rows.filter(owner__team__in=[uuid4()]), {"team"}),
             (rows.filter(tags__has=["vip"]), {"tags"}),
             (rows.filter(first_name=F("last_name")), {"first_name", "last_name"}),
-            (rows.filter(owner__team__in=teams), None),
+            (rows.filter(owner__team__in=teams), {"id", "name", "team"}),
+            (rows.filter(owner__team__in=Team.objects.values("pk")), {"id", "team"}),
+            (rows.filter(owner__team__in=teams[:1]), None),
+            (rows.filter(owner__team__in=teams.union(teams)), None),
             (rows.filter(Exists(teams)), None),
             (rows.annotate(n=Subquery(teams)).filter(n=uuid4()), None),
         ):
