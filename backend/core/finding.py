@@ -47,6 +47,20 @@ RANKS = ((WHOLE, " {} "), (BEGINNING, " {}"), (WITHIN, "{}"))
 FIELD_STEP = 0.01
 
 
+class Guess(NamedTuple):
+    """What some words may mean.
+
+    Attributes:
+        meanings: for each word, the word and after it what it may mean, the likest
+            first.
+        whole: those that are not looked for where another word begins with them. Of a
+            short one, that would be to collect half of all names.
+    """
+
+    meanings: list[list[str]]
+    whole: set[str]
+
+
 class Wanted:
     """What somebody looks for.
 
@@ -61,7 +75,7 @@ class Wanted:
         self.addresses = {plain(word) for word in text.split() if "@" in word}
 
     @cached_property
-    def guesses(self) -> list["Guess"]:
+    def guesses(self) -> list[Guess]:
         """What was meant perhaps.
 
         The first guess takes words that are known for what they say, and of others
@@ -146,20 +160,6 @@ class Word:
                     start += part.index("{")
                     yield start - 1, start - 1 + len(word)
                     break
-
-
-class Guess(NamedTuple):
-    """What some words may mean.
-
-    Attributes:
-        meanings: for each word, the word and after it what it may mean, the likest
-            first.
-        whole: those that are not looked for where another word begins with them. Of a
-            short one, that would be to collect half of all names.
-    """
-
-    meanings: list[list[str]]
-    whole: set[str]
 
 
 @dataclass(frozen=True)
