@@ -2,8 +2,9 @@
 
 Each (organization, record type) has a random token in Redis, and so has each record
 that is read by itself. An answer is stored under a name that holds the tokens it was
-made from, so when a token is gone, so is every answer that stood on it. The protocol
-survives races, crashes and flushes:
+made from, so when a token is gone, so is every answer that stood on it. A list stands
+on what decides which records it has, and on these records: which they are it tells
+itself (`names_of_shown`). The protocol survives races, crashes and flushes:
 
 - A writer, before it commits, removes the token and sets a mark (`mark`); after the
   commit it removes the token again and lifts its mark (`lift`).
@@ -23,11 +24,12 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain
+from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
@@ -48,68 +50,10 @@ MARK_SECONDS = 60
 # Of more records that change together, not each is named.
 FEW_RECORDS = 20
 MANY = "many"
+SHOWN = ":shown"
 # The fields that change where a record comes, goes, or is another's.
 EXISTENCE = ("id", "deleted_at", "owner")
-
-# KEYS: the versions that the answer is made from, then of a proof its versions and
-# what it needs. ARGV: name of the answer, new token, seconds a token lives, how many
-# versions of the answer and of the proof there are, the proof's tokens, a beginning of
-# the answer that is enough. Gives the name of the place and what stands there; nothing
-# where the proof does not stand, and a place without a name where the answer is about
-# to change.
-#
-# A mark and a token of the same version never stand together: what sets a mark removes
-# the token, and none is made while a mark stands. So a token that is there is asked for
-# no marks.
-FIND = """
-local own, all = tonumber(ARGV[4]), ARGV[4] + ARGV[5]
-for i = all + 1, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 0 then return nil end
-end
-local found = redis.call('MGET', unpack(KEYS, 1, all))
-local now
-local function complete(first, last)
-  for i = first, last do
-    if not found[i] then
-      local key = KEYS[i]
-      now = now or redis.call('TIME')[1]
-      if redis.call('ZCOUNT', key .. ':marks', now, '+inf') > 0 then return false end
-      found[i] = ARGV[2]
-      redis.call('SET', key, found[i], 'EX', ARGV[3])
-    end
-  end
-  return true
-end
-if not complete(own + 1, all) then return nil end
-if table.concat(found, ':', own + 1) ~= ARGV[6] then return nil end
-if own == 0 then return {ARGV[1]} end
-if not complete(1, own) then return {'', false} end
-local name = ARGV[1] .. ':' .. table.concat(found, ':', 1, own)
-local enough = ARGV[7]
-if #enough > 0 and redis.call('GETRANGE', name, 0, #enough - 1) == enough then
-  return {name, enough}
-end
-return {name, redis.call('GET', name)}
-"""
-
-# KEYS: the versions. ARGV: name of the mark, seconds it lives.
-MARK = """
-local now = tonumber(redis.call('TIME')[1])
-for _, key in ipairs(KEYS) do
-  redis.call('DEL', key)
-  redis.call('ZREMRANGEBYSCORE', key .. ':marks', '-inf', now - 1)
-  redis.call('ZADD', key .. ':marks', now + ARGV[2], ARGV[1])
-  redis.call('EXPIRE', key .. ':marks', ARGV[2] * 2)
-end
-"""
-
-# KEYS: the versions. ARGV: name of the mark.
-LIFT = """
-for _, key in ipairs(KEYS) do
-  redis.call('DEL', key)
-  redis.call('ZREM', key .. ':marks', ARGV[1])
-end
-"""
+SCRIPTS = Path(__file__).parent / "lua"
 
 # Of each commit that Redis does not know of: the versions that are over. While so many
 # come, tokens expire.
@@ -123,10 +67,15 @@ class Slot:
 
     Attributes:
         name: blank where a change is announced, so that nothing is kept.
+        types: of which the answer shows records.
+        seen: their tokens; blank where a change of one of them is announced.
     """
 
     name: str
     answer: bytes | None
+    organization_id: object = None
+    types: tuple[str, ...] = ()
+    seen: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,6 +118,15 @@ def names_of_own(record_type: str, owner) -> set[str]:
     Records that become theirs, or were theirs before, among them.
     """
     return {f"{record_type}@{owner}", f"{record_type}:{MANY}"}
+
+
+def names_of_shown(record_type: str) -> set[str]:
+    """The names of the versions that an answer is made from for the records it shows.
+
+    `store` is told which they are. That others come in their place, these names do not
+    tell.
+    """
+    return {record_type + SHOWN, f"{record_type}:{MANY}"}
 
 
 def names_of_fields(record_type: str, fields: Iterable[str]) -> set[str]:
@@ -232,15 +190,22 @@ def stands(proof: Proof) -> bool:
     return time.time() < proof.until and bool(_find([], "", proof))
 
 
-def find(organization_id, names: Iterable[str], request_key: str) -> Slot | None:
+def find(
+    organization_id,
+    names: Iterable[str],
+    request_key: str,
+    proof: Proof | None = None,
+) -> Slot | None:
     """The slot for an answer made from these versions; None: go to the database.
 
     Args:
-        names: of record types, and of some of their records (`names_of_one`).
+        names: of record types, and of some of their records (`names_of_one`,
+            `names_of_shown`).
         request_key: whatever else the answer depends on, such as the path, the query
             and what the reader may see.
+        proof: of what is known already, and must stand.
     """
-    slot = _slot(organization_id, names, request_key, NOTHING)
+    slot = _slot(organization_id, names, request_key, proof or NOTHING)
     if slot:
         count(slot)
     elif settings.REDIS_URL:
@@ -275,26 +240,55 @@ def count(slot: Slot) -> None:
 
 def _slot(organization_id, names, request_key, proof, enough="") -> Slot | tuple | None:
     digest = hashlib.blake2b(request_key.encode(), digest_size=16).hexdigest()
-    keys = _version_keys(organization_id, names)
-    found = _find(keys, f"mycrm:answer:{digest}", proof, enough)
-    return Slot(found[0].decode(), found[1]) if found else found
+    shown = sorted(name for name in names if name.endswith(SHOWN))
+    types = tuple(name.removesuffix(SHOWN) for name in shown)
+    keys = _version_keys(organization_id, set(names).difference(shown))
+    name = f"mycrm:answer:{digest}"
+    whole = _version_keys(organization_id, types)
+    found = _find(keys, name, proof, enough, whole, _beginning(organization_id))
+    if not found:
+        return found
+    name, answer, *seen = found
+    seen = seen[0].decode() if seen else ""
+    return Slot(name.decode(), answer, organization_id, types, seen)
 
 
 def _find(
-    keys: list[str], name: str, proof: Proof, enough: str = ""
+    keys: list[str],
+    name: str,
+    proof: Proof,
+    enough: str = "",
+    types: Sequence[str] = (),
+    beginning: str = "",
 ) -> list | tuple | None:
-    keys, own = [*keys, *proof.keys, *proof.needed], len(keys)
     arguments = (
         *(name, secrets.token_urlsafe(9), TOKEN_SECONDS),
-        *(own, len(proof.keys), proof.tokens, enough),
+        *(len(keys), len(proof.keys), len(types), proof.tokens, enough, beginning),
     )
-    return _safely(lambda redis: said_once(_script(FIND), keys, arguments, redis))
+    keys = [*keys, *proof.keys, *types, *proof.needed]
+    return _safely(lambda redis: said_once(_script("find"), keys, arguments, redis))
 
 
-def store(slot: Slot | None, answer: bytes) -> None:
-    """Fill a slot that `find` gave before the answer was made."""
-    if slot and slot.name:
+def store(slot: Slot | None, answer: bytes, shown: Iterable = ()) -> None:
+    """Fill a slot that `find` gave before the answer was made.
+
+    Args:
+        shown: the ids of the records that the answer shows, of each of the slot's
+            types.
+    """
+    if not (slot and slot.name):
+        return
+    if not slot.types:
         _safely(lambda redis: redis.set(slot.name, answer, ex=ANSWER_SECONDS))
+    elif slot.seen:
+        types = _version_keys(slot.organization_id, slot.types)
+        records = " ".join(f"{name}:{pk}" for name in slot.types for pk in shown)
+        _call(
+            "store",
+            [slot.name, *types],
+            *(answer, ANSWER_SECONDS, slot.seen, secrets.token_urlsafe(9)),
+            *(TOKEN_SECONDS, _beginning(slot.organization_id), records),
+        )
 
 
 def kept(
@@ -333,7 +327,7 @@ def _filled(slot: Slot | None, make: Callable[[], bytes]) -> bytes:
 def mark(organization_id, names: Iterable[str]) -> Mark:
     """Announce a commit after which these versions are over (`names_of`)."""
     mark = Mark(_version_keys(organization_id, names), secrets.token_urlsafe(9))
-    _call(MARK, mark.keys, mark.name, MARK_SECONDS, is_urgent=True)
+    _call("mark", mark.keys, mark.name, MARK_SECONDS, is_urgent=True)
     return mark
 
 
@@ -344,7 +338,10 @@ def mark_until_commit(organization_id, names: Iterable[str]) -> None:
 
 def lift(mark: Mark) -> None:
     """Say that the announced commit is done: readers may fill the cache again."""
-    if _call(LIFT, mark.keys, mark.name, is_urgent=True) is AWAY and settings.REDIS_URL:
+    if (
+        _call("lift", mark.keys, mark.name, is_urgent=True) is AWAY
+        and settings.REDIS_URL
+    ):
         overdue.append(mark.keys)
 
 
@@ -356,19 +353,26 @@ def _make_up(redis) -> None:
         while True:
             late.append(overdue.popleft())
     try:
-        _script(LIFT)([*chain(*late)], [""], redis)
+        _script("lift")([*chain(*late)], [""], redis)
     except RedisError:
         overdue.extend(late)
         raise
 
 
 def _version_keys(organization_id, names: Iterable[str]) -> list[str]:
-    return [f"mycrm:version:{organization_id}:{name}" for name in sorted(set(names))]
+    beginning = _beginning(organization_id)
+    return [f"{beginning}{name}" for name in sorted(set(names))]
+
+
+def _beginning(organization_id) -> str:
+    """How the keys of an organization's versions begin."""
+    return f"mycrm:version:{organization_id}:"
 
 
 @cache
-def _script(text: str) -> Script:
-    return Script(None, text.encode())
+def _script(name: str) -> Script:
+    """What Redis runs in one step; each says what its keys and arguments are."""
+    return Script(None, (SCRIPTS / f"{name}.lua").read_bytes())
 
 
 def _call(script: str, keys: list[str], *arguments, is_urgent=False):

@@ -8,6 +8,7 @@ Whoever has the plan for one can answer any other for the same reader (core.reca
 import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
+from typing import NamedTuple
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -68,11 +69,25 @@ def named(names: Iterable[str], request, reader) -> list[str]:
     return [name.replace("*", pk).replace("@me", f"@{reader.pk}") for name in names]
 
 
+class Made(NamedTuple):
+    """An answer.
+
+    Attributes:
+        version: of the record, if it is one.
+        shown: the ids of the records whose versions it is made from
+            (core.cache.names_of_shown).
+    """
+
+    content: object
+    version: int | None = None
+    shown: Collection = ()
+
+
 class Plan:
     """How all requests of a kind are answered."""
 
-    def answer(self, request) -> tuple[dict, int | None]:
-        """The answer, and the version of the record if it is one; raises REFUSALS."""
+    def answer(self, request) -> Made:
+        """Raises REFUSALS."""
         raise NotImplementedError
 
 
@@ -83,14 +98,14 @@ class DetailPlan(Plan):
         """`reading`: of the row whose bound `pk` this is, with its version beside."""
         self.reading = reading
 
-    def answer(self, request) -> tuple[dict, int]:
-        """The record and its version; raises Http404 where there is none."""
+    def answer(self, request) -> Made:
+        """Raises Http404 where there is no such record."""
         [pk] = ID.findall(request.path_info)
         rows = self.reading.rows({"pk": pk})
         if not rows:
             raise Http404
         [(answer, (version,))] = rows
-        return answer, version
+        return Made(answer, version)
 
 
 class PagePlan(Plan):
@@ -100,6 +115,7 @@ class PagePlan(Plan):
         self,
         reading: Reading,
         counted: QuerySet,
+        ordering: Iterable[str],
         number: int,
         size: int,
         fields: Mapping[str, forms.Field],
@@ -108,14 +124,18 @@ class PagePlan(Plan):
     ):
         """
         Args:
-            reading: of the rows of the page, and of one more if there is one.
+            reading: of the rows of the page, and of one more if there is one, with
+                their ids beside.
             counted: the rows that are counted.
+            ordering: the columns that the rows are ordered by.
             fields: what makes a value of each parameter that is bound in both.
             names: of the versions that the page is made from (core.cache).
         """
         self.reading, self.number, self.size = reading, number, size
         self.counted, self.fields = counted, fields
         self.organization_id, self.names = organization_id, frozenset(names)
+        self._counted_by = deciding(counted, names)
+        self.decided_by = deciding(counted, names, ordering)
 
     @cached_property
     def _counting(self) -> Statement:
@@ -123,37 +143,20 @@ class PagePlan(Plan):
             self.counted.values_list(Columns((self.counted.model._meta.pk,)))
         )
 
-    @cached_property
-    def _counted_by(self) -> set[str]:
-        """Names of the versions that the count is made from.
-
-        Few writes change how many there are.
-        """
-        model = self.counted.model
-        journaled = model.journaled_fields().keys()
-        asked = columns_asked(self.counted)
-        own = {f.name for f in asked or () if f.model is model} - NEVER_CHANGED
-        if "search_text" in own:
-            own = own - {"search_text"} | set(model.searched_fields())
-        others = {f.model.record_type() for f in asked or () if f.model is not model}
-        if asked is None or not (own <= journaled and others <= self.names):
-            return self.names
-        return cache.names_of_fields(model.record_type(), own) | others
-
     def _count(self, values: dict) -> int:
         if values:
             return self._counting.count(values)
         counting = self._counting
         count = cache.kept_part(
             self.organization_id,
-            self._counted_by,
+            self.names if self._counted_by is None else self._counted_by,
             f"count {counting.sql} {counting.parameters}",
             lambda: str(counting.count()).encode(),
         )
         return int(count)
 
-    def answer(self, request) -> tuple[dict, None]:
-        """The page; raises ValidationError where a value is none, and NotFound."""
+    def answer(self, request) -> Made:
+        """Raises ValidationError where a value is none, and NotFound."""
         values = {name: f.clean(request.GET[name]) for name, f in self.fields.items()}
         if None in values.values():
             raise ValidationError("Blank.")
@@ -165,4 +168,28 @@ class PagePlan(Plan):
             rows,
             lambda: self._count(values),
         )
-        return page, None
+        return Made(page, shown=[pk for _, (pk,) in rows[: self.size]])
+
+
+def deciding(
+    queryset: QuerySet, names: Collection[str], ordering: Iterable[str] = ()
+) -> set[str] | None:
+    """The names of the versions that decide which rows there are, in which order.
+
+    Few writes change that. None: nobody can tell.
+
+    Args:
+        names: of the versions that the rows are made from.
+        ordering: columns.
+    """
+    model = queryset.model
+    asked = columns_asked(queryset)
+    if asked is None:
+        return None
+    own = {f.name for f in asked if f.model is model}.union(ordering) - NEVER_CHANGED
+    if "search_text" in own:
+        own = own - {"search_text"} | set(model.searched_fields())
+    others = {f.model.record_type() for f in asked if f.model is not model}
+    if not (own <= model.journaled_fields().keys() and others <= set(names)):
+        return None
+    return cache.names_of_fields(model.record_type(), own) | others

@@ -17,7 +17,7 @@ from django.db import Error, close_old_connections
 from core import cache
 from core.conditional import conditional_response, etag_had, etag_of
 from core.memory import Memory
-from core.plans import REFUSALS, Plan, kind_of, named, plan_key, plans
+from core.plans import REFUSALS, Made, Plan, kind_of, named, plan_key, plans
 from core.renderers import dumps
 
 # What of a request an answer or its headers can depend on, beside path, query and who
@@ -127,14 +127,15 @@ def _made(request, plan: Plan | None, slot: cache.Slot) -> bytes | None:
     if not plan:
         return None
     try:
-        answer = packed(*plan.answer(request))
+        made = plan.answer(request)
     except Error:
         # The view goes on with a connection that is not broken.
         close_old_connections()
         return None
     except REFUSALS:
         return None
-    cache.store(slot, answer)
+    answer = packed(made)
+    cache.store(slot, answer, made.shown)
     return answer
 
 
@@ -145,14 +146,10 @@ def request_key(request, visibility: str) -> str:
     return f"{where} {query} {visibility}"
 
 
-def packed(answer, version: int | None) -> bytes:
-    """An answer as the cache keeps it: the ETag, a line break, and the JSON.
-
-    Args:
-        version: of the record, if it is one.
-    """
-    body = dumps(answer)
-    return etag_of(body, version).encode() + BREAK.encode() + body
+def packed(made: Made) -> bytes:
+    """An answer as the cache keeps it: the ETag, a line break, and the JSON."""
+    body = dumps(made.content)
+    return etag_of(body, made.version).encode() + BREAK.encode() + body
 
 
 def unpacked(answer: bytes) -> tuple[bytes, str]:

@@ -17,7 +17,7 @@ from core.idempotency import once
 from core.models import ChangeSet
 from core.origin import origin
 from core.pagination import Pagination
-from core.plans import REFUSALS, Plan, kind_of, named, plan_key, plans
+from core.plans import REFUSALS, Made, Plan, kind_of, named, plan_key, plans
 from core.recall import Place, Reader, packed, request_key, unpacked
 from core.renderers import dumps
 from core.serializers import StrictSerializer
@@ -133,18 +133,19 @@ class ViewSet(GenericViewSet):
 
         Args:
             build: gives the answer, and the version of the record if it is one; or
-                the plan for both.
+                the plan for it.
             names: of the versions that the answer is made from, as of core.plans.named.
             visibility: readers with equal texts would get equal answers.
         """
         request, user = self.request, self.request.user
-
-        def make():
-            return packed(*self._planned(build, visibility))
-
         key = request_key(request, visibility)
         made_from = named(names, request, user)
-        answer = cache.kept(user.organization_id, made_from, key, make)
+        slot = cache.find(user.organization_id, made_from, key, user.proof)
+        answer = slot and slot.answer
+        if not answer:
+            made = self._planned(build, visibility)
+            answer = packed(made)
+            cache.store(slot, answer, made.shown)
         response = conditional_response(request, *unpacked(answer))
         if self.is_recalled and user.proof:
             response.place = Place(Reader.of(user), frozenset(names), visibility)
@@ -153,29 +154,39 @@ class ViewSet(GenericViewSet):
     def uncached(self, build) -> HttpResponse:
         """Answer a GET as `cached` does, of what must not stand in the cache."""
         found = build()
-        return self.conditional(
-            *found.answer(self.request) if isinstance(found, Plan) else found
-        )
+        made = found.answer(self.request) if isinstance(found, Plan) else Made(*found)
+        return self.conditional(made.content, made.version)
 
-    def _planned(self, build, visibility: str) -> tuple:
-        """The answer and its version, by the plan for such requests if there is one."""
-        request, user = self.request, self.request.user
-        key = user.proof and plan_key(
-            kind_of(request), user.organization_id, visibility, user.proof
-        )
-        plan = key and plans.get(key)
+    def _planned(self, build, visibility: str) -> Made:
+        """The answer, by the plan for such requests if there is one."""
+        plan = self.known_plan(visibility)
         if plan:
             try:
-                return plan.answer(request)
+                return plan.answer(self.request)
             except REFUSALS:
                 pass  # what is wrong, `build` tells
         found = build()
         if not isinstance(found, Plan):
-            return found
-        answer = found.answer(request)
+            return Made(*found)
+        made = found.answer(self.request)
+        self.know_plan(visibility, found)
+        return made
+
+    def known_plan(self, visibility: str) -> Plan | None:
+        """The plan for such requests, of who sees the same."""
+        key = self._plan_key(visibility)
+        return plans.get(key) if key else None
+
+    def know_plan(self, visibility: str, plan: Plan) -> None:
+        key = self._plan_key(visibility)
         if key:
-            plans.put(key, found)
-        return answer
+            plans.put(key, plan)
+
+    def _plan_key(self, visibility: str) -> tuple | None:
+        request, user = self.request, self.request.user
+        return user.proof and plan_key(
+            kind_of(request), user.organization_id, visibility, user.proof
+        )
 
     def conditional(self, answer, version: int | None = None) -> HttpResponse:
         """Answer a GET that is not worth a place in the cache."""

@@ -237,7 +237,21 @@ class JournaledViewSet(ViewSet):
             return page, None
 
         names, visibility = self._list_made_from()
+        if self.is_planned and request.user.proof:
+            plan = self.known_plan(visibility)
+            if not plan:
+                plan = build()
+                self.know_plan(visibility, plan)
+            names = self._page_made_from(names, plan)
         return self.cached(build, names, visibility)
+
+    def _page_made_from(self, names: set[str], plan: PagePlan) -> set[str]:
+        """The names of the versions that a page of the list is made from.
+
+        Args:
+            names: of those that the whole list is made from.
+        """
+        return names
 
     @cached_property
     def is_planned(self) -> bool:
@@ -260,8 +274,9 @@ class JournaledViewSet(ViewSet):
         number, size = whole_number(self.request, "page", 1), page_size(self.request)
         page, counted = number_querysets(queryset, ordering, number, size)
         return PagePlan(
-            self._reading(page),
+            self._reading(page, (self.model._meta.pk.name,)),
             counted,
+            [name for name, _ in ordering],
             number,
             size,
             self.bound,
@@ -297,7 +312,7 @@ class JournaledViewSet(ViewSet):
         return self.cached(build, *self._one_made_from())
 
     def shown(self) -> tuple[dict, int] | DetailPlan:
-        """What the address shows, and its version; or the plan for both."""
+        """What the address shows, and its version; or the plan for it."""
         record = self.get_object()
         return self.answer_of(record), record.version
 

@@ -91,12 +91,27 @@ class RecordViewSet(
         return DetailPlan(self._reading(row, ("version",), planned_once=True))
 
     def _list_made_from(self):
-        """No record of others, if the list is of one's own; words of all are known to
-        a search."""
+        """No record of others, if the list is of one's own."""
+        if self._is_own_list:
+            return self._made_from_some(partial(cache.names_of_own, owner="me"))
+        return self._made_from()
+
+    @property
+    def _is_own_list(self) -> bool:
+        """Words of all are known to a search."""
         query = self.request.query_params
-        if self.kwargs or query.getlist("owner") != ["me"] or "search" in query:
-            return self._made_from()
-        return self._made_from_some(partial(cache.names_of_own, owner="me"))
+        return (
+            not self.kwargs
+            and query.getlist("owner") == ["me"]
+            and "search" not in query
+        )
+
+    def _page_made_from(self, names, plan):
+        """What decides which records the page shows, and these, if nobody's own."""
+        if self._is_own_list or plan.decided_by is None:
+            return names
+        shown, _ = self._made_from_some(cache.names_of_shown)
+        return shown | plan.decided_by
 
     def _one_made_from(self):
         """No other record of the type, unless a relation leads to one."""
@@ -105,10 +120,15 @@ class RecordViewSet(
     def _made_from_some(self, names_of):
         """`_made_from`, but of those records alone that `names_of` tells of a type."""
         types, visibility = self._made_from()
+        alone = self._types_alone
+        return types.difference(alone).union(*map(names_of, alone)), visibility
+
+    @property
+    def _types_alone(self) -> set[str]:
+        """Types of one of which no relation or filter leads to other records."""
         relations = self.representation.relations
         related = {relations[name].record_type() for name in self.asked_relations}
-        alone = self.types_of_one - related - self.looked_at
-        return types.difference(alone).union(*map(names_of, alone)), visibility
+        return self.types_of_one - related - self.looked_at
 
     @property
     def types_of_one(self) -> set[str]:

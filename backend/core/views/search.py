@@ -7,7 +7,7 @@ from core import access, finding
 from core.exceptions import bad_parameter
 from core.filters import MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS
 from core.pagination import whole_number
-from core.plans import Plan
+from core.plans import Made, Plan
 from core.registry import record_types
 from core.serializers import StrictSerializer
 from core.views.base import ViewSet
@@ -46,10 +46,10 @@ class SearchPlan(Plan):
         self.finder, self.limit = finder, limit
         self.organization_id = organization_id
 
-    def answer(self, request):
+    def answer(self, request) -> Made:
         wanted = finding.Wanted(self.organization_id, _text(request))
         hits = self.finder.find(wanted, self.limit)
-        return {"results": [_shown(hit) for hit in hits]}, None
+        return Made({"results": [_shown(hit) for hit in hits]})
 
 
 class SearchViewSet(ViewSet):

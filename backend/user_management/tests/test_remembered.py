@@ -542,14 +542,14 @@ class RevocationTests(RememberedTestCase):
 
     def test_a_right_that_ends_after_it_was_proven_and_before_it_was_used(self):
         headers = self.sign_in()
-        kept = cache.kept
+        find = cache.find
 
         def late(*arguments):
-            answer = kept(*arguments)
+            slot = find(*arguments)
             self.edit(self.me(), is_active=False)
-            return answer
+            return slot
 
-        with mock.patch.object(cache, "kept", late):
+        with mock.patch.object(cache, "find", late):
             self.assertEqual(self.get(headers)[0].status_code, 200)
         self.assertEqual(self.get(headers)[0].status_code, 401)
 
