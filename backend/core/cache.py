@@ -266,7 +266,7 @@ def _find(
         *(len(keys), len(proof.keys), len(types), proof.tokens, enough, beginning),
     )
     keys = [*keys, *proof.keys, *types, *proof.needed]
-    return _safely(lambda redis: said_once(_script("find"), keys, arguments, redis))
+    return _say_once("find", keys, arguments)
 
 
 def store(slot: Slot | None, answer: bytes, shown: Iterable = ()) -> None:
@@ -283,12 +283,11 @@ def store(slot: Slot | None, answer: bytes, shown: Iterable = ()) -> None:
     elif slot.seen:
         types = _version_keys(slot.organization_id, slot.types)
         records = " ".join(f"{name}:{pk}" for name in slot.types for pk in shown)
-        _call(
-            "store",
-            [slot.name, *types],
+        arguments = (
             *(answer, ANSWER_SECONDS, slot.seen, secrets.token_urlsafe(9)),
             *(TOKEN_SECONDS, _beginning(slot.organization_id), records),
         )
+        _say_once("store", [slot.name, *types], arguments)
 
 
 def kept(
@@ -373,6 +372,10 @@ def _beginning(organization_id) -> str:
 def _script(name: str) -> Script:
     """What Redis runs in one step; each says what its keys and arguments are."""
     return Script(None, (SCRIPTS / f"{name}.lua").read_bytes())
+
+
+def _say_once(script: str, keys: list[str], arguments: tuple):
+    return _safely(lambda redis: said_once(_script(script), keys, arguments, redis))
 
 
 def _call(script: str, keys: list[str], *arguments, is_urgent=False):

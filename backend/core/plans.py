@@ -7,7 +7,6 @@ Whoever has the plan for one can answer any other for the same reader (core.reca
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from functools import cached_property
 from typing import NamedTuple
 
 from django import forms
@@ -16,13 +15,12 @@ from django.db.models import QuerySet
 from django.http import Http404
 from rest_framework.exceptions import APIException
 
-from core import cache, pagination
+from core import pagination
+from core.counting import Counting, deciding
 from core.memory import Memory
-from core.representation import Columns, Reading
-from core.statements import Statement, columns_asked
+from core.representation import Reading
 
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-NEVER_CHANGED = {"id", "organization", "created_at"}
 RANGES = ("gt", "gte", "lt", "lte")
 # Parameters that have seldom the same value twice.
 OPEN = ("cursor", "q")
@@ -132,28 +130,9 @@ class PagePlan(Plan):
             names: of the versions that the page is made from (core.cache).
         """
         self.reading, self.number, self.size = reading, number, size
-        self.counted, self.fields = counted, fields
-        self.organization_id, self.names = organization_id, frozenset(names)
-        self._counted_by = deciding(counted, names)
+        self.fields = fields
+        self.counting = Counting(counted, organization_id, frozenset(names))
         self.decided_by = deciding(counted, names, ordering)
-
-    @cached_property
-    def _counting(self) -> Statement:
-        return Statement(
-            self.counted.values_list(Columns((self.counted.model._meta.pk,)))
-        )
-
-    def _count(self, values: dict) -> int:
-        if values:
-            return self._counting.count(values)
-        counting = self._counting
-        count = cache.kept_part(
-            self.organization_id,
-            self.names if self._counted_by is None else self._counted_by,
-            f"count {counting.sql} {counting.parameters}",
-            lambda: str(counting.count()).encode(),
-        )
-        return int(count)
 
     def answer(self, request) -> Made:
         """Raises ValidationError where a value is none, and NotFound."""
@@ -166,30 +145,6 @@ class PagePlan(Plan):
             self.number,
             self.size,
             rows,
-            lambda: self._count(values),
+            lambda: self.counting.of(values),
         )
         return Made(page, shown=[pk for _, (pk,) in rows[: self.size]])
-
-
-def deciding(
-    queryset: QuerySet, names: Collection[str], ordering: Iterable[str] = ()
-) -> set[str] | None:
-    """The names of the versions that decide which rows there are, in which order.
-
-    Few writes change that. None: nobody can tell.
-
-    Args:
-        names: of the versions that the rows are made from.
-        ordering: columns.
-    """
-    model = queryset.model
-    asked = columns_asked(queryset)
-    if asked is None:
-        return None
-    own = {f.name for f in asked if f.model is model}.union(ordering) - NEVER_CHANGED
-    if "search_text" in own:
-        own = own - {"search_text"} | set(model.searched_fields())
-    others = {f.model.record_type() for f in asked if f.model is not model}
-    if not (own <= model.journaled_fields().keys() and others <= set(names)):
-        return None
-    return cache.names_of_fields(model.record_type(), own) | others

@@ -75,7 +75,7 @@ class Impatient:
 
 
 def said_once(script: Script, keys: list[str], arguments: tuple, client: redis.Redis):
-    """What a script gives that only looks, where it matters how long that takes.
+    """What a script gives that nothing depends on, where it matters how long it takes.
 
     As `script(keys, arguments, client)` at two thirds of its processor time, and not
     said again where it fails: who does not learn what is in the cache does without.

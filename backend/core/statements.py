@@ -127,6 +127,17 @@ def _columns_of(part) -> Iterator[Field]:
         raise TypeError
 
 
+def without_bound(queryset: QuerySet) -> tuple[QuerySet, Lookup] | None:
+    """The rows without their only bound condition, and that; None if there are more."""
+    rest = queryset.all()
+    conditions = rest.query.where.children
+    bound = [c for c in conditions if isinstance(getattr(c, "rhs", None), Bound)]
+    if len(bound) != 1 or not isinstance(bound[0].lhs, Col):
+        return None
+    conditions.remove(bound[0])
+    return rest, bound[0]
+
+
 class Union(Statement):
     """Several statements of the same columns as one.
 

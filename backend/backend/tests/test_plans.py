@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django_redis import get_redis_connection
 
 from contact_management.models import Contact
-from core import cache, recall, statements
+from core import cache, pagination, recall, statements
 from core.models import CustomField
 from core.representation import Columns, summaries_for
 from core.statements import Bound, Statement, columns_asked
@@ -164,6 +164,59 @@ class PlanTests(RememberedTestCase):
                 counted = [q for q in queries if "COUNT(*)" in q["sql"]]
                 self.assertEqual(answer.json()["count"], count)
                 self.assertEqual(len(counted), int(is_counted))
+
+    def counted(self, path) -> tuple:
+        """The count, whether there are more, and how often rows were counted."""
+        with CaptureQueriesContext(connection) as queries:
+            answer = self.planned(path).json()
+        counts = [q for q in queries if "COUNT(*)" in q["sql"]]
+        return answer["count"], answer["capped"], len(counts)
+
+    def make_at(self, **after):
+        contact = Contact(created_at=NOON + timedelta(**after))
+        self.edit(contact, last_name="K", city="Bern", owner=self.dora)
+
+    def test_up_to_what_lies_beyond_the_last_record_none_is_counted(self):
+        self.make_at(hours=3)
+        self.make_at(hours=4)
+        for lookup, first, inside, beyond, far in (
+            ("lt", {"hours": 3.5}, {"hours": 4}, {"hours": 5}, {"days": 9}),
+            ("lte", {"hours": 3}, {"hours": 3.9}, {"hours": 4}, {"days": 9}),
+            ("gt", {"hours": 1}, {"hours": 0}, {"hours": -1}, {"days": -9}),
+            ("gte", {"hours": 1}, {"hours": 0.1}, {"hours": 0}, {"days": -9}),
+        ):
+            path = f"{PATH}?page_size=1&city=Bern&created_at__{lookup}="
+            self.warm(self.headers, path + at(**first))
+            for after, found in (
+                (inside, (3, False, 1)),
+                (beyond, (4, False, 0)),
+                (far, (4, False, 0)),
+            ):
+                with self.subTest(lookup, **after):
+                    self.assertEqual(self.counted(path + at(**after)), found)
+
+    def test_only_a_write_brings_records_beyond_the_last(self):
+        path = f"{PATH}?page_size=1&city=Bern&created_at__lt="
+        self.warm(self.headers, path + at(hours=9))
+        self.make_at(hours=9)
+        for hours, count in ((9.5, 3), (9.1, 3), (9, 2), (8, 2)):
+            found, _, _ = self.counted(path + at(hours=hours))
+            self.assertEqual(found, count, hours)
+        self.edit(self.contacts[3], city="Genf")
+        self.assertEqual(self.counted(path + at(hours=9.6)), (2, False, 1))
+
+    def test_of_more_than_are_counted_the_last_of_these_decides(self):
+        path = f"{PATH}?page_size=1&created_at__lt="
+        with mock.patch.object(pagination, "MAX_COUNT", 1):
+            self.warm(self.headers, path + at(hours=1))
+            for hours, found in (
+                (0.1, (1, False, 0)),
+                (1.1, (1, True, 1)),
+                (2.1, (1, True, 0)),
+                (99, (1, True, 0)),
+            ):
+                with self.subTest(hours):
+                    self.assertEqual(self.counted(path + at(hours=hours)), found)
 
     def test_a_count_by_search_is_kept_until_what_it_looks_through_changes(self):
         path = f"{PATH}?page_size=1&search=bern"
