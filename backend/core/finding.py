@@ -17,7 +17,7 @@ from django.db.models import Model, Q
 from core import access
 from core.memory import Memory
 from core.registry import searched_types
-from core.representation import ById
+from core.representation import ById, ColumnsStatement
 from core.search import (
     beginning,
     having_words,
@@ -204,9 +204,9 @@ class Source:
         for names in patterns:
             held = (Q(search_text__contains=Bound(n, self.text)) for n in names)
             rows = rows.filter(reduce(or_, held))
-        rows = rows.values_list("pk", "search_text")[:COMPARED]
+        rows = rows[:COMPARED]
         # To plan this for all record types takes longer than to look.
-        return Statement(rows, planned_once=True)
+        return ColumnsStatement(rows, ("id", "search_text"), planned_once=True)
 
     def meaning(self) -> Statement:
         """Some rows whose text has the words of a query, which is bound as `words`.
@@ -214,7 +214,7 @@ class Source:
         It pays to plan it for each: to begin with what few rows have.
         """
         rows = having_words(self.visible.order_by(), Bound("words", self.text))
-        return Statement(rows.values_list("pk", "search_text")[:COMPARED])
+        return ColumnsStatement(rows[:COMPARED], ("id", "search_text"))
 
     def shown_texts(self, texts: dict) -> dict:
         """Of the texts of some records, by their ids, what the user sees of them."""

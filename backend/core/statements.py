@@ -6,7 +6,8 @@ takes each of them longer than to answer most.
 
 import re
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import count
 from weakref import WeakKeyDictionary
 
@@ -18,6 +19,7 @@ from django.db.models.sql import Query
 from django.db.models.sql.where import WhereNode
 
 NOTHING: Mapping = {}
+Conversions = list[tuple[int, Callable]]
 # So many statements a connection keeps planned; a large one takes half a megabyte.
 PLANNED = 32
 # What Django writes for a parameter, and for a percent sign.
@@ -45,19 +47,28 @@ class Statement:
         self.database = queryset.db
         self.planned_once = planned_once
         compiler = queryset.query.get_compiler(self.database)
+        # What makes a value of what the database gives for it, by its place.
+        self.conversions: Conversions = []
         try:
             self.sql, self.parameters = compiler.as_sql()
         except EmptyResultSet:
             self.sql, self.parameters = "", ()
         else:
             columns = [selected[0] for selected in compiler.select]
-            self.converters = compiler.get_converters(columns)
+            self.conversions = [
+                (place, partial(through, steps, column, self.database))
+                for place, (steps, column) in compiler.get_converters(columns).items()
+            ]
 
     def rows(self, values: Mapping = NOTHING) -> list[Sequence]:
         """All rows, as `values_list` gives them; `values`: of what is bound."""
         rows = self._run(self.sql, values)
-        if rows and self.converters:
-            return [self._converted(row) for row in rows]
+        if not (rows and self.conversions):
+            return rows
+        rows = [list(row) for row in rows]
+        for row in rows:
+            for place, convert in self.conversions:
+                row[place] = convert(row[place])
         return rows
 
     def count(self, values: Mapping = NOTHING) -> int:
@@ -81,13 +92,12 @@ class Statement:
             cursor.execute(sql, parameters)
             return cursor.fetchall()
 
-    def _converted(self, row: Sequence) -> list:
-        connection = connections[self.database]
-        row = list(row)
-        for place, (steps, column) in self.converters.items():
-            for step in steps:
-                row[place] = step(row[place], column, connection)
-        return row
+
+def through(steps: Sequence[Callable], column, database: str, value):
+    connection = connections[database]
+    for step in steps:
+        value = step(value, column, connection)
+    return value
 
 
 def columns_asked(queryset: QuerySet) -> set[Field] | None:
@@ -154,7 +164,7 @@ class Union(Statement):
         self.planned_once = all(s.planned_once for s in parts.values())
         for first in list(parts.values())[:1]:
             self.database = first.database
-            self.converters = {n + 1: c for n, c in first.converters.items()}
+            self.conversions = [(n + 1, convert) for n, convert in first.conversions]
 
 
 # Plans of the database

@@ -438,11 +438,14 @@ class StatementTests(TestCase):
     def test_summaries_of_any_number_of_rows(self):
         summaries = summaries_for(Contact, self.cast.manager)
         ids = [contact.pk for contact in self.contacts]
-        for number in (0, 1, 2, 3):
-            with self.assertNumQueries(min(number, 1)):
-                self.assertEqual(set(summaries.of(ids[:number])), set(ids[:number]))
-        with mock.patch("core.representation.MANY", 2):
-            self.assertEqual(set(summaries.of(ids)), set(ids))
+        texts = [str(pk) for pk in ids]
+        for asked in (ids, texts):
+            for number in (0, 1, 2, 3):
+                with self.assertNumQueries(min(number, 1)):
+                    found = summaries.of(asked[:number])
+                self.assertEqual(set(found), set(texts[:number]))
+            with mock.patch("core.representation.MANY", 2):
+                self.assertEqual(set(summaries.of(asked)), set(texts))
         self.assertEqual(summaries_for(Contact, self.cast.carol).of(ids), {})
 
 

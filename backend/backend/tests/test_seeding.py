@@ -84,7 +84,7 @@ class SeedTests(TestCase):
             manager = self.cast.manager
             wanted = Wanted(manager.organization_id, f"{text} {contact.first_name}")
             hits = Finder(("contact",), manager).find(wanted, 50)
-            self.assertIn(contact.pk, [hit.record["id"] for hit in hits], text)
+            self.assertIn(str(contact.pk), [hit.record["id"] for hit in hits], text)
 
     def test_owners_are_those_who_may_create(self):
         owners = set(Contact.objects.values_list("owner__first_name", flat=True))
