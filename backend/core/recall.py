@@ -9,6 +9,7 @@ is not there is made by the plan of a view. In doubt, and for all else, a reques
 the whole way.
 """
 
+import time
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -66,11 +67,13 @@ class Place:
         names: of the versions that the answers are made from (core.plans.named).
         visibility: readers with equal texts get equal answers. Of readers with equal
             rights, the texts differ by their ids alone.
+        until: when it is another by itself, in seconds since the epoch.
     """
 
     reader: Reader
     names: frozenset[str]
     visibility: str
+    until: float = cache.NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +81,14 @@ class Recall:
     """What a kind of request from readers with some rights is answered from.
 
     Attributes:
-        names, visibility: of a Place, but with ME for the reader's id.
+        names, visibility, until: of a Place, but with ME for the reader's id.
         headers: of the answers.
         match: the view, by its address.
     """
 
     names: frozenset[str]
     visibility: str
+    until: float
     headers: tuple[tuple[str, str], ...]
     match: object
 
@@ -94,6 +98,8 @@ class Recall:
         Args:
             kind: of the request.
         """
+        if time.time() >= self.until:
+            return None
         had = etag_had(request)
         visibility = self.visibility.replace(ME, str(reader.pk))
         slot = cache.find_again(
@@ -205,6 +211,7 @@ class RecallMiddleware:
             recall = Recall(
                 parts.same(place.names),
                 parts.same(place.visibility.replace(str(reader.pk), ME)),
+                place.until,
                 parts.same(
                     tuple(pair for pair in headers if pair[0] not in OWN_HEADERS)
                 ),

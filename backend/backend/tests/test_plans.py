@@ -8,12 +8,14 @@ from functools import partial
 from unittest import mock, skipUnless
 from urllib.parse import quote
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.db.models import Exists, F, Q, Subquery
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from django_redis import get_redis_connection
 
 from contact_management.models import Contact
@@ -296,6 +298,35 @@ class PlanTests(RememberedTestCase):
                 self.get(self.headers, path)
             self.edit(Lead(), last_name="Lead", owner=self.dora)
             self.assertTrue(self.get(self.headers, path)[1], path)
+
+    def test_a_report_is_given_again_until_its_day_ends(self):
+        self.edit(Lead(), last_name="Lead", owner=self.dora)
+        now = timezone.now()
+        zone = ZoneInfo(self.cast.organization.timezone)
+        midnight = datetime.combine(
+            now.astimezone(zone).date() + timedelta(days=1), datetime.min.time(), zone
+        ).timestamp()
+        for path in ("/api/dashboard/?period=this_week", "/api/reports/funnel/"):
+            self.warm(self.headers, path)
+            for moment, asked in ((midnight - 1, False), (midnight, True)):
+                with mock.patch.object(recall, "time", time=lambda m=moment: m):
+                    self.assertEqual(self.get(self.headers, path)[1], asked)
+            self.edit(Lead(), last_name="Lead", owner=self.dora)
+            answer, asked = self.get(self.headers, path)
+            self.assertTrue(asked)
+            self.assertEqual(answer.content, self.whole(path).content)
+
+    def test_each_has_their_own_report_of_what_is_theirs(self):
+        path = "/api/reports/funnel/?owner=me"
+        self.edit(Lead(), last_name="Lead", owner=self.dora)
+        other = make_user(
+            self.cast.organization, uuid4().hex, self.role, password=PASSWORD
+        )
+        for user, leads in ((self.dora, 1), (other, 0)):
+            headers = self.sign_in(user)
+            for _ in range(3):
+                answer, _ = self.get(headers, path)
+                self.assertEqual(answer.json()["leads"], leads)
 
     def test_ranges_of_custom_fields_are_what_is_asked_for(self):
         definition = {"applies_to": "contact", "key": "size", "label": "Size"}

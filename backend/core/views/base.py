@@ -47,8 +47,9 @@ class ViewSet(GenericViewSet):
     takes_dry_run = True
     # False where a view gives `dry_run` a meaning of its own.
     takes_dry_run_back = True
-    # Whether the address, the reader and the record types that an answer is made from
-    # tell all that it depends on, so that core.recall may give it again.
+    # Whether the address, the reader, the record types that an answer is made from, and
+    # the time until it holds tell all that it depends on, so that core.recall may give
+    # it again.
     is_recalled = False
     # Whether the values of ranges that are asked for are bound (core.plans), and what
     # makes them of texts.
@@ -128,7 +129,9 @@ class ViewSet(GenericViewSet):
             **attributes,
         )
 
-    def cached(self, build, names, visibility: str) -> HttpResponse:
+    def cached(
+        self, build, names, visibility: str, until: float = cache.NEVER
+    ) -> HttpResponse:
         """Answer a GET, from the cache if it holds what `build` would give now.
 
         Args:
@@ -136,6 +139,8 @@ class ViewSet(GenericViewSet):
                 the plan for it.
             names: of the versions that the answer is made from, as of core.plans.named.
             visibility: readers with equal texts would get equal answers.
+            until: when the same address has another answer by itself, in seconds since
+                the epoch.
         """
         request, user = self.request, self.request.user
         key = request_key(request, visibility)
@@ -148,7 +153,8 @@ class ViewSet(GenericViewSet):
             cache.store(slot, answer, made.shown)
         response = conditional_response(request, *unpacked(answer))
         if self.is_recalled and user.proof:
-            response.place = Place(Reader.of(user), frozenset(names), visibility)
+            reader = Reader.of(user)
+            response.place = Place(reader, frozenset(names), visibility, until)
         return response
 
     def uncached(self, build) -> HttpResponse:

@@ -16,7 +16,7 @@ from core.exceptions import bad_parameter
 from core.models import Record
 from core.serializers import StrictSerializer
 
-from .period import Period, Preset
+from .period import DAY, Period, Preset, start_of_day
 
 # Dates outside of these are not what anybody means, and some zones cannot tell them.
 EARLIEST, LATEST = datetime.date(1900, 1, 1), datetime.date(2999, 12, 31)
@@ -119,6 +119,11 @@ class Question:
             team_of(user, values["team"]) if "team" in values else None,
             values.get("days"),
         )
+
+    @property
+    def until(self) -> float:
+        """When it asks something else, in seconds since the epoch: the day ends."""
+        return start_of_day(self.today + DAY, self.period.zone).timestamp()
 
     @property
     def is_by_owner(self) -> bool:

@@ -31,6 +31,7 @@ class AskedViewSet(ViewSet):
 
     pagination_class = None
     filter_backends = ()
+    is_recalled = True
     parameters = PeriodParameters
 
     def asked(self, left_out: tuple[str, ...] = ()) -> Question:
@@ -67,7 +68,7 @@ class ReportView(AskedViewSet):
             response["Cache-Control"] = "private, no-store"
             return response
         made = made_from(asked, [report])
-        return self.cached(lambda: (answer_of(report, asked), None), *made)
+        return self.cached(lambda: (answer_of(report, asked), None), *made, asked.until)
 
 
 class ReportSummarySerializer(StrictSerializer):
@@ -175,7 +176,9 @@ class DashboardViewSet(AskedViewSet):
         reports = reports_for(asked)
 
         made = made_from(asked, reports)
-        return self.cached(lambda: (dashboard(asked, reports), None), *made)
+        return self.cached(
+            lambda: (dashboard(asked, reports), None), *made, asked.until
+        )
 
 
 report_urls = [
