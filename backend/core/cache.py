@@ -24,12 +24,13 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -61,21 +62,36 @@ overdue: deque[list[str]] = deque(maxlen=10_000)
 AWAY = ()  # in the place of what Redis would have said; None it says itself
 
 
+class Versions(NamedTuple):
+    """What an answer is made from, as keys of Redis.
+
+    Attributes:
+        beginning: of all keys.
+        own: of the versions that have a name.
+        types: of which the answer shows records.
+        whole: of the versions of these types.
+    """
+
+    beginning: str
+    own: list[str]
+    types: list[str] = []
+    whole: list[str] = []
+
+
 @dataclass(frozen=True)
 class Slot:
     """A place in the cache for one answer, at the versions of now.
 
     Attributes:
         name: blank where a change is announced, so that nothing is kept.
-        types: of which the answer shows records.
-        seen: their tokens; blank where a change of one of them is announced.
+        seen: the tokens of the types of which the answer shows records; blank where a
+            change of one of them is announced.
     """
 
     name: str
     answer: bytes | None
-    organization_id: object = None
-    types: tuple[str, ...] = ()
-    seen: str = ""
+    versions: Versions
+    seen: str
 
 
 @dataclass(frozen=True)
@@ -105,6 +121,7 @@ class Proof:
 
 NEVER = float("inf")
 NOTHING = Proof([], "", "", [], NEVER)
+NO_VERSIONS = Versions("", [])
 
 
 def names_of_one(record_type: str, pk) -> set[str]:
@@ -177,7 +194,7 @@ def prove(
     """
     shared = _version_keys(organization_id, names)
     keys = [*shared, *_version_keys(organization_id, own)]
-    found = _find(keys, "", Proof([], "", "", needed, NEVER))
+    found = _find(Versions("", keys), "", Proof([], "", "", needed, NEVER))
     if not found or not found[0]:
         return None
     tokens = found[0].decode().removeprefix(":").split(":")
@@ -187,7 +204,7 @@ def prove(
 
 def stands(proof: Proof) -> bool:
     """Whether what was proven is so still; no, too, where nobody can tell."""
-    return time.time() < proof.until and bool(_find([], "", proof))
+    return time.time() < proof.until and bool(_find(NO_VERSIONS, "", proof))
 
 
 def find(
@@ -240,32 +257,24 @@ def count(slot: Slot) -> None:
 
 def _slot(organization_id, names, request_key, proof, enough="") -> Slot | tuple | None:
     digest = hashlib.blake2b(request_key.encode(), digest_size=16).hexdigest()
-    shown = sorted(name for name in names if name.endswith(SHOWN))
-    types = tuple(name.removesuffix(SHOWN) for name in shown)
-    keys = _version_keys(organization_id, set(names).difference(shown))
-    name = f"mycrm:answer:{digest}"
-    whole = _version_keys(organization_id, types)
-    found = _find(keys, name, proof, enough, whole, _beginning(organization_id))
+    versions = _versions(organization_id, frozenset(names))
+    found = _find(versions, f"mycrm:answer:{digest}", proof, enough)
     if not found:
         return found
     name, answer, *seen = found
-    seen = seen[0].decode() if seen else ""
-    return Slot(name.decode(), answer, organization_id, types, seen)
+    return Slot(name.decode(), answer, versions, seen[0].decode() if seen else "")
 
 
 def _find(
-    keys: list[str],
-    name: str,
-    proof: Proof,
-    enough: str = "",
-    types: Sequence[str] = (),
-    beginning: str = "",
+    versions: "Versions", name: str, proof: Proof, enough: str = ""
 ) -> list | tuple | None:
+    own, whole = versions.own, versions.whole
     arguments = (
         *(name, secrets.token_urlsafe(9), TOKEN_SECONDS),
-        *(len(keys), len(proof.keys), len(types), proof.tokens, enough, beginning),
+        *(len(own), len(proof.keys), len(whole), proof.tokens, enough),
+        versions.beginning,
     )
-    keys = [*keys, *proof.keys, *types, *proof.needed]
+    keys = [*own, *proof.keys, *whole, *proof.needed]
     return _say_once("find", keys, arguments)
 
 
@@ -273,21 +282,21 @@ def store(slot: Slot | None, answer: bytes, shown: Iterable = ()) -> None:
     """Fill a slot that `find` gave before the answer was made.
 
     Args:
-        shown: the ids of the records that the answer shows, of each of the slot's
-            types.
+        shown: the ids of the records that the answer shows, of each of the types that
+            the slot is of records of.
     """
     if not (slot and slot.name):
         return
-    if not slot.types:
+    versions = slot.versions
+    if not versions.types:
         _safely(lambda redis: redis.set(slot.name, answer, ex=ANSWER_SECONDS))
     elif slot.seen:
-        types = _version_keys(slot.organization_id, slot.types)
-        records = " ".join(f"{name}:{pk}" for name in slot.types for pk in shown)
+        records = " ".join(f"{name}:{pk}" for name in versions.types for pk in shown)
         arguments = (
             *(answer, ANSWER_SECONDS, slot.seen, secrets.token_urlsafe(9)),
-            *(TOKEN_SECONDS, _beginning(slot.organization_id), records),
+            *(TOKEN_SECONDS, versions.beginning, records),
         )
-        _say_once("store", [slot.name, *types], arguments)
+        _say_once("store", [slot.name, *versions.whole], arguments)
 
 
 def kept(
@@ -358,13 +367,25 @@ def _make_up(redis) -> None:
         raise
 
 
+@lru_cache(maxsize=1024)
+def _versions(organization_id, names: frozenset[str]) -> Versions:
+    """Of these names; most answers are made from what others are made from too."""
+    types = sorted(n.removesuffix(SHOWN) for n in names if n.endswith(SHOWN))
+    own = names.difference(name + SHOWN for name in types)
+    return Versions(
+        _beginning(organization_id),
+        _version_keys(organization_id, own),
+        types,
+        _version_keys(organization_id, types),
+    )
+
+
 def _version_keys(organization_id, names: Iterable[str]) -> list[str]:
     beginning = _beginning(organization_id)
     return [f"{beginning}{name}" for name in sorted(set(names))]
 
 
 def _beginning(organization_id) -> str:
-    """How the keys of an organization's versions begin."""
     return f"mycrm:version:{organization_id}:"
 
 

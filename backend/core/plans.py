@@ -7,6 +7,7 @@ Whoever has the plan for one can answer any other for the same reader (core.reca
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from django import forms
@@ -55,16 +56,24 @@ def plan_key(kind: str, organization_id, visibility: str, proof) -> tuple:
     return organization_id, kind, visibility, proof.shared
 
 
-def named(names: Iterable[str], request, reader) -> list[str]:
+def named(names: frozenset[str], request, reader) -> Collection[str]:
     """Names of versions, with the ids that stand in none of them yet.
 
     Args:
         names: with `*` for the id in the request's path, and `me` for the reader's
             (core.cache.names_of_one, names_of_own).
     """
+    if not are_open(names):
+        return names
     found = ID.search(request.path_info)
     pk = found[0] if found else ""
     return [name.replace("*", pk).replace("@me", f"@{reader.pk}") for name in names]
+
+
+@lru_cache(maxsize=1024)
+def are_open(names: frozenset[str]) -> bool:
+    """Whether an id is to be put into one of the names."""
+    return any("*" in name or "@me" in name for name in names)
 
 
 class Made(NamedTuple):

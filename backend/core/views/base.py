@@ -144,6 +144,7 @@ class ViewSet(GenericViewSet):
         """
         request, user = self.request, self.request.user
         key = request_key(request, visibility)
+        names = frozenset(names)
         made_from = named(names, request, user)
         slot = cache.find(user.organization_id, made_from, key, user.proof)
         answer = slot and slot.answer
@@ -154,7 +155,7 @@ class ViewSet(GenericViewSet):
         response = conditional_response(request, *unpacked(answer))
         if self.is_recalled and user.proof:
             reader = Reader.of(user)
-            response.place = Place(reader, frozenset(names), visibility, until)
+            response.place = Place(reader, names, visibility, until)
         return response
 
     def uncached(self, build) -> HttpResponse:

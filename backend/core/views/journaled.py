@@ -281,7 +281,7 @@ class JournaledViewSet(ViewSet):
             size,
             self.bound,
             user.organization_id,
-            named(names, self.request, user),
+            named(frozenset(names), self.request, user),
         )
 
     def _reading(self, queryset, extra=(), planned_once=False) -> Reading:
