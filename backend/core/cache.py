@@ -52,6 +52,8 @@ MARK_SECONDS = 60
 FEW_RECORDS = 20
 MANY = "many"
 SHOWN = ":shown"
+# Between names of versions, which may have spaces in them.
+SEPARATOR = "\t"
 # The fields that change where a record comes, goes, or is another's.
 EXISTENCE = ("id", "deleted_at", "owner")
 SCRIPTS = Path(__file__).parent / "lua"
@@ -160,6 +162,7 @@ def names_of(
     ids: Collection | None = None,
     fields: Iterable[str] = (),
     owners: Iterable = (),
+    parts: Iterable[str] = (),
 ) -> set[str]:
     """The names of the versions that are over when records of a type change.
 
@@ -167,11 +170,13 @@ def names_of(
         ids: of those that change; None: which these are, and how, is not known.
         fields: those that change; `id` where a record is new.
         owners: who has one of them, or had it before.
+        parts: names of what searches find them by (core.search).
     """
     if ids is None or len(ids) > FEW_RECORDS:
-        ids, owners = [MANY], ()
+        ids, owners, parts = [MANY], (), ()
     return {
         record_type,
+        *parts,
         *(f"{record_type}:{pk}" for pk in ids),
         *(f"{record_type}@{owner}" for owner in owners),
         *(f"{record_type}.{name}" for name in fields),
@@ -278,12 +283,19 @@ def _find(
     return _say_once("find", keys, arguments)
 
 
-def store(slot: Slot | None, answer: bytes, shown: Iterable = ()) -> None:
+def store(
+    slot: Slot | None,
+    answer: bytes,
+    shown: Iterable = (),
+    names: Iterable[str] = (),
+) -> None:
     """Fill a slot that `find` gave before the answer was made.
 
     Args:
         shown: the ids of the records that the answer shows, of each of the types that
             the slot is of records of.
+        names: of further versions that the answer is made from, which go with whatever
+            changes one of these types.
     """
     if not (slot and slot.name):
         return
@@ -291,10 +303,11 @@ def store(slot: Slot | None, answer: bytes, shown: Iterable = ()) -> None:
     if not versions.types:
         _safely(lambda redis: redis.set(slot.name, answer, ex=ANSWER_SECONDS))
     elif slot.seen:
-        records = " ".join(f"{name}:{pk}" for name in versions.types for pk in shown)
+        records = (f"{name}:{pk}" for name in versions.types for pk in shown)
+        told = SEPARATOR.join([*records, *names])
         arguments = (
             *(answer, ANSWER_SECONDS, slot.seen, secrets.token_urlsafe(9)),
-            *(TOKEN_SECONDS, versions.beginning, records),
+            *(TOKEN_SECONDS, versions.beginning, told),
         )
         _say_once("store", [slot.name, *versions.whole], arguments)
 

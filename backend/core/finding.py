@@ -23,7 +23,9 @@ from core.search import (
     having_words,
     joined,
     likeness,
+    meanings_made_from,
     meanings_of,
+    part_of,
     plain,
     plain_with_places,
     query_of,
@@ -96,6 +98,21 @@ class Wanted:
         if first not in (second, typed):
             guesses.insert(0, Guess(first, whole))
         return guesses if second != typed else []
+
+    def made_from(self) -> set[str] | None:
+        """The names of the versions that decide what is found.
+
+        Where each of several words must be held, the first tells of all that hold them.
+        None: any text that comes or goes may decide.
+        """
+        parts = {part_of(word) for word in self.words[:1]}
+        meanings = set()
+        # Where what was typed is enough, nobody asks what was meant.
+        if "guesses" in vars(self):
+            meanings.update(*map(meanings_made_from, self._single_words()))
+            for guess in self.guesses:
+                parts.update(part_of(word.split()[0]) for word in guess.meanings[0])
+        return None if None in parts else parts | meanings
 
     def _single_words(self) -> list[str]:
         """Each for itself that can be misspelt: of a double name, both."""
@@ -277,7 +294,8 @@ class Finder:
     def __init__(self, names: Iterable[str], user):
         """`names`: of the record types."""
         types = searched_types()
-        self.sources = [Source(types[name], user) for name in names if name in types]
+        self.record_types = [name for name in names if name in types]
+        self.sources = [Source(types[name], user) for name in self.record_types]
         self.everywhere = range(len(self.sources))
         self.statements = Memory(32)
 

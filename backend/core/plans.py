@@ -83,11 +83,13 @@ class Made(NamedTuple):
         version: of the record, if it is one.
         shown: the ids of the records whose versions it is made from
             (core.cache.names_of_shown).
+        names: of further versions that it is made from (core.cache.store).
     """
 
     content: object
     version: int | None = None
     shown: Collection = ()
+    names: Collection[str] = ()
 
 
 class Plan:

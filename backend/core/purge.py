@@ -17,7 +17,7 @@ from core import cache, search
 from core.deletion import references_to
 from core.locks import one_at_a_time
 from core.models import JobError, JobSkip, Organization, SearchWord
-from core.registry import record_types
+from core.registry import record_types, searched_types
 
 BATCH_RECORDS = 500
 BATCH_ROWS = 5000
@@ -110,6 +110,10 @@ def purge_words(seconds: float = SLICE_SECONDS) -> None:
     for organization_id, word in forgotten:
         if search.is_held(organization_id, word):
             search.learn(organization_id, {word})
+    # What was found by them, or by those that came near them.
+    for organization_id in {organization_id for organization_id, _ in forgotten}:
+        names = chain(*map(cache.names_of, searched_types()))
+        cache.lift(cache.mark(organization_id, names))
 
 
 def _words_from_anywhere() -> Iterator[tuple[UUID, str]]:

@@ -141,7 +141,7 @@ def _made(request, plan: Plan | None, slot: cache.Slot) -> bytes | None:
     except REFUSALS:
         return None
     answer = packed(made)
-    cache.store(slot, answer, made.shown)
+    cache.store(slot, answer, made.shown, made.names)
     return answer
 
 

@@ -192,6 +192,37 @@ def beginning(word: str) -> str:
     return " " if len(word) < SHORT else ""
 
 
+# What is found is made from (core.cache)
+
+# Whatever holds a word holds its first letters. So each three letters in a row of a
+# text name a version, which goes when the text comes, goes or changes; and what was
+# found by a word goes with the version of its first three.
+PART = 3
+
+
+def parts_of(text: str) -> set[str]:
+    """The names of the versions that go with a plain text."""
+    return {_name_of(text[at : at + PART]) for at in range(len(text) - PART + 1)}
+
+
+def part_of(word: str) -> str | None:
+    """The name of the version that goes with each text which holds the word.
+
+    None for a single letter, which has none.
+    """
+    part = f"{beginning(word)}{word}"[:PART]
+    return _name_of(part) if len(part) == PART else None
+
+
+def _name_of(part: str) -> str:
+    return f"~{part}"
+
+
+def meanings_made_from(word: str) -> set[str]:
+    """The names of the versions that `meanings_of` a word is made from."""
+    return {f"~{form}~" for form in shortened(word)}
+
+
 # Misspelt words
 
 
@@ -213,8 +244,8 @@ def vocabulary(records: Iterable[Model]) -> set[str]:
     }
 
 
-def learn(organization_id, words: set[str]) -> None:
-    """Keep words that are new.
+def learn(organization_id, words: set[str]) -> set[str]:
+    """Keep words that are new, and tell which these are.
 
     No constraint says that each stands once: two writers of one new name would wait for
     each other, and a word that stands twice does no harm.
@@ -230,6 +261,7 @@ def learn(organization_id, words: set[str]) -> None:
         for key in sorted(shortened(word))
     ]
     insert_values(SearchWord, ("organization_id", "word", "shortened"), rows)
+    return new
 
 
 def is_held(organization_id, word: str) -> bool:

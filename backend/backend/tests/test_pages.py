@@ -1,8 +1,10 @@
-"""Pages of lists stand until what they show changes, or which records that are."""
+"""Pages and searches stand until what they show changes, or which records that are."""
 
+from datetime import timedelta
 from functools import partial
 from itertools import product
 from unittest import mock, skipUnless
+from urllib.parse import quote
 
 from django.conf import settings
 from django.db import connection
@@ -12,8 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from contact_management.models import Company, Contact
 from core import cache
 from core.models import ChangeSet
-from core.testing import client_of, system_changes
-from lead_management.models import Lead
+from core.testing import OWN, client_of, make_role, system_changes
+from lead_management.models import Activity, Lead
 from user_management.models import User
 from user_management.tests.test_remembered import PATH, RememberedTestCase
 
@@ -277,3 +279,142 @@ class ProtocolOfPagesTests(RememberedTestCase):
         with mock.patch("time.time", return_value=2.0**40):
             proof = cache.prove(organization, ["role"], [], [])
         self.assertIsNotNone(cache.find(organization, self.names, "k", proof))
+
+
+@skipUnless(settings.REDIS_URL, "needs Redis")
+class FoundTests(RememberedTestCase):
+    """What a search found stands until other words are found, or other values shown."""
+
+    def setUp(self):
+        super().setUp()
+        self.headers = self.sign_in()
+        for name in ("Lovelace", "Babbage", "Somerville"):
+            self.make(Contact, last_name=name)
+        self.lead = self.make(Lead, last_name="Herschel")
+
+    def make(self, model, **fields):
+        record = model()
+        if model is Activity:
+            fields.update(kind=Activity.Kind.CALL, lead=self.lead)
+        self.edit(record, **{"owner": self.dora, **fields})
+        return record
+
+    def change(self, name, **fields):
+        self.edit(Contact.objects.get(last_name=name), **fields)
+
+    def delete(self, name):
+        with system_changes(self.cast.organization) as changes:
+            changes.delete(Contact.objects.get(last_name=name))
+
+    def path(self, text) -> str:
+        return f"/api/search/?q={quote(text)}"
+
+    def assertStands(self, text, stands):
+        path = self.path(text)
+        with CaptureQueriesContext(connection) as queries:
+            answer, _ = self.get(self.headers, path)
+        self.assertEqual(not queries, stands)
+        with override_settings(REDIS_URL=""):
+            computed, _ = self.get(self.headers, path)
+        self.assertEqual(answer.content, computed.content)
+
+    def test_it_stands_while_other_words_come_and_go(self):
+        self.warm(self.headers, self.path("lovelace"))
+        for write, stands in (
+            (partial(self.change, "Babbage", job_title="Engineer"), True),
+            (partial(self.make, Activity, subject="Call with Babbage"), True),
+            (partial(self.make, Activity, subject="Call with Lovelace"), False),
+            (partial(self.change, "Lovelace", job_title="Countess"), False),
+            (partial(self.change, "Somerville", company_name="Lovely"), False),
+            (partial(self.change, "Somerville", company_name=""), False),
+            (partial(self.change, "Babbage", last_name="Lovelace-Byron"), False),
+            (partial(self.delete, "Lovelace"), False),
+            (partial(self.make, Lead, last_name="Lovelace"), False),
+        ):
+            with self.subTest(write):
+                write()
+                self.assertStands("lovelace", stands)
+                self.assertStands("lovelace", True)
+
+    def test_it_shows_what_is_not_searched_as_it_is(self):
+        calls = [self.make(Activity, subject=f"Call {name}") for name in ("Gauss", "X")]
+        self.warm(self.headers, self.path("gauss"))
+        for call, stands in zip(calls, (False, True), strict=True):
+            self.edit(call, occurred_at=call.occurred_at - timedelta(days=1))
+            self.assertStands("gauss", stands)
+
+    def test_who_has_a_record_decides_who_finds_it(self):
+        role = make_role(self.cast.organization, "alone", OWN)
+        self.edit(User.objects.get(pk=self.dora.pk), role=role)
+        self.warm(self.headers, self.path("babbage"))
+        contact = Contact.objects.get(last_name="Babbage")
+        for owner in (self.cast.bob, self.dora):
+            self.edit(contact, owner=owner)
+            self.assertStands("babbage", False)
+
+    def test_many_that_change_together_are_found_anew(self):
+        for number in range(cache.FEW_RECORDS):
+            self.make(Contact, last_name=f"Curie {number}")
+        self.warm(self.headers, self.path("lovelace"))
+        with system_changes(self.cast.organization) as changes:
+            changes.bulk_set(Contact, list(Contact.objects.all()), department="Physics")
+        self.assertStands("lovelace", False)
+
+    def test_what_was_meant_depends_on_the_words_that_are_known(self):
+        self.warm(self.headers, self.path("lovelase"))
+        for write, stands in (
+            (partial(self.change, "Babbage", job_title="Engineer"), True),
+            (partial(self.make, Contact, last_name="Lavelase"), False),
+            (partial(self.change, "Lovelace", job_title="Countess"), False),
+            (partial(self.make, Contact, last_name="Lovelase"), False),
+            (partial(self.make, Contact, last_name="Quine"), True),
+        ):
+            with self.subTest(write):
+                write()
+                self.assertStands("lovelase", stands)
+                self.assertStands("lovelase", True)
+
+    def test_a_slip_in_the_first_letters_is_no_difference(self):
+        self.warm(self.headers, self.path("rabbage"))
+        self.make(Contact, last_name="Babbage", first_name="Henry")
+        self.assertStands("rabbage", False)
+        self.make(Contact, last_name="Cabbage")
+        self.assertStands("rabbage", False)
+        self.make(Contact, last_name="Lettuce")
+        self.assertStands("rabbage", True)
+
+    def test_short_words_go_with_the_words_that_begin_with_them(self):
+        for text in ("lo", "l"):
+            self.warm(self.headers, self.path(text))
+        self.change("Babbage", job_title="Engineer")
+        self.assertStands("lo", True)
+        self.assertStands("l", False)
+        self.make(Contact, last_name="Lo")
+        self.assertStands("lo", False)
+
+    def test_all_kinds_of_searches_after_all_kinds_of_writes(self):
+        asked = (
+            *("lovelace", "love", "ove", "lovelase", "countess lovelace", "a b", "lo"),
+            *("+41 44 123 45 67", "ada@example.com", "example", "babage engineer"),
+            *("somerville", "sommervile", "x", "King-Lovelace"),
+        )
+        writes = (
+            partial(self.change, "Babbage", job_title="Engineer"),
+            partial(self.change, "Lovelace", job_title="Countess"),
+            partial(self.make, Contact, last_name="King", email="ada@example.com"),
+            partial(self.change, "Babbage", phone="+41 44 123 45 67"),
+            partial(self.make, Activity, subject="Engineers of Somerville"),
+            partial(self.change, "Somerville", last_name="King-Lovelace"),
+            partial(self.change, "Lovelace", owner=self.cast.bob),
+            partial(self.delete, "Babbage"),
+        )
+        for text in asked:
+            self.get(self.headers, self.path(text))
+        for write in writes:
+            write()
+            for text, _ in product(asked, range(2)):
+                with self.subTest(text, write=write):
+                    answer, _ = self.get(self.headers, self.path(text))
+                    with override_settings(REDIS_URL=""):
+                        computed, _ = self.get(self.headers, self.path(text))
+                    self.assertEqual(answer.content, computed.content)

@@ -48,7 +48,7 @@ if types > 0 then
   local was, records, tokens = shown:match('^(.-)\n(.-)\n(.*)$')
   if was ~= seen then
     local keys = {}
-    for record in records:gmatch('%S+') do keys[#keys + 1] = ARGV[9] .. record end
+    for record in records:gmatch('[^\t]+') do keys[#keys + 1] = ARGV[9] .. record end
     local tokens_now = #keys > 0 and redis.call('MGET', unpack(keys)) or {}
     for i = 1, #keys do
       if not tokens_now[i] then return {name, false, seen} end

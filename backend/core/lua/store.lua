@@ -12,7 +12,7 @@ for i = 1, #seen do
 end
 if table.concat(seen, ':') ~= ARGV[3] then return end
 local keys, tokens = {}, {}
-for record in ARGV[7]:gmatch('%S+') do keys[#keys + 1] = ARGV[6] .. record end
+for record in ARGV[7]:gmatch('[^\t]+') do keys[#keys + 1] = ARGV[6] .. record end
 if #keys > 0 then tokens = redis.call('MGET', unpack(keys)) end
 for i = 1, #keys do
   if not tokens[i] then

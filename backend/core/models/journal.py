@@ -30,7 +30,7 @@ from core.metrics import measures
 from .append_only import AppendOnly, AppendOnlyQuerySet
 from .copying import BATCH_SIZE, insert, insert_values
 from .record import Journaled, Record, ScopedQuerySet
-from .values import Update, difference, snapshot, to_json, validate
+from .values import Update, difference, snapshot, texts_written, to_json, validate
 
 
 class ChangeSetQuerySet(AppendOnlyQuerySet, ScopedQuerySet):
@@ -203,14 +203,19 @@ class Change(AppendOnly):
 
 @dataclasses.dataclass
 class Touched:
-    """Which records of a type are written, which of their fields, and whose."""
+    """Which records of a type are written, which of their fields, and whose.
+
+    Attributes:
+        parts: the names of the versions of what searches find (core.search).
+    """
 
     ids: set[UUID] = dataclasses.field(default_factory=set)
     fields: set[str] = dataclasses.field(default_factory=set)
     owners: set[str] = dataclasses.field(default_factory=set)
+    parts: set[str] = dataclasses.field(default_factory=set)
 
     def copy(self) -> "Touched":
-        return Touched(self.ids.copy(), self.fields.copy(), self.owners.copy())
+        return Touched(**{name: some.copy() for name, some in vars(self).items()})
 
 
 class Changes:
@@ -503,7 +508,9 @@ class Changes:
             model.searched_fields()
         ):
             words = search.vocabulary(records)
-            search.learn(self.change_set.organization_id, words)
+            new = search.learn(self.change_set.organization_id, words)
+            parts = self.touch(model.record_type()).parts
+            parts.update(*map(search.meanings_made_from, new))
 
     def _require_fields(
         self,
@@ -542,6 +549,7 @@ class Changes:
         """Do what follows once rows are written."""
         if issubclass(model, Record):
             self._note_owners(model, updates)
+            self._note_parts(model, updates)
         model.after_writes(updates, self)
 
     def _note_owners(self, model: type[Record], updates: "Sequence[Update]") -> None:
@@ -550,6 +558,14 @@ class Changes:
         for record, before in updates:
             owners.update((str(record.owner_id), (before or {}).get("owner")))
         self.news.note(model, updates)
+
+    def _note_parts(self, model: type[Record], updates: "Sequence[Update]") -> None:
+        """Note by what words these records were found, and are."""
+        touched = self.touch(model.record_type())
+        # Of more, not each is named.
+        if len(touched.ids) <= cache.FEW_RECORDS:
+            texts = (t for update in updates for t in texts_written(*update))
+            touched.parts.update(*map(search.parts_of, texts))
 
     def touch(self, record_type: str) -> Touched:
         """Note that answers about the type will be others; and in which parts."""

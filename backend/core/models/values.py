@@ -12,8 +12,9 @@ from django.core.validators import MaxLengthValidator
 from django.db import models
 
 from core.custom_fields.definitions import narrowed
+from core.search import joined
 
-from .record import Journaled
+from .record import Journaled, Record
 
 # A changed record and the `snapshot` taken of it before.
 Update = tuple[Journaled, dict]
@@ -87,6 +88,22 @@ def snapshot(record: Journaled) -> dict:
         name: to_json(getattr(record, field.attname))
         for name, field in record.journaled_fields().items()
     }
+
+
+def texts_written(record: Record, before: dict | None) -> list[str]:
+    """The plain texts of a record that was written, if searches find it otherwise now.
+
+    Args:
+        before: as `Journaled.after_writes` has it.
+    """
+    if before is None:
+        return [record.search_text]
+    searched = {name: getattr(record, name) for name in record.searched_fields()}
+    now = {**searched, "owner": record.owner_id, "deleted_at": record.deleted_at}
+    if all(before[name] == to_json(now[name]) for name in now.keys() & before.keys()):
+        return []
+    old = {name: before.get(name, value) for name, value in searched.items()}
+    return [record.search_text, joined(old.values())]
 
 
 def difference(before: dict, after: dict, changed: Iterable[str]) -> tuple[dict, dict]:

@@ -151,7 +151,7 @@ class ViewSet(GenericViewSet):
         if not answer:
             made = self._planned(build, visibility)
             answer = packed(made)
-            cache.store(slot, answer, made.shown)
+            cache.store(slot, answer, made.shown, made.names)
         response = conditional_response(request, *unpacked(answer))
         if self.is_recalled and user.proof:
             reader = Reader.of(user)

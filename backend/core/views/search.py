@@ -3,7 +3,7 @@
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 
-from core import access, finding
+from core import access, cache, finding
 from core.exceptions import bad_parameter
 from core.filters import MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS
 from core.pagination import whole_number
@@ -49,7 +49,12 @@ class SearchPlan(Plan):
     def answer(self, request) -> Made:
         wanted = finding.Wanted(self.organization_id, _text(request))
         hits = self.finder.find(wanted, self.limit)
-        return Made({"results": [_shown(hit) for hit in hits]})
+        names = wanted.made_from()
+        if names is None:
+            names = self.finder.record_types
+        records = {f"{hit.record_type}:{hit.record['id']}" for hit in hits}
+        content = {"results": [_shown(hit) for hit in hits]}
+        return Made(content, names=records.union(names))
 
 
 class SearchViewSet(ViewSet):
@@ -96,7 +101,9 @@ class SearchViewSet(ViewSet):
             finder = finding.finder_of(types, user, visibility)
             return SearchPlan(finder, user.organization_id, limit)
 
-        made_from = {*types, user.record_type(), "team"}
+        # People decide what is seen.
+        made_from = {user.record_type(), "team"}
+        made_from.update(*map(cache.names_of_shown, types))
         return self.cached(build, made_from, visibility)
 
 
