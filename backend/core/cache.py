@@ -345,6 +345,13 @@ def _filled(slot: Slot | None, make: Callable[[], bytes]) -> bytes:
     return answer
 
 
+def is_first(name: str, seconds: float) -> bool:
+    """Whether nobody asked this of the name for so many seconds; yes without Redis."""
+    key, milliseconds = f"mycrm:first:{name}", round(seconds * 1000)
+    first = _safely(lambda redis: redis.set(key, b"", nx=True, px=milliseconds))
+    return first is not None
+
+
 def mark(organization_id, names: Iterable[str]) -> Mark:
     """Announce a commit after which these versions are over (`names_of`)."""
     mark = Mark(_version_keys(organization_id, names), secrets.token_urlsafe(9))

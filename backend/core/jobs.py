@@ -12,12 +12,14 @@ import uuid
 from datetime import timedelta
 
 from celery import current_app
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from kombu.pools import producers
 
+from core import cache
 from core.metrics import measures
 from core.models import Job
 from core.redis import Rest
@@ -29,6 +31,7 @@ LEASE_SECONDS = 20  # longer than any chunk takes
 RESEND_SECONDS = 10
 MAX_ATTEMPTS = 5
 PAUSE_SECONDS = 0.05
+TOGETHER_SECONDS = 1
 # A request waits for the broker no longer than this; the sweep has time.
 IMPATIENT = {
     "socket_timeout": 0.15,
@@ -132,23 +135,40 @@ def wake(job_id) -> None:
     tell(run_job, str(job_id))
 
 
-def tell(task, *arguments) -> None:
+def tell(task, *arguments, seconds: float | None = None) -> None:
     """Ask a worker for a task that a periodic one would do later anyhow.
 
     A broker that is away costs 0.15 s, then nothing for a moment, and is no error.
     Connections are kept: to make one takes longer than most of what is told of.
+
+    Args:
+        seconds: when to begin, from now; None: at once.
     """
     if _broker_rest:
         return
     try:
         broker = current_app.connection_for_write(transport_options=IMPATIENT)
         with producers[broker].acquire(block=True) as producer:
-            task.apply_async(arguments, producer=producer, retry=False)
+            task.apply_async(
+                arguments, producer=producer, retry=False, countdown=seconds
+            )
     except Exception:
         _broker_rest.begin()
         logger.warning(
             "No worker could be told: %s%s", task.name, arguments, exc_info=True
         )
+
+
+def tell_once(task, *arguments) -> None:
+    """As `tell`, but one message for all that is told within a second.
+
+    The task begins when that is over, so it sees what all of them have committed. Where
+    no process shares a cache, there is one for each.
+    """
+    if not settings.REDIS_URL:
+        tell(task, *arguments)
+    elif cache.is_first(f"told:{task.name}:{arguments}", TOGETHER_SECONDS):
+        tell(task, *arguments, seconds=TOGETHER_SECONDS)
 
 
 def due() -> list[uuid.UUID]:

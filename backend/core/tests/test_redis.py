@@ -1,8 +1,11 @@
 import socket
 import tempfile
-from unittest import mock
+import time
+import uuid
+from unittest import mock, skipUnless
 
-from django.test import SimpleTestCase
+from django.conf import settings
+from django.test import SimpleTestCase, override_settings
 from redis.exceptions import ConnectionError, TimeoutError
 
 from core import jobs
@@ -109,6 +112,28 @@ class BrokerTests(SimpleTestCase):
             with self.assertLogs("core.jobs", "WARNING"):
                 jobs.tell(sweep)
             self.assertEqual(sent.call_count, 2)
+
+    @skipUnless(settings.REDIS_URL, "needs Redis")
+    def test_what_is_told_within_a_second_is_told_once(self):
+        first, second = uuid.uuid4().hex, uuid.uuid4().hex
+        with (
+            mock.patch.object(sweep, "apply_async") as sent,
+            mock.patch.object(jobs, "TOGETHER_SECONDS", 0.2),
+        ):
+            for told in (first, first, second, first):
+                jobs.tell_once(sweep, told)
+            asked = [(call.args, call.kwargs["countdown"]) for call in sent.mock_calls]
+            self.assertEqual(asked, [(((first,),), 0.2), (((second,),), 0.2)])
+            time.sleep(0.3)
+            jobs.tell_once(sweep, first)
+            self.assertEqual(sent.call_count, 3)
+
+    @override_settings(REDIS_URL="")
+    def test_without_redis_each_is_told_at_once(self):
+        with mock.patch.object(sweep, "apply_async") as sent:
+            for _ in range(2):
+                jobs.tell_once(sweep, "one")
+        self.assertEqual([c.kwargs["countdown"] for c in sent.mock_calls], [None, None])
 
     def test_the_connection_to_the_broker_is_kept(self):
         with mock.patch.object(sweep, "apply_async") as sent:

@@ -11,7 +11,7 @@ from functools import partial
 from django.db import transaction
 from django.utils import timezone
 
-from core.jobs import tell
+from core.jobs import tell_once
 from lead_management.models import LeadScore, ScoringModel
 from lead_management.scoring.computing import Computation, compute
 
@@ -24,10 +24,10 @@ REMOVED_ROWS = 5000
 
 
 def tell_workers(organization_id) -> None:
-    """Let a worker look, once the transaction has committed."""
+    """Let a worker look, once the transaction has committed: at all of a second."""
     from lead_management.tasks import rescore_leads
 
-    transaction.on_commit(partial(tell, rescore_leads, str(organization_id)))
+    transaction.on_commit(partial(tell_once, rescore_leads, str(organization_id)))
 
 
 def rescore(organization_id, seconds: float = SLICE_SECONDS) -> int:

@@ -289,7 +289,9 @@ class FollowingTests(ScoringTestCase):
         ):
             for name in ("A", "B", "C"):
                 changes.save(Lead(), last_name=name)
-        told = [c for c in callbacks if getattr(c, "func", None).__name__ == "tell"]
+        told = [
+            c for c in callbacks if getattr(c, "func", None).__name__ == "tell_once"
+        ]
         self.assertEqual(len(told), 1)
 
     def test_a_score_is_no_edit_of_the_lead(self):
