@@ -271,7 +271,7 @@ def _slot(organization_id, names, request_key, proof, enough="") -> Slot | tuple
 
 
 def _find(
-    versions: "Versions", name: str, proof: Proof, enough: str = ""
+    versions: Versions, name: str, proof: Proof, enough: str = ""
 ) -> list | tuple | None:
     own, whole = versions.own, versions.whole
     arguments = (
@@ -366,10 +366,8 @@ def mark_until_commit(organization_id, names: Iterable[str]) -> None:
 
 def lift(mark: Mark) -> None:
     """Say that the announced commit is done: readers may fill the cache again."""
-    if (
-        _call("lift", mark.keys, mark.name, is_urgent=True) is AWAY
-        and settings.REDIS_URL
-    ):
+    said = _call("lift", mark.keys, mark.name, is_urgent=True)
+    if said is AWAY and settings.REDIS_URL:
         overdue.append(mark.keys)
 
 

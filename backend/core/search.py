@@ -198,6 +198,9 @@ def beginning(word: str) -> str:
 # text name a version, which goes when the text comes, goes or changes; and what was
 # found by a word goes with the version of its first three.
 PART = 3
+# Of the texts of more records, not each part is named.
+FEW_TEXTS = 5
+ANY_PART = "~"
 
 
 def parts_of(text: str) -> set[str]:

@@ -14,6 +14,12 @@ from measuring.api import Api
 SEEN = "job_title"
 
 
+def shown_by(row: dict) -> str:
+    """What a record says, or of a hit of a search the text that was found."""
+    found = {match["field"]: match["text"] for match in row.get("matches", ())}
+    return row.get(SEEN) or found.get(SEEN, "")
+
+
 @dataclass
 class Freshness:
     reads: int = 0
@@ -24,11 +30,22 @@ class Freshness:
 
 
 def watch(
-    url: str, token: str, contact: str, lists: Sequence[str], seconds: float, readers=6
+    url: str,
+    token: str,
+    contact: str,
+    other: str,
+    lists: Sequence[str],
+    seconds: float,
+    readers: int,
 ) -> Freshness:
     """Write one contact again and again, and read it alone and in these lists.
 
     A read must show what was acknowledged before it was sent, or something newer.
+
+    Args:
+        other: a contact that is written in between, which ends no answer that does not
+            show it.
+        lists: their addresses; searches too.
     """
     result = Freshness()
     acknowledged = 0
@@ -50,6 +67,8 @@ def watch(
                 result.failed += 1
             # Readers meet caches that are filled, too.
             time.sleep(0.02)
+            api.ask("PATCH", f"/api/contacts/{other}/", {SEEN: f"Other {number}"})
+            time.sleep(0.02)
 
     def read(path: str):
         api = Api(url, token)
@@ -65,7 +84,7 @@ def watch(
                     result.failed += 1
                 continue
             rows = known.get("results", [known])
-            shown = next((r[SEEN] for r in rows if r["id"] == contact), "")
+            shown = next((shown_by(row) for row in rows if row["id"] == contact), "")
             number = int(shown.split()[-1]) if shown.startswith("Version") else 0
             with lock:
                 result.reads += 1

@@ -12,7 +12,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from contact_management.models import Company, Contact
-from core import cache
+from core import cache, search
 from core.models import ChangeSet
 from core.testing import OWN, client_of, make_role, system_changes
 from lead_management.models import Activity, Lead
@@ -355,10 +355,18 @@ class FoundTests(RememberedTestCase):
     def test_many_that_change_together_are_found_anew(self):
         for number in range(cache.FEW_RECORDS):
             self.make(Contact, last_name=f"Curie {number}")
-        self.warm(self.headers, self.path("lovelace"))
-        with system_changes(self.cast.organization) as changes:
-            changes.bulk_set(Contact, list(Contact.objects.all()), department="Physics")
-        self.assertStands("lovelace", False)
+        contacts = list(Contact.objects.order_by("created_at"))
+        for count in (search.FEW_TEXTS, search.FEW_TEXTS + 1, cache.FEW_RECORDS + 1):
+            self.warm(self.headers, self.path("lovelace"))
+            with system_changes(self.cast.organization) as changes:
+                for contact in contacts[:count]:
+                    changes.save(contact, department=f"Department {count}")
+            self.assertStands("lovelace", False)
+            self.warm(self.headers, self.path("lovelace"))
+            with system_changes(self.cast.organization) as changes:
+                for contact in contacts[-count:-1]:
+                    changes.save(contact, department=f"Department {count}")
+            self.assertStands("lovelace", count <= search.FEW_TEXTS)
 
     def test_what_was_meant_depends_on_the_words_that_are_known(self):
         self.warm(self.headers, self.path("lovelase"))

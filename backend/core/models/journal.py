@@ -562,8 +562,9 @@ class Changes:
     def _note_parts(self, model: type[Record], updates: "Sequence[Update]") -> None:
         """Note by what words these records were found, and are."""
         touched = self.touch(model.record_type())
-        # Of more, not each is named.
-        if len(touched.ids) <= cache.FEW_RECORDS:
+        if len(touched.ids) > search.FEW_TEXTS:
+            touched.parts = {search.ANY_PART}
+        else:
             texts = (t for update in updates for t in texts_written(*update))
             touched.parts.update(*map(search.parts_of, texts))
 

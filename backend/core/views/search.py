@@ -9,6 +9,7 @@ from core.filters import MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS
 from core.pagination import whole_number
 from core.plans import Made, Plan
 from core.registry import record_types
+from core.search import ANY_PART
 from core.serializers import StrictSerializer
 from core.views.base import ViewSet
 
@@ -102,7 +103,7 @@ class SearchViewSet(ViewSet):
             return SearchPlan(finder, user.organization_id, limit)
 
         # People decide what is seen.
-        made_from = {user.record_type(), "team"}
+        made_from = {user.record_type(), "team", ANY_PART}
         made_from.update(*map(cache.names_of_shown, types))
         return self.cached(build, made_from, visibility)
 
