@@ -364,8 +364,8 @@ class FoundTests(RememberedTestCase):
             self.assertStands("lovelace", False)
             self.warm(self.headers, self.path("lovelace"))
             with system_changes(self.cast.organization) as changes:
-                for contact in contacts[-count:-1]:
-                    changes.save(contact, department=f"Department {count}")
+                for contact in contacts[-count:]:
+                    changes.save(contact, department=f"Office {count}")
             self.assertStands("lovelace", count <= search.FEW_TEXTS)
 
     def test_what_was_meant_depends_on_the_words_that_are_known(self):
