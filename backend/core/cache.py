@@ -139,6 +139,11 @@ def names_of_own(record_type: str, owner) -> set[str]:
     return {f"{record_type}@{owner}", f"{record_type}:{MANY}"}
 
 
+def names_of_whose(record_type: str, owner) -> set[str]:
+    """The names of the versions that decide which records are somebody's."""
+    return {f"{record_type}@@{owner}", f"{record_type}:{MANY}"}
+
+
 def names_of_shown(record_type: str) -> set[str]:
     """The names of the versions that an answer is made from for the records it shows.
 
@@ -174,8 +179,10 @@ def names_of(
     """
     if ids is None or len(ids) > FEW_RECORDS:
         ids, owners, parts = [MANY], (), ()
+    moved = owners if not set(EXISTENCE).isdisjoint(fields) else ()
     return {
         record_type,
+        *(f"{record_type}@@{owner}" for owner in moved),
         *parts,
         *(f"{record_type}:{pk}" for pk in ids),
         *(f"{record_type}@{owner}" for owner in owners),

@@ -61,7 +61,7 @@ def named(names: frozenset[str], request, reader) -> Collection[str]:
 
     Args:
         names: with `*` for the id in the request's path, and `me` for the reader's
-            (core.cache.names_of_one, names_of_own).
+            (core.cache.names_of_one, names_of_own, names_of_whose).
     """
     if not are_open(names):
         return names

@@ -75,6 +75,27 @@ class PageTests(RememberedTestCase):
                 self.assertReads(newest, names, asked)
                 self.assertReads(newest, names, False)
 
+    def test_a_page_of_ones_own_stands_while_ones_other_records_change(self):
+        own = f"{PATH}?owner=me&page_size=2"
+        of_berne = f"{own}&city=Bern"
+        for path in (own, of_berne):
+            self.warm(self.headers, path)
+        bob = self.cast.bob
+        for write, names, asked, of_berne_asked in (
+            (partial(self.change, "Ada", job_title="Head"), "Cem Bea", False, True),
+            (partial(self.make, first_name="B", owner=bob), "Cem Bea", False, False),
+            (partial(self.change, "B", city="Bern"), "Cem Bea", False, False),
+            (partial(self.change, "Cem", job_title="Head"), "Cem Bea", True, True),
+            (partial(self.change, "B", owner=self.dora), "B Cem", True, True),
+            (partial(self.change, "B", owner=bob), "Cem Bea", True, True),
+            (partial(self.make, first_name="Dag", city="Bern"), "Dag Cem", True, True),
+        ):
+            with self.subTest(write):
+                write()
+                self.assertReads(own, names.split(), asked)
+                found = [n for n in names.split() if n != "Ada"]
+                self.assertReads(of_berne, found, of_berne_asked)
+
     def test_what_a_list_asks_decides_which_records_it_shows(self):
         of_berne = f"{PATH}?city=Bern&ordering=last_name"
         self.warm(self.headers, of_berne)

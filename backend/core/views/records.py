@@ -107,11 +107,17 @@ class RecordViewSet(
         )
 
     def _page_made_from(self, names, plan):
-        """What decides which records the page shows, and these, if nobody's own."""
-        if self._is_own_list or plan.decided_by is None:
+        """What decides which records the page shows, and these."""
+        if plan.decided_by is None:
             return names
         shown, _ = self._made_from_some(cache.names_of_shown)
-        return shown | plan.decided_by
+        if not self._is_own_list:
+            return shown | plan.decided_by
+        # Of one's own, only if nothing decides but whose they are.
+        existence = cache.names_of_fields(self.record_type, ())
+        if not plan.decided_by <= existence | names:
+            return names
+        return shown | cache.names_of_whose(self.record_type, "me")
 
     def _one_made_from(self):
         """No other record of the type, unless a relation leads to one."""

@@ -188,12 +188,12 @@ class Activity(Record):
 
     @classmethod
     def after_writes(cls, updates, changes):
+        if changes.change_set.undoes_id is None:
+            touch_leads(changes, [a for a, before in updates if a._tells_news(before)])
         ids = {a.lead_id for a, _ in updates}
         ids |= {UUID(b["lead"]) for _, b in updates if b and b.get("lead")}
         if ids := ids - {None}:
             LeadScore.make_due(ids, changes)
-        if changes.change_set.undoes_id is None:
-            touch_leads(changes, [a for a, before in updates if a._tells_news(before)])
 
     def _tells_news(self, before: dict | None) -> bool:
         """Whether this is new, or about another moment or lead than it was."""

@@ -2,6 +2,7 @@
 
 import datetime
 from dataclasses import dataclass
+from functools import cached_property
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -134,6 +135,23 @@ class Question:
         """Questions of those who see the same have, with equal keys, equal answers."""
         whose = f"owner: {self.owner} team: {sorted(self.team or ())}"
         return f"{self.today} {self.period} {whose} {self.days}"
+
+    @cached_property
+    def _names(self) -> dict[UUID, str]:
+        return {}
+
+    def names_of(self, ids: set[UUID]) -> dict[UUID, str]:
+        """The names of users, blank where they may not be seen.
+
+        Reports that answer the same question are about the same people.
+        """
+        unknown = ids - self._names.keys()
+        if unknown:
+            seen = get_user_model().objects.visible_to(self.user)
+            seen = seen.filter(pk__in=unknown).only("first_name", "last_name", "email")
+            self._names.update(dict.fromkeys(unknown, ""))
+            self._names.update({user.pk: str(user) for user in seen})
+        return self._names
 
     def hidden(self, model: type[Record]) -> frozenset[str]:
         return access.hidden_fields(self.user, model.record_type())

@@ -6,7 +6,6 @@ from functools import cached_property
 from itertools import starmap
 from typing import ClassVar
 
-from django.contrib.auth import get_user_model
 from django.db.models import DateTimeField, QuerySet
 from django.http import Http404
 from rest_framework import serializers
@@ -140,10 +139,8 @@ class Report:
     def people(self, ids: Iterable) -> dict:
         """Who these users are, by id, as far as they may be seen."""
         ids = set(ids) - {None}
-        seen = get_user_model().objects.visible_to(self.asked.user).filter(pk__in=ids)
-        seen = seen.only("first_name", "last_name", "email")
-        names = {user.pk: str(user) for user in seen}
-        return {pk: {"id": pk, "name": names.get(pk, "")} for pk in ids}
+        names = self.asked.names_of(ids)
+        return {pk: {"id": pk, "name": names[pk]} for pk in ids}
 
 
 def share(part: int, whole: int) -> float | None:

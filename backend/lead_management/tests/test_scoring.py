@@ -282,6 +282,17 @@ class FollowingTests(ScoringTestCase):
         self.assertDue(lead)
         self.assertEqual(shown_score(lead), 30)
 
+    def test_a_call_makes_a_score_due_once(self):
+        """Though it changes the lead too."""
+        lead = self.lead()
+        call = {"kind": "call", "lead": str(lead.pk), "subject": "Hello"}
+        with CaptureQueriesContext(connection) as queries:
+            self.assertEqual(self.alice.post("/api/activities/", call).status_code, 201)
+        table = LeadScore._meta.db_table
+        due = [q for q in queries if q["sql"].startswith(f'UPDATE "{table}"')]
+        self.assertEqual(len(due), 1)
+        self.assertDue(lead)
+
     def test_a_worker_is_told_once_for_each_set_of_changes(self):
         with (
             self.captureOnCommitCallbacks() as callbacks,
