@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from measuring.api import Api
 
-SEEN = "job_title"
+# Searched, and shown of what is found.
+SEEN = "company_name"
 
 
 def shown_by(row: dict) -> str:
-    """What a record says, or of a hit of a search the text that was found."""
-    found = {match["field"]: match["text"] for match in row.get("matches", ())}
-    return row.get(SEEN) or found.get(SEEN, "")
+    """What a record says, or a hit of a search."""
+    return row.get("record", row)[SEEN]
 
 
 @dataclass

@@ -342,12 +342,12 @@ class FoundTests(RememberedTestCase):
     def test_it_stands_while_other_words_come_and_go(self):
         self.warm(self.headers, self.path("lovelace"))
         for write, stands in (
-            (partial(self.change, "Babbage", job_title="Engineer"), True),
+            (partial(self.change, "Babbage", company_name="Engineer"), True),
             (partial(self.make, Activity, subject="Call with Babbage"), True),
             (partial(self.make, Activity, subject="Call with Lovelace"), False),
-            (partial(self.change, "Lovelace", job_title="Countess"), False),
-            (partial(self.change, "Somerville", company_name="Lovely"), False),
-            (partial(self.change, "Somerville", company_name=""), False),
+            (partial(self.change, "Lovelace", company_name="Countess"), False),
+            (partial(self.change, "Somerville", email="lovely@example.com"), False),
+            (partial(self.change, "Somerville", email=""), False),
             (partial(self.change, "Babbage", last_name="Lovelace-Byron"), False),
             (partial(self.delete, "Lovelace"), False),
             (partial(self.make, Lead, last_name="Lovelace"), False),
@@ -392,9 +392,9 @@ class FoundTests(RememberedTestCase):
     def test_what_was_meant_depends_on_the_words_that_are_known(self):
         self.warm(self.headers, self.path("lovelase"))
         for write, stands in (
-            (partial(self.change, "Babbage", job_title="Engineer"), True),
+            (partial(self.change, "Babbage", company_name="Engineer"), True),
             (partial(self.make, Contact, last_name="Lavelase"), False),
-            (partial(self.change, "Lovelace", job_title="Countess"), False),
+            (partial(self.change, "Lovelace", company_name="Countess"), False),
             (partial(self.make, Contact, last_name="Lovelase"), False),
             (partial(self.make, Contact, last_name="Quine"), True),
         ):
@@ -415,7 +415,7 @@ class FoundTests(RememberedTestCase):
     def test_short_words_go_with_the_words_that_begin_with_them(self):
         for text in ("lo", "l"):
             self.warm(self.headers, self.path(text))
-        self.change("Babbage", job_title="Engineer")
+        self.change("Babbage", company_name="Engineer")
         self.assertStands("lo", True)
         self.assertStands("l", False)
         self.make(Contact, last_name="Lo")
@@ -428,8 +428,8 @@ class FoundTests(RememberedTestCase):
             *("somerville", "sommervile", "x", "King-Lovelace"),
         )
         writes = (
-            partial(self.change, "Babbage", job_title="Engineer"),
-            partial(self.change, "Lovelace", job_title="Countess"),
+            partial(self.change, "Babbage", company_name="Engineer"),
+            partial(self.change, "Lovelace", company_name="Countess"),
             partial(self.make, Contact, last_name="King", email="ada@example.com"),
             partial(self.change, "Babbage", phone="+41 44 123 45 67"),
             partial(self.make, Activity, subject="Engineers of Somerville"),
