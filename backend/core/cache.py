@@ -2,9 +2,10 @@
 
 Each (organization, record type) has a random token in Redis, and so has each record
 that is read by itself. An answer is stored under a name that holds the tokens it was
-made from, so when a token is gone, so is every answer that stood on it. A list stands
-on what decides which records it has, and on these records: which they are it tells
-itself (`names_of_shown`). The protocol survives races, crashes and flushes:
+made from, so when a token is gone, so is every answer that stood on it. A list, or what
+a search found, stands on what decides which records it has, and on these records: which
+they are it tells itself (`names_of_shown`). The protocol survives races, crashes and
+flushes:
 
 - A writer, before it commits, removes the token and sets a mark (`mark`); after the
   commit it removes the token again and lifts its mark (`lift`).

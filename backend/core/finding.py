@@ -292,9 +292,9 @@ class Finder:
     """Finds records of some types, for all who see the same of them."""
 
     def __init__(self, names: Iterable[str], user):
-        """`names`: of the record types."""
+        """`names`: of record types that are searched."""
+        self.record_types = tuple(names)
         types = searched_types()
-        self.record_types = [name for name in names if name in types]
         self.sources = [Source(types[name], user) for name in self.record_types]
         self.everywhere = range(len(self.sources))
         self.statements = Memory(32)

@@ -339,9 +339,18 @@ class FoundTests(RememberedTestCase):
             computed, _ = self.get(self.headers, path)
         self.assertEqual(answer.content, computed.content)
 
+    def assertStandsAfter(self, text, *writes):
+        """`writes`: each with whether what was found stands after it."""
+        self.warm(self.headers, self.path(text))
+        for write, stands in writes:
+            with self.subTest(write):
+                write()
+                self.assertStands(text, stands)
+                self.assertStands(text, True)
+
     def test_it_stands_while_other_words_come_and_go(self):
-        self.warm(self.headers, self.path("lovelace"))
-        for write, stands in (
+        self.assertStandsAfter(
+            "lovelace",
             (partial(self.change, "Babbage", company_name="Engineer"), True),
             (partial(self.make, Activity, subject="Call with Babbage"), True),
             (partial(self.make, Activity, subject="Call with Lovelace"), False),
@@ -351,11 +360,7 @@ class FoundTests(RememberedTestCase):
             (partial(self.change, "Babbage", last_name="Lovelace-Byron"), False),
             (partial(self.delete, "Lovelace"), False),
             (partial(self.make, Lead, last_name="Lovelace"), False),
-        ):
-            with self.subTest(write):
-                write()
-                self.assertStands("lovelace", stands)
-                self.assertStands("lovelace", True)
+        )
 
     def test_it_shows_what_is_not_searched_as_it_is(self):
         calls = [self.make(Activity, subject=f"Call {name}") for name in ("Gauss", "X")]
@@ -390,18 +395,14 @@ class FoundTests(RememberedTestCase):
             self.assertStands("lovelace", count <= search.FEW_TEXTS)
 
     def test_what_was_meant_depends_on_the_words_that_are_known(self):
-        self.warm(self.headers, self.path("lovelase"))
-        for write, stands in (
+        self.assertStandsAfter(
+            "lovelase",
             (partial(self.change, "Babbage", company_name="Engineer"), True),
             (partial(self.make, Contact, last_name="Lavelase"), False),
             (partial(self.change, "Lovelace", company_name="Countess"), False),
             (partial(self.make, Contact, last_name="Lovelase"), False),
             (partial(self.make, Contact, last_name="Quine"), True),
-        ):
-            with self.subTest(write):
-                write()
-                self.assertStands("lovelase", stands)
-                self.assertStands("lovelase", True)
+        )
 
     def test_a_slip_in_the_first_letters_is_no_difference(self):
         self.warm(self.headers, self.path("rabbage"))

@@ -8,7 +8,7 @@ from core.exceptions import bad_parameter
 from core.filters import MAX_SEARCH_LENGTH, MAX_SEARCH_WORDS
 from core.pagination import whole_number
 from core.plans import Made, Plan
-from core.registry import record_types
+from core.registry import record_types, searched_types
 from core.search import ANY_PART
 from core.serializers import StrictSerializer
 from core.views.base import ViewSet
@@ -121,7 +121,7 @@ def _text(request) -> str:
 
 
 def _types(request) -> tuple[str, ...]:
-    """The types that were asked for, as far as the user may see any of them."""
+    """The types that were asked for and hold words, if the user may see any of them."""
     asked = request.query_params.get("types")
     names = sorted(record_types()) if asked is None else asked.split(",")
     for name in names:
@@ -130,7 +130,8 @@ def _types(request) -> tuple[str, ...]:
     return tuple(
         name
         for name in dict.fromkeys(names)
-        if access.scope_of(request.user, name, access.Verb.VIEW) != access.Scope.NONE
+        if name in searched_types()
+        and access.scope_of(request.user, name, access.Verb.VIEW) != access.Scope.NONE
     )
 
 

@@ -157,14 +157,12 @@ class LeadScore(models.Model):
     @classmethod
     def make_due(cls, lead_ids, changes: Changes) -> None:
         """Let the scores of leads be computed again, once the changes are there."""
-        is_first = cls.record_type() not in changes.touched
-        lead_ids = set(lead_ids)
-        if not is_first:
-            lead_ids -= changes.touch(cls.record_type()).ids
-        rows = cls.objects.current().filter(Among("lead", lead_ids))
-        if lead_ids and rows.update(due_at=timezone.now(), claimed_until=None):
-            changes.touch(cls.record_type()).ids |= lead_ids
-            if is_first:
+        before = changes.touched.get(cls.record_type())
+        new = set(lead_ids).difference(before.ids if before else ())
+        rows = cls.objects.current().filter(Among("lead", new))
+        if new and rows.update(due_at=timezone.now(), claimed_until=None):
+            changes.touch(cls.record_type()).ids |= new
+            if not before:
                 from lead_management.scoring.rescoring import tell_workers
 
                 tell_workers(changes.change_set.organization_id)
