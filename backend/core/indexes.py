@@ -3,7 +3,7 @@
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector
 from django.db import connection, models
-from django.db.migrations.operations import AddIndex
+from django.db.migrations.operations import AddIndex, RemoveIndex
 from django.db.migrations.operations.models import IndexOperation
 
 
@@ -21,14 +21,21 @@ class OnPostgreSQL:
         return super().remove_sql(model, schema_editor, **kwargs)
 
 
+# In a GIN index the organization comes last. PostgreSQL asks its columns in turn about
+# each row that may fit: coming first, the organization would be asked about rows that
+# have some of the trigrams and not all, and most of its rows be read through for them.
+
+
 class SearchIndex(OnPostgreSQL, GinIndex):
-    """The trigrams of a text, organization by organization (core.search).
+    """The trigrams of a text, in an organization (core.search).
 
     Needs the extensions pg_trgm and btree_gin.
     """
 
-    def __init__(self, *, name, fields=("organization", "search_text"), **kwargs):
-        kwargs["opclasses"] = ("uuid_ops", "gin_trgm_ops")
+    CLASSES = {"search_text": "gin_trgm_ops", "organization": "uuid_ops"}
+
+    def __init__(self, *, name, fields=tuple(CLASSES), **kwargs):
+        kwargs["opclasses"] = [self.CLASSES[field] for field in fields]
         super().__init__(name=name, fields=fields, **kwargs)
 
 
@@ -37,14 +44,14 @@ WORDS = SearchVector("search_text", config="simple")
 
 
 class WordsIndex(OnPostgreSQL, GinIndex):
-    """The words of a text, organization by organization (core.finding).
+    """The words of a text, in an organization (core.finding).
 
     For whole words and beginnings of known ones: a word is met in one place, where all
     of its trigrams are met in many.
     """
 
     def __init__(self, *expressions, name, **kwargs):
-        expressions = expressions or (models.F("organization"), WORDS)
+        expressions = expressions or (WORDS, models.F("organization"))
         super().__init__(*expressions, name=name, **kwargs)
 
 
@@ -164,3 +171,36 @@ class AddIndexes(IndexOperation):
 
     def describe(self):
         return f"Add {len(self.additions)} indexes to {', '.join(self.indexes)}"
+
+
+class ReplaceIndexes(AddIndexes):
+    """`AddIndexes` in the place of those that have their names."""
+
+    @property
+    def removals(self) -> list[RemoveIndex]:
+        return [
+            RemoveIndex(name, index.name)
+            for name, replaced in self.indexes.items()
+            for index in replaced
+        ]
+
+    def state_forwards(self, app_label, state):
+        for removal in self.removals:
+            options = state.models[app_label, removal.model_name_lower].options
+            options["indexes"] = [
+                index for index in options["indexes"] if index.name != removal.name
+            ]
+        super().state_forwards(app_label, state)
+
+    def database_forwards(self, *args):
+        for removal in self.removals:
+            removal.database_forwards(*args)
+        super().database_forwards(*args)
+
+    def database_backwards(self, *args):
+        super().database_backwards(*args)
+        for removal in self.removals:
+            removal.database_backwards(*args)
+
+    def describe(self):
+        return f"Replace {len(self.additions)} indexes of {', '.join(self.indexes)}"

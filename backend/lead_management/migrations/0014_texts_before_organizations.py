@@ -1,0 +1,27 @@
+from django.contrib.postgres.search import SearchVector
+from django.db import migrations, models
+
+from core.indexes import ReplaceIndexes, SearchIndex, WordsIndex
+
+LIVE = models.Q(("deleted_at", None))
+INDEXES = {
+    name: [
+        SearchIndex(
+            fields=["search_text", "organization"],
+            condition=LIVE,
+            name=f"{name}_search",
+        ),
+        WordsIndex(
+            SearchVector("search_text", config="simple"),
+            models.F("organization"),
+            condition=LIVE,
+            name=f"{name}_words",
+        ),
+    ]
+    for name in ("absence", "activity", "deal", "dealcontact", "lead", "reportschedule")
+}
+
+
+class Migration(migrations.Migration):
+    dependencies = [("lead_management", "0013_words")]
+    operations = [ReplaceIndexes(INDEXES)]
