@@ -7,11 +7,13 @@ import uuid
 from csp.middleware import CSPMiddleware
 from django.conf import settings
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessions
+from django.core.exceptions import BadRequest
+from django.http import UnreadablePostError
 from rest_framework.exceptions import ParseError
 
 from core import origin
 from core.exceptions import Busy
-from core.parsers import loads
+from core.parsers import MALFORMED_PART, loads
 from core.problems import problem_response, unavailable
 
 logger = logging.getLogger(__name__)
@@ -50,14 +52,19 @@ class BusyMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request, exception):
-        error = unavailable(exception)
-        if error is None:
-            return None
-        detail = str(error.detail)
-        response = problem_response(error.status_code, error.default_code, detail)
-        if isinstance(error, Busy):
-            response["Retry-After"] = str(error.wait)
-        return response
+        return refusal(exception)
+
+
+def refusal(exception):
+    """The response where the machine refused, not we; None where it did not."""
+    error = unavailable(exception)
+    if error is None:
+        return None
+    detail = str(error.detail)
+    response = problem_response(error.status_code, error.default_code, detail)
+    if isinstance(error, Busy):
+        response["Retry-After"] = str(error.wait)
+    return response
 
 
 class SessionMiddleware(DjangoSessions):
@@ -71,6 +78,38 @@ class SessionMiddleware(DjangoSessions):
         if "\0" in request.COOKIES.get(name, ""):
             del request.COOKIES[name]
         super().process_request(request)
+
+
+class FormMiddleware:
+    """Reads a form with files where it can still be told what is wrong with it.
+
+    For pages, and whoever comes with their cookie, Django looks for the token against
+    forgery in it before any view is called, and would fail there.
+    """
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        return self.get_response(request)
+
+    def process_view(self, request, view, args, kwargs):
+        is_page = not request.path_info.startswith("/api/")
+        if request.content_type == "multipart/form-data" and (
+            is_page or settings.SESSION_COOKIE_NAME in request.COOKIES
+        ):
+            try:
+                request.POST  # noqa: B018 it is read here
+            except TypeError:
+                raise BadRequest(MALFORMED_PART) from None
+            except UnreadablePostError:
+                pass  # who sent it has gone
+            except OSError as error:
+                response = refusal(error)
+                if response is None:
+                    raise
+                return response
+        return None
 
 
 class SignInBodyMiddleware:

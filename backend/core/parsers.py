@@ -9,6 +9,9 @@ from rest_framework.parsers import BaseParser, MultiPartParser
 from core.exceptions import TooLarge
 from core.jsonvalues import MAX_DEPTH, MAX_NUMBER, check
 
+# A parameter of which one piece has a number and another none: Django's parser fails.
+MALFORMED_PART = "A part of the form has a malformed header."
+
 
 class StrictJSONParser(BaseParser):
     """RFC 8259 JSON in UTF-8, without what silently loses or breaks data."""
@@ -24,14 +27,13 @@ class StrictJSONParser(BaseParser):
 
 
 class UploadParser(MultiPartParser):
-    """A form with a file, refused where Django's parser fails at a part's header."""
+    """A form with a file, refused where Django's parser fails at it."""
 
     def parse(self, stream, media_type=None, parser_context=None):
         try:
             return super().parse(stream, media_type, parser_context)
         except TypeError:
-            # A parameter of which a part has a number and another one has none.
-            raise ParseError("A part of the form has a malformed header.") from None
+            raise ParseError(MALFORMED_PART) from None
 
 
 def loads(text: bytes):

@@ -1,10 +1,13 @@
 """Headers, and bodies of sign-in, that are read before our views: never a failure."""
 
+import errno
 import json
 from io import BytesIO
+from unittest import mock
 from wsgiref.util import setup_testing_defaults
 
-from django.test import SimpleTestCase, TestCase
+from django.conf import settings
+from django.test import Client, SimpleTestCase, TestCase
 
 from backend.wsgi import application
 from core.testing import Cast, client_of
@@ -54,21 +57,33 @@ class ServedTests(SimpleTestCase):
                     self.assertEqual(found[0], "302 Found", found[1][:200])
 
 
+# Django's parser fails at these.
+MALFORMED = (
+    "name=\"file\"; filename*=utf-8''a; filename*0=b",
+    "name*=utf-8''file; name*1=x; filename=a",
+)
+
+
+def upload(client, path: str, disposition: str):
+    """A form whose first part, a file of contacts, has this disposition."""
+    lines = [
+        *("--b", f"Content-Disposition: form-data; {disposition}", "", "Name", "x"),
+        *("--b", 'Content-Disposition: form-data; name="record_type"', ""),
+        *("contact", "--b--", ""),
+    ]
+    client.raise_request_exception = False
+    body = "\r\n".join(lines).encode()
+    return client.generic("POST", path, body, "multipart/form-data; boundary=b")
+
+
 class UploadTests(TestCase):
     @classmethod
     def setUpTestData(cls):
         cls.cast = Cast()
 
-    def send(self, disposition: str, content_type="multipart/form-data; boundary=b"):
-        lines = [
-            *("--b", f"Content-Disposition: form-data; {disposition}", "", "Name", "x"),
-            *("--b", 'Content-Disposition: form-data; name="record_type"', ""),
-            *("contact", "--b--", ""),
-        ]
+    def send(self, disposition: str):
         client = client_of(self.cast.alice)
-        client.raise_request_exception = False
-        body = "\r\n".join(lines).encode()
-        return client.generic("POST", "/api/imports/preview/", body, content_type)
+        return upload(client, "/api/imports/preview/", disposition)
 
     def test_a_file_with_a_sensible_name_is_read(self):
         for disposition in (
@@ -81,14 +96,51 @@ class UploadTests(TestCase):
                 self.assertEqual(response.json()["file_name"], "names.csv")
 
     def test_a_malformed_header_of_a_part_is_refused(self):
-        for disposition in (
-            "name=\"file\"; filename*=utf-8''a; filename*0=b",
-            "name*=utf-8''file; name*1=x; filename=a",
-        ):
+        for disposition in MALFORMED:
             with self.subTest(disposition):
                 response = self.send(disposition)
                 self.assertEqual(response.status_code, 400, response.content[:200])
                 self.assertEqual(response.json()["code"], "parse_error")
+
+
+class PageUploadTests(TestCase):
+    """Forms in which Django looks for the token against forgery before all else."""
+
+    paths = ("/admin/login/", "/api/imports/preview/")
+
+    def browser(self) -> Client:
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(Cast().manager)
+        client.cookies[settings.CSRF_COOKIE_NAME] = "a" * 32
+        return client
+
+    def test_a_malformed_header_of_a_part_is_refused(self):
+        browser = self.browser()
+        for path in self.paths:
+            for disposition in MALFORMED:
+                with self.subTest(path, disposition=disposition):
+                    response = upload(browser, path, disposition)
+                    self.assertEqual(response.status_code, 400, response.content[:200])
+
+    def test_a_full_disk_is_told(self):
+        browser = self.browser()
+        full = OSError(errno.ENOSPC, "No space left on device")
+        parser = "django.http.request.MultiPartParser.parse"
+        for path in self.paths:
+            with (
+                self.subTest(path),
+                mock.patch(parser, side_effect=full),
+                self.assertLogs("core.problems", "ERROR"),
+            ):
+                response = upload(browser, path, 'name="file"; filename="a.csv"')
+                self.assertEqual(response.status_code, 507, response.content[:200])
+
+    def test_without_the_token_a_sensible_form_is_refused(self):
+        browser = self.browser()
+        for path in self.paths:
+            with self.subTest(path):
+                response = upload(browser, path, 'name="file"; filename="a.csv"')
+                self.assertEqual(response.status_code, 403, response.content[:200])
 
 
 class CookieTests(TestCase):
