@@ -1,7 +1,7 @@
 from django.db.models.functions import TruncMonth
 from rest_framework import serializers
 
-from lead_management.models import Deal, Kind
+from lead_management.models import Deal, Kind, Pipeline
 from lead_management.sums import totals
 
 from .pipelines import TotalSerializer
@@ -30,6 +30,7 @@ class Forecast(Report):
     model = Deal
     moment = "expected_close_on"
     needs = {Deal: ("stage", "expected_close_on")}
+    tells_of = (Pipeline,)
     serializer = ForecastReportSerializer
 
     def figures(self):

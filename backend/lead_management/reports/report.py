@@ -54,7 +54,7 @@ class Report:
     # does not have the report; another field that they do not see leaves out the
     # figures that would tell it.
     needs: ClassVar[dict[type[Journaled], tuple[str, ...]]]
-    # Further types that it tells of, to whoever sees them.
+    # Further types that it reads, and tells of to whoever sees them.
     tells_of: ClassVar[tuple[type[Journaled], ...]] = ()
     # Of the types of which not every field counts: the fields that do, beside those of
     # which records there are and whose they are.

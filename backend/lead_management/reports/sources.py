@@ -3,7 +3,7 @@ from rest_framework import serializers
 
 from core import access
 from core.serializers import StrictSerializer
-from lead_management.models import Deal, Kind, Lead
+from lead_management.models import Deal, Kind, Lead, Pipeline
 from lead_management.sums import cents
 
 from .report import Report, ReportSerializer, share
@@ -43,7 +43,7 @@ class Sources(Report):
     model = Lead
     moment = "created_at"
     needs = {Lead: ("lead_source", "status")}
-    tells_of = (Deal,)
+    tells_of = (Deal, Pipeline)
     reads = {Lead: ("lead_source", "status", "converted_deal")}
     serializer = SourcesReportSerializer
 

@@ -4,11 +4,13 @@ from unittest import skipUnless
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from django.apps import apps
 from django.conf import settings
 from django.db import connection
 from django.test import SimpleTestCase, TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 
+from core.models import Organization
 from core.testing import (
     ALL,
     OWN,
@@ -19,7 +21,15 @@ from core.testing import (
     make_user,
     system_changes,
 )
-from lead_management.models import Activity, Deal, Lead, LeadProcess, LeadStay, Pipeline
+from lead_management.models import (
+    Activity,
+    Deal,
+    DealStay,
+    Lead,
+    LeadProcess,
+    LeadStay,
+    Pipeline,
+)
 from lead_management.reports import REPORTS, Question
 from lead_management.reports.period import Period, Preset, start_of
 
@@ -779,6 +789,44 @@ class CachedReportTests(TransactionTestCase):
         soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=8)
         with stopped_at(soon):
             self.assertEqual(manager.get(address).json()["leads"], 0)
+
+    def test_a_report_reads_no_type_that_it_does_not_stand_on(self):
+        asked = Question.of(Cast().manager, {"period": "this_year"})
+        # What follows from records, and goes with them.
+        known = {LeadStay: "lead", DealStay: "deal", Organization: "organization"}
+        for report in REPORTS.values():
+            with CaptureQueriesContext(connection) as queries:
+                report(asked).figures()
+            tables = "".join(query["sql"] for query in queries)
+            read = {
+                known.get(model) or model.record_type()
+                for model in apps.get_models()
+                if f'"{model._meta.db_table}"' in tables
+            }
+            with self.subTest(report.name):
+                self.assertIn(report.model.record_type(), read)
+                always = {"user", "team", "organization"}
+                self.assertLessEqual(read - always, report.record_types())
+
+    @skipUnless(settings.REDIS_URL, "needs Redis")
+    def test_a_forecast_follows_the_probabilities_of_stages(self):
+        cast = Cast()
+        role = make_role(cast.organization, "sales", ALL, pipeline=ALL)
+        admin = client_of(make_user(cast.organization, "ada", role))
+        deal = {"name": "Engine", "amount": "100.00", "currency": "EUR"}
+        self.assertEqual(admin.post("/api/deals/", deal).status_code, 201)
+        [pipeline] = admin.get("/api/pipelines/").json()["results"]
+
+        def weighted():
+            [month] = admin.get("/api/reports/forecast/").json()["months"]
+            return month["sums"][0]["weighted"]
+
+        for probability, wanted in ((40, "40.00"), (60, "60.00")):
+            pipeline["stages"][0]["probability"] = probability
+            address = f"/api/pipelines/{pipeline['id']}/"
+            changed = admin.patch(address, {"stages": pipeline["stages"]})
+            self.assertEqual(changed.status_code, 200, changed.content)
+            self.assertEqual(weighted(), wanted)
 
     def test_a_report_reads_no_field_that_it_does_not_stand_on(self):
         cast = Cast()
