@@ -25,7 +25,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
@@ -33,6 +33,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+import orjson
 from django.conf import settings
 from django.db import transaction
 from redis.commands.core import Script
@@ -40,6 +41,7 @@ from redis.exceptions import RedisError
 
 from core.metrics.measures import cache_reads
 from core.redis import rest, said_once
+from core.renderers import dumps
 
 logger = logging.getLogger(__name__)
 
@@ -269,13 +271,17 @@ def count(slot: Slot) -> None:
 
 
 def _slot(organization_id, names, request_key, proof, enough="") -> Slot | tuple | None:
-    digest = hashlib.blake2b(request_key.encode(), digest_size=16).hexdigest()
     versions = _versions(organization_id, frozenset(names))
-    found = _find(versions, f"mycrm:answer:{digest}", proof, enough)
+    place = f"mycrm:answer:{_digest(request_key)}"
+    found = _find(versions, place, proof, enough)
     if not found:
         return found
     name, answer, *seen = found
     return Slot(name.decode(), answer, versions, seen[0].decode() if seen else "")
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _find(
@@ -343,6 +349,55 @@ def kept_part(
     """As `kept`, of a part of several answers: it is not counted as a read."""
     slot = _slot(organization_id, names, request_key, NOTHING)
     return _filled(slot or None, make)
+
+
+def kept_parts(
+    organization_id,
+    parts: Mapping[str, Collection[str]],
+    request_key: str,
+    make: Callable[[Collection[str]], Mapping],
+) -> dict:
+    """The parts of an answer, of which only those are made that the cache has not.
+
+    They stand in one place, each beside the tokens that it was made at.
+
+    Args:
+        parts: by the name of each, the names of the versions that it is made from.
+        request_key: as of `find`.
+        make: gives some parts, by their names.
+
+    Returns:
+        Each part by its name, as it comes from JSON.
+    """
+    place = f"mycrm:parts:{_digest(f'{organization_id} {request_key}')}"
+    names = sorted(set().union(*parts.values()))
+    keys = [place, *_version_keys(organization_id, names)]
+    said = _say_once("parts", keys, (secrets.token_urlsafe(9), TOKEN_SECONDS))
+    stored, *tokens = said or [None] * len(keys)
+    token_of = dict(zip(names, tokens, strict=True))
+    # Blank where a change is announced: that part is not kept, and so never used.
+    seen = {
+        part: _together(token_of[name] for name in sorted(of))
+        for part, of in parts.items()
+    }
+    kept = orjson.loads(stored) if stored else {}
+    found = {
+        part: kept[part][1]
+        for part in parts
+        if part in kept and kept[part][0] == seen[part]
+    }
+    missing = [part for part in parts if part not in found]
+    if missing:
+        found |= orjson.loads(dumps(make(missing)))
+        entries = {part: [seen[part], found[part]] for part in parts if seen[part]}
+        _safely(lambda redis: redis.set(place, dumps(entries), ex=ANSWER_SECONDS))
+    return found
+
+
+def _together(tokens: Iterable[bytes | None]) -> str:
+    """The tokens as one; blank if one of them is not there."""
+    tokens = list(tokens)
+    return b":".join(tokens).decode() if all(tokens) else ""
 
 
 def _filled(slot: Slot | None, make: Callable[[], bytes]) -> bytes:

@@ -8,7 +8,7 @@ from django.utils.http import urlencode
 
 from core.pagination import Ordering, address_from, sorted_by
 from lead_management.models import Pipeline
-from lead_management.sums import nothing, totals
+from lead_management.sums import nothing, sums, totals
 
 
 class Board:
@@ -28,9 +28,10 @@ class Board:
 
     def answer(self, size: int) -> dict:
         """The board with the first `size` deals of each column."""
+        rows = sums(self.deals, "stage")
         totals_by_stage = {
             str(stage): total
-            for stage, total in totals(self.deals, "stage", self.hidden).items()
+            for stage, total in totals(rows, "stage", self.hidden).items()
         }
         rows = self._first(size)
         return {

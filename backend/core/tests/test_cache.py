@@ -519,6 +519,84 @@ class ProtocolTests(CacheTestCase):
 
 
 @skipUnless(settings.REDIS_URL, "needs Redis")
+class PartsTests(CacheTestCase):
+    """An answer whose parts are made from versions of their own."""
+
+    PARTS = {"a": {"contact@a", "team"}, "b": {"contact@b", "team"}}
+
+    def setUp(self):
+        super().setUp()
+        self.number = 0
+
+    def parts(self, names=PARTS, key="k") -> tuple[list[str], dict]:
+        """Which parts were made, and all."""
+        made = []
+
+        def make(missing):
+            made.extend(missing)
+            self.number += 1
+            return dict.fromkeys(missing, self.number)
+
+        found = cache.kept_parts(self.cast.organization.pk, names, key, make)
+        return sorted(made), found
+
+    def change(self, *names):
+        cache.lift(cache.mark(self.cast.organization.pk, names))
+
+    def test_a_part_is_made_where_it_changed_only(self):
+        self.assertEqual(self.parts(), (["a", "b"], {"a": 1, "b": 1}))
+        self.assertEqual(self.parts(), ([], {"a": 1, "b": 1}))
+        self.change("contact@a")
+        self.assertEqual(self.parts(), (["a"], {"a": 2, "b": 1}))
+        self.change("team")
+        self.assertEqual(self.parts(), (["a", "b"], {"a": 3, "b": 3}))
+        self.assertEqual(self.parts(), ([], {"a": 3, "b": 3}))
+
+    def test_a_part_that_comes_is_made_and_one_that_goes_is_forgotten(self):
+        self.parts({"a": {"contact@a"}})
+        self.assertEqual(self.parts(), (["a", "b"], {"a": 2, "b": 2}))
+        self.assertEqual(self.parts({"b": self.PARTS["b"]}), ([], {"b": 2}))
+        self.change("contact@b")
+        self.parts({"b": self.PARTS["b"]})
+        self.assertEqual(self.parts(), (["a"], {"a": 4, "b": 3}))
+
+    def test_while_a_change_of_it_is_announced_a_part_is_neither_used_nor_kept(self):
+        self.parts()
+        mark = cache.mark(self.cast.organization.pk, ["contact@a"])
+        self.assertEqual(self.parts(), (["a"], {"a": 2, "b": 1}))
+        self.assertEqual(self.parts(), (["a"], {"a": 3, "b": 1}))
+        cache.lift(mark)
+        self.assertEqual(self.parts(), (["a"], {"a": 4, "b": 1}))
+        self.assertEqual(self.parts(), ([], {"a": 4, "b": 1}))
+
+    def test_what_was_begun_before_a_change_is_not_used_after_it(self):
+        def make(missing):
+            self.change("contact@a")
+            return dict.fromkeys(missing, "old")
+
+        cache.kept_parts(self.cast.organization.pk, self.PARTS, "k", make)
+        self.assertEqual(self.parts(), (["a"], {"a": 1, "b": "old"}))
+
+    def test_other_keys_and_organizations_have_parts_of_their_own(self):
+        self.parts()
+        self.assertEqual(self.parts(key="other")[0], ["a", "b"])
+        self.cast = Cast()
+        self.assertEqual(self.parts()[0], ["a", "b"])
+
+    def test_there_may_be_many_parts(self):
+        names = {str(n): {f"contact@{n}", "team"} for n in range(9000)}
+        self.assertEqual(len(self.parts(names)[0]), 9000)
+        self.change("contact@1999")
+        made, found = self.parts(names)
+        self.assertEqual((made, len(found)), (["1999"], 9000))
+
+    def test_without_redis_all_are_made(self):
+        with override_settings(REDIS_URL=""):
+            self.assertEqual(self.parts(), (["a", "b"], {"a": 1, "b": 1}))
+            self.assertEqual(self.parts(), (["a", "b"], {"a": 2, "b": 2}))
+
+
+@skipUnless(settings.REDIS_URL, "needs Redis")
 class AwayTests(CacheTestCase):
     """Redis is not there, or stops being there."""
 

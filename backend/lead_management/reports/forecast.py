@@ -1,8 +1,10 @@
+from datetime import date
+
 from django.db.models.functions import TruncMonth
 from rest_framework import serializers
 
 from lead_management.models import Deal, Kind, Pipeline
-from lead_management.sums import totals
+from lead_management.sums import sums, totals
 
 from .pipelines import TotalSerializer
 from .report import Report, ReportSerializer
@@ -34,12 +36,21 @@ class Forecast(Report):
     serializer = ForecastReportSerializer
 
     def figures(self):
-        deals = self.records().filter(stage__kind=Kind.OPEN)
-        deals = deals.annotate(month=TruncMonth("expected_close_on"))
-        months = totals(deals, "month", self.hidden)
+        rows = self.counted(self._worth, {Pipeline.record_type()})
+        months = totals(rows, "month", self.hidden)
         named = sorted(months.keys() - {None})
         named += [None] if None in months else []
-        return {"months": [{"month": month, **months[month]} for month in named]}
+        return {
+            "months": [
+                {"month": month and date.fromisoformat(month), **months[month]}
+                for month in named
+            ]
+        }
+
+    def _worth(self, records):
+        deals = records.filter(stage__kind=Kind.OPEN)
+        deals = deals.annotate(month=TruncMonth("expected_close_on"))
+        return sums(deals, "owner", "month")
 
     def table(self, answer):
         months = answer["months"]

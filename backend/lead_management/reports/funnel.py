@@ -1,15 +1,27 @@
-from django.db.models import Avg, Count, Q
+from collections import Counter
+
+from django.db.models import Count, Q, Sum
 from rest_framework import serializers
 
 from core.serializers import StrictSerializer
 from lead_management.models import Lead
 
-from .report import Report, ReportSerializer, seconds, share
+from .report import Report, ReportSerializer, average_seconds, microseconds, share
 from .table import DAYS, SHARE, TEXT, Column, Table, days
 
 Status = Lead.Status
 STEPS = (Status.NEW, Status.CONTACTED, Status.QUALIFIED, Status.CONVERTED)
 ENDS = (Status.UNQUALIFIED, Status.LOST)
+
+
+def from_step(step: Status) -> tuple[Status, ...]:
+    """The step and those after it."""
+    return STEPS[STEPS.index(step) :]
+
+
+def length_of(status: Status, counts: Counter) -> float | None:
+    """How long leads were in a status, in seconds."""
+    return average_seconds(counts[f"length_{status}"], counts[f"stays_{status}"])
 
 
 class StatusSerializer(StrictSerializer):
@@ -54,51 +66,62 @@ class Funnel(Report):
     serializer = FunnelReportSerializer
 
     def figures(self):
-        now = dict(self.records().values_list("status").annotate(Count("pk")))
-        past = self._past()
+        counts = Counter()
+        for row in self.counted(self._counts):
+            counts.update(row["counts"])
+        now = {status: counts[f"now_{status}"] for status in Status}
         leads = reached_before = sum(now.values())
         steps = []
         for step in STEPS:
-            later = STEPS[STEPS.index(step) :]
             reached = leads
             if step != Status.NEW:
-                reached = past[f"left_{step}"] + sum(now.get(s, 0) for s in later)
+                reached = counts[f"left_{step}"] + sum(now[s] for s in from_step(step))
             steps.append(
                 {
                     "status": step,
-                    "now": now.get(step, 0),
+                    "now": now[step],
                     "reached": reached,
                     "of_all": share(reached, leads),
                     "of_previous": share(reached, reached_before),
-                    "average_seconds": seconds(past[f"stay_{step}"]),
+                    "average_seconds": length_of(step, counts),
                 }
             )
             reached_before = reached
         ends = [
             {
                 "status": end,
-                "now": now.get(end, 0),
-                "of_all": share(now.get(end, 0), leads),
-                "average_seconds": seconds(past[f"stay_{end}"]),
+                "now": now[end],
+                "of_all": share(now[end], leads),
+                "average_seconds": length_of(end, counts),
             }
             for end in ENDS
         ]
         return {"leads": leads, "steps": steps, "ends": ends}
 
-    def _past(self) -> dict:
-        """From the stays that ended: how long they were, and who was further once."""
-        figures = {
-            f"stay_{status}": Avg("stays__duration", filter=Q(stays__status=status))
-            for status in Status
-        }
+    def _counts(self, records):
+        """Where leads are; and of the stays that ended, how long they were, and who was
+        further once."""
+        now = records.values_list("owner", "status").annotate(Count("pk"))
+        for owner, status, count in now:
+            yield {"owner": owner, "counts": {f"now_{status}": count}}
+        figures = {}
+        for status in Status:
+            stays = Q(stays__status=status)
+            figures[f"stays_{status}"] = Count("stays", filter=stays)
+            figures[f"length_{status}"] = Sum("stays__duration", filter=stays)
         for step in STEPS[1:]:
-            later = STEPS[STEPS.index(step) :]
+            later = from_step(step)
             figures[f"left_{step}"] = Count(
                 "pk",
                 distinct=True,
                 filter=Q(stays__status__in=later) & ~Q(status__in=later),
             )
-        return self.records().filter(stays__isnull=False).aggregate(**figures)
+        past = records.filter(stays__isnull=False).values("owner").annotate(**figures)
+        for row in past:
+            owner = row.pop("owner")
+            for status in Status:
+                row[f"length_{status}"] = microseconds(row[f"length_{status}"])
+            yield {"owner": owner, "counts": row}
 
     def table(self, answer):
         table = Table(

@@ -1,12 +1,14 @@
-from django.db.models import Avg
+from collections import Counter
+
+from django.db.models import Count, Sum
 from rest_framework import serializers
 
 from core.serializers import StrictSerializer
 from lead_management.models import Deal, Kind, Pipeline, Stage
 from lead_management.serializers import NamedPipelineSerializer, SumSerializer
-from lead_management.sums import nothing, totals
+from lead_management.sums import nothing, sums, totals
 
-from .report import Report, ReportSerializer, seconds
+from .report import Report, ReportSerializer, average_seconds, microseconds
 from .table import DAYS, TEXT, Column, Table, days, money_columns
 
 
@@ -49,12 +51,15 @@ class Pipelines(Report):
     def figures(self):
         stages = Stage.objects.visible_to(self.asked.user).filter(kind=Kind.OPEN)
         stages = stages.select_related("pipeline").order_by(*Stage._meta.ordering)
-        deals = self.records().filter(stage__kind=Kind.OPEN)
-        values = totals(deals, "stage", self.hidden)
-        times = self._times()
+        rows = self.counted(self._worth, {Pipeline.record_type()})
+        values = totals(rows, "stage", self.hidden)
+        count, length = Counter(), Counter()
+        for row in self.counted(self._stays):
+            count[row["stays__stage"]] += row["count"]
+            length[row["stays__stage"]] += row["length"]
         pipelines = {}
         for stage in stages:
-            pipeline = stage.pipeline
+            pipeline, key = stage.pipeline, str(stage.pk)
             shown = pipelines.setdefault(
                 pipeline.pk, {"id": pipeline.pk, "name": pipeline.name, "stages": []}
             )
@@ -62,17 +67,21 @@ class Pipelines(Report):
                 {
                     "id": stage.pk,
                     "name": stage.name,
-                    **values.get(stage.pk, nothing(self.hidden)),
-                    "average_seconds": times.get(stage.pk),
+                    **values.get(key, nothing(self.hidden)),
+                    "average_seconds": average_seconds(length[key], count[key]),
                 }
             )
         return {"pipelines": list(pipelines.values())}
 
-    def _times(self) -> dict:
-        """How many seconds deals were in each stage, those that are over too."""
-        stays = self.records().filter(stays__isnull=False).values_list("stays__stage")
-        averages = stays.annotate(average=Avg("stays__duration"))
-        return {stage: seconds(average) for stage, average in averages}
+    def _worth(self, records):
+        return sums(records.filter(stage__kind=Kind.OPEN), "owner", "stage")
+
+    def _stays(self, records):
+        """How long deals were in each stage, those that are over too."""
+        stays = records.filter(stays__isnull=False).values("owner", "stays__stage")
+        rows = stays.annotate(count=Count("stays"), length=Sum("stays__duration"))
+        for row in rows:
+            yield {**row, "length": microseconds(row["length"])}
 
     def table(self, answer):
         stages = [

@@ -153,6 +153,16 @@ class Question:
             self._names.update({user.pk: str(user) for user in seen})
         return self._names
 
+    @cached_property
+    def owners(self) -> list[UUID | None]:
+        """Whose records there may be; None: nobody's."""
+        if self.owner is not None:
+            return [self.owner]
+        users = get_user_model().objects.filter(organization=self.user.organization_id)
+        if self.team is not None:
+            return list(users.filter(team__in=self.team).values_list("pk", flat=True))
+        return [*users.values_list("pk", flat=True), None]
+
     def hidden(self, model: type[Record]) -> frozenset[str]:
         return access.hidden_fields(self.user, model.record_type())
 

@@ -1,3 +1,5 @@
+from collections import Counter, defaultdict
+
 from django.db.models import Count, Exists, OuterRef, Q, Sum
 from rest_framework import serializers
 
@@ -48,23 +50,33 @@ class Sources(Report):
     serializer = SourcesReportSerializer
 
     def figures(self):
-        rows = self.records().values("lead_source")
-        rows = rows.annotate(
+        leads, converted = Counter(), Counter()
+        for row in self.counted(self._came):
+            leads[row["lead_source"]] += row["leads"]
+            converted[row["lead_source"]] += row["converted"]
+        sources = [
+            {
+                "lead_source": name,
+                "leads": count,
+                "converted": converted[name],
+                "rate": share(converted[name], count),
+            }
+            for name, count in sorted(leads.items(), key=lambda one: (-one[1], one[0]))
+        ]
+        if self._shows_value():
+            won = defaultdict(list)
+            for name, currency, deals, amount in self._won():
+                total = {"currency": currency, "deals": deals, "amount": cents(amount)}
+                won[name].append(total)
+            for source in sources:
+                source["won"] = won[source["lead_source"]]
+        return {"sources": sources}
+
+    def _came(self, records):
+        return records.values("owner", "lead_source").annotate(
             leads=Count("pk"),
             converted=Count("pk", Q(status=Lead.Status.CONVERTED)),
         )
-        sources = [
-            {**row, "rate": share(row["converted"], row["leads"])}
-            for row in rows.order_by("-leads", "lead_source")
-        ]
-        if self._shows_value():
-            for source in sources:
-                source["won"] = []
-            by_name = {source["lead_source"]: source["won"] for source in sources}
-            for name, currency, deals, amount in self._won():
-                won = {"currency": currency, "deals": deals, "amount": cents(amount)}
-                by_name[name].append(won)
-        return {"sources": sources}
 
     def _shows_value(self) -> bool:
         """Whether the reader sees what deals bring, and which lead became which."""

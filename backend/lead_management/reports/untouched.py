@@ -1,3 +1,6 @@
+from datetime import datetime
+from functools import cached_property
+
 from django.db.models import Count, Min, Q
 from rest_framework import serializers
 
@@ -47,30 +50,38 @@ class Untouched(Report):
     serializer = UntouchedReportSerializer
 
     def figures(self):
-        today = start_of_day(self.asked.today, self.asked.period.zone)
-        days = self._days()
-        since = today - days * DAY
-        leads = waiting(self.records()).filter(touched__lt=since)
-        figures = {
-            "leads": Count("pk"),
-            "never": Count("pk", Q(last_contacted_at=None)),
-            "longest_since": Min("touched"),
+        rows = self.counted(self._waiting, also=self._days)
+        since = [row["longest_since"] for row in rows]
+        told = {
+            "days": self._days,
+            "leads": sum(row["leads"] for row in rows),
+            "never": sum(row["never"] for row in rows),
+            "longest_since": min(map(datetime.fromisoformat, since), default=None),
         }
-        told = {"days": days}
-        if "owner" in self.hidden:
-            return told | leads.aggregate(**figures)
-        rows = list(
-            leads.values("owner").annotate(**figures).order_by("-leads", "owner")
-        )
-        people = self.people(row["owner"] for row in rows)
-        told["leads"] = sum(row["leads"] for row in rows)
-        told["never"] = sum(row["never"] for row in rows)
-        told["longest_since"] = min((r["longest_since"] for r in rows), default=None)
-        told["people"] = [
-            {"person": people.get(row.pop("owner")), **row} for row in rows
-        ]
+        if "owner" not in self.hidden:
+            rows.sort(key=lambda row: (-row["leads"], row["owner"] or "~"))
+            people = self.people(row["owner"] for row in rows)
+            told["people"] = [
+                {
+                    "person": people.get(row["owner"]),
+                    "leads": row["leads"],
+                    "never": row["never"],
+                    "longest_since": datetime.fromisoformat(row["longest_since"]),
+                }
+                for row in rows
+            ]
         return told
 
+    def _waiting(self, records):
+        today = start_of_day(self.asked.today, self.asked.period.zone)
+        leads = waiting(records).filter(touched__lt=today - self._days * DAY)
+        return leads.values("owner").annotate(
+            leads=Count("pk"),
+            never=Count("pk", Q(last_contacted_at=None)),
+            longest_since=Min("touched"),
+        )
+
+    @cached_property
     def _days(self) -> int:
         """As asked, or those after which owners are told."""
         if self.asked.days is not None:
