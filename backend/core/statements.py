@@ -46,6 +46,7 @@ class Statement:
         """`planned_once`: whether one plan is good for all values (`_planned`)."""
         self.database = queryset.db
         self.planned_once = planned_once
+        self.names = tuple(queryset.query.selected or ())
         compiler = queryset.query.get_compiler(self.database)
         # What makes a value of what the database gives for it, by its place.
         self.conversions: Conversions = []
@@ -70,6 +71,10 @@ class Statement:
             for place, convert in self.conversions:
                 row[place] = convert(row[place])
         return rows
+
+    def dicts(self, values: Mapping = NOTHING) -> list[dict]:
+        """All rows, as `values` gives them, if the queryset is of those."""
+        return [dict(zip(self.names, row, strict=True)) for row in self.rows(values)]
 
     def count(self, values: Mapping = NOTHING) -> int:
         """How many rows there are, of which none is read."""

@@ -30,7 +30,7 @@ from core.testing import (
     make_user,
     system_changes,
 )
-from lead_management.models import Activity, Deal, Lead
+from lead_management.models import Activity, Deal, Lead, LeadProcess
 from user_management.models import Team, User
 from user_management.tests.test_remembered import PATH, RememberedTestCase, told
 
@@ -311,10 +311,32 @@ class PlanTests(RememberedTestCase):
             for moment, asked in ((midnight - 1, False), (midnight, True)):
                 with mock.patch.object(recall, "time", time=lambda m=moment: m):
                     self.assertEqual(self.get(self.headers, path)[1], asked)
+            before = self.planned(path).content
             self.edit(Lead(), last_name="Lead", owner=self.dora)
-            answer, asked = self.get(self.headers, path)
-            self.assertTrue(asked)
-            self.assertEqual(answer.content, self.whole(path).content)
+            answer = self.planned(path)
+            self.assertNotEqual(answer.content, before)
+            self.assertEqual(told(answer), told(self.whole(path)))
+
+    def test_a_report_knows_who_has_come_and_what_they_are_called_now(self):
+        path = "/api/reports/activity/"
+        note = {"kind": "note", "subject": "Tea", "contact": self.contact}
+        self.edit(Activity(), owner=self.dora, **note)
+        self.warm(self.headers, path)
+        self.edit(self.dora, first_name="Dora", last_name="Marsden")
+        other = make_user(self.cast.organization, "Ada", self.role)
+        self.edit(Activity(), owner=other, **note)
+        people = self.get(self.headers, path)[0].json()["people"]
+        names = {one["person"]["name"]: one["activities"] for one in people}
+        self.assertEqual(names, {"Dora Marsden": 1, str(other): 1})
+
+    def test_a_report_follows_the_process_of_leads(self):
+        path = "/api/reports/untouched/"
+        for days in (5, 6):
+            process = LeadProcess.of(self.cast.organization)
+            self.edit(process, untouched_after_days=days)
+            answer = self.get(self.headers, path)[0].json()
+            self.assertEqual(answer["days"], days)
+            self.warm(self.headers, path)
 
     def test_each_has_their_own_report_of_what_is_theirs(self):
         path = "/api/reports/funnel/?owner=me"

@@ -77,7 +77,7 @@ def told(asked: Question) -> dict:
         asked.user.organization_id,
         types,
         f"admin: {depends_on}",
-        lambda: dumps(dashboard(asked, reports)),
+        lambda: dumps(dashboard(asked, [report(asked) for report in reports])),
     )
     return json.loads(answer)
 

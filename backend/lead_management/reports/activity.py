@@ -41,7 +41,7 @@ class ActivityPerPerson(Report):
     serializer = ActivityReportSerializer
 
     def figures(self):
-        rows = self.counted(self._done)
+        [rows] = self.counted(self._done)
         # Who did as much stand in one order always, what is nobody's last.
         rows.sort(key=lambda row: (-row["activities"], row["owner"] or "~"))
         people = self.people(row["owner"] for row in rows)

@@ -36,7 +36,7 @@ class Forecast(Report):
     serializer = ForecastReportSerializer
 
     def figures(self):
-        rows = self.counted(self._worth, {Pipeline.record_type()})
+        [rows] = self.counted(self._worth, names={Pipeline.record_type()})
         months = totals(rows, "month", self.hidden)
         named = sorted(months.keys() - {None})
         named += [None] if None in months else []

@@ -6,7 +6,7 @@ from rest_framework import serializers
 from core.serializers import StrictSerializer
 from lead_management.models import Lead
 
-from .report import Report, ReportSerializer, average_seconds, microseconds, share
+from .report import Report, ReportSerializer, average_seconds, share
 from .table import DAYS, SHARE, TEXT, Column, Table, days
 
 Status = Lead.Status
@@ -66,11 +66,14 @@ class Funnel(Report):
     serializer = FunnelReportSerializer
 
     def figures(self):
-        counts = Counter()
-        for row in self.counted(self._counts):
-            counts.update(row["counts"])
-        now = {status: counts[f"now_{status}"] for status in Status}
-        leads = reached_before = sum(now.values())
+        found, past = self.counted(self._now, self._past)
+        now, counts = Counter(), Counter()
+        for row in found:
+            now[row["status"]] += row["leads"]
+        for row in past:
+            del row["owner"]
+            counts.update({name: value or 0 for name, value in row.items()})
+        leads = reached_before = now.total()
         steps = []
         for step in STEPS:
             reached = leads
@@ -98,12 +101,11 @@ class Funnel(Report):
         ]
         return {"leads": leads, "steps": steps, "ends": ends}
 
-    def _counts(self, records):
-        """Where leads are; and of the stays that ended, how long they were, and who was
-        further once."""
-        now = records.values_list("owner", "status").annotate(Count("pk"))
-        for owner, status, count in now:
-            yield {"owner": owner, "counts": {f"now_{status}": count}}
+    def _now(self, records):
+        return records.values("owner", "status").annotate(leads=Count("pk"))
+
+    def _past(self, records):
+        """Of the stays that ended: how long they were, and who was further once."""
         figures = {}
         for status in Status:
             stays = Q(stays__status=status)
@@ -116,12 +118,7 @@ class Funnel(Report):
                 distinct=True,
                 filter=Q(stays__status__in=later) & ~Q(status__in=later),
             )
-        past = records.filter(stays__isnull=False).values("owner").annotate(**figures)
-        for row in past:
-            owner = row.pop("owner")
-            for status in Status:
-                row[f"length_{status}"] = microseconds(row[f"length_{status}"])
-            yield {"owner": owner, "counts": row}
+        return records.filter(stays__isnull=False).values("owner").annotate(**figures)
 
     def table(self, answer):
         table = Table(

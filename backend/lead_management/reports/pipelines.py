@@ -8,7 +8,7 @@ from lead_management.models import Deal, Kind, Pipeline, Stage
 from lead_management.serializers import NamedPipelineSerializer, SumSerializer
 from lead_management.sums import nothing, sums, totals
 
-from .report import Report, ReportSerializer, average_seconds, microseconds
+from .report import Report, ReportSerializer, average_seconds
 from .table import DAYS, TEXT, Column, Table, days, money_columns
 
 
@@ -51,10 +51,11 @@ class Pipelines(Report):
     def figures(self):
         stages = Stage.objects.visible_to(self.asked.user).filter(kind=Kind.OPEN)
         stages = stages.select_related("pipeline").order_by(*Stage._meta.ordering)
-        rows = self.counted(self._worth, {Pipeline.record_type()})
-        values = totals(rows, "stage", self.hidden)
+        names = {Pipeline.record_type()}
+        worth, stays = self.counted(self._worth, self._stays, names=names)
+        values = totals(worth, "stage", self.hidden)
         count, length = Counter(), Counter()
-        for row in self.counted(self._stays):
+        for row in stays:
             count[row["stays__stage"]] += row["count"]
             length[row["stays__stage"]] += row["length"]
         pipelines = {}
@@ -79,9 +80,7 @@ class Pipelines(Report):
     def _stays(self, records):
         """How long deals were in each stage, those that are over too."""
         stays = records.filter(stays__isnull=False).values("owner", "stays__stage")
-        rows = stays.annotate(count=Count("stays"), length=Sum("stays__duration"))
-        for row in rows:
-            yield {**row, "length": microseconds(row["length"])}
+        return stays.annotate(count=Count("stays"), length=Sum("stays__duration"))
 
     def table(self, answer):
         stages = [

@@ -1,26 +1,36 @@
 """What all reports are."""
 
 import datetime
-from collections.abc import Callable, Collection, Iterable
-from functools import cached_property
-from itertools import chain, starmap
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from enum import Enum
+from functools import cached_property, partial
+from itertools import starmap
 from typing import ClassVar
 from uuid import UUID
 
 from django.db.models import DateTimeField, Q, QuerySet
 from django.http import Http404
+from orjson import Fragment
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 
 from core import access, cache
+from core.among import Among
 from core.models import Journaled, Record
+from core.renderers import dumps
 from core.serializers import StrictSerializer
+from core.statements import NOTHING, Statement
 
 from .question import PeriodParameters, Question
 from .table import Table
 
-NO_TIME = datetime.timedelta()
-MICROSECOND = datetime.timedelta(microseconds=1)
+
+class Whose(Enum):
+    """Whose records are counted at once."""
+
+    ALL = 1
+    SOME = 2
+    SOME_OR_NOBODYS = 3
 
 
 class PeriodSerializer(StrictSerializer):
@@ -68,6 +78,7 @@ class Report:
 
     def __init__(self, asked: Question):
         self.asked = asked
+        self._statements: dict[Hashable, Statement] = {}
 
     # Who may
 
@@ -117,6 +128,21 @@ class Report:
 
     # What it tells
 
+    def kept(self) -> Fragment:
+        """The answer as JSON; worked out only if what it is made from is new."""
+        names, depends_on = self._kept_as
+        organization = self.asked.user.organization_id
+        return Fragment(
+            cache.kept_part(
+                organization, names, depends_on, lambda: dumps(self.answer())
+            )
+        )
+
+    @cached_property
+    def _kept_as(self) -> tuple[set[str], str]:
+        names, depends_on = made_from(self.asked, [type(self)])
+        return names, f"report {self.name}: {depends_on}"
+
     def answer(self) -> dict:
         return {"period": self.asked.period.told(), **self.figures()}
 
@@ -142,47 +168,76 @@ class Report:
 
     def counted(
         self,
-        count: Callable[[QuerySet], Iterable[dict]],
+        *counts: Callable[[QuerySet], QuerySet],
         names: Iterable[str] = (),
-        also: object = "",
-    ) -> list[dict]:
+        values: Mapping = NOTHING,
+    ) -> list[list[dict]]:
         """Figures of the period's records, owner by owner.
 
         Nothing is counted again of whom nothing has changed since. Who asks just while
         a record passes from one owner to another may be told of it for neither, once.
 
         Args:
-            count: gives rows of figures of some records, each with its `owner`.
-            names: of versions that it is made from, beside the records and who is seen.
-            also: whatever else it depends on.
+            counts: each makes rows of figures of records, with their `owner`.
+            names: of versions that they are made from, beside the records and who is
+                seen.
+            values: of what is bound in them.
 
         Returns:
-            The rows as they come from JSON.
+            The rows of each, as they come from JSON; lengths are in microseconds.
         """
         user, record_type = self.asked.user, self.model.record_type()
         owners = {str(owner): owner for owner in self.asked.owners}
         always = {user.record_type(), "team", *names}
-        rows = cache.kept_parts(
+        parts = cache.kept_parts(
             user.organization_id,
             {name: always | cache.names_of_own(record_type, name) for name in owners},
-            f"{self.name} {count.__name__} {also}: {self.asked.key}"
-            f" {access.visibility_key(user, record_type)}",
-            lambda missing: self._counted(count, owners, missing),
+            f"parts of {self._kept_as[1]} {sorted(values.items())}",
+            lambda missing: self._parts(counts, owners, missing, values),
         )
-        return list(chain.from_iterable(rows.values()))
+        places = range(len(counts))
+        return [[row for part in parts.values() for row in part[n]] for n in places]
 
-    def _counted(self, count, owners: dict, missing: Collection[str]) -> dict:
+    def _parts(self, counts, owners: dict, missing: Collection[str], values) -> dict:
         """Rows of figures for some of the owners, by their names."""
-        records = self.records()
+        whose = Whose.ALL
         if len(missing) < len(owners):
-            some = {owners[name] for name in missing}
-            of_nobody = Q(owner=None) if None in some else Q()
-            records = records.filter(Q(owner__in=some - {None}) | of_nobody)
-        rows = {name: [] for name in missing}
-        for row in count(records):
-            # An owner who has just come is in the next answer.
-            rows.get(str(row["owner"]), []).append(row)
-        return rows
+            some = [owners[name] for name in missing]
+            whose = Whose.SOME_OR_NOBODYS if None in some else Whose.SOME
+            values = {**values, "owners": [pk for pk in some if pk]}
+        parts = {name: [[] for _ in counts] for name in missing}
+        for place, count in enumerate(counts):
+            made = partial(self._count, count, whose)
+            for row in self.rows((count.__name__, whose), made, values):
+                # An owner who has just come is in the next answer.
+                if str(row["owner"]) in parts:
+                    parts[str(row["owner"])][place].append(
+                        {name: without_unit(value) for name, value in row.items()}
+                    )
+        return parts
+
+    def _count(self, count, whose: "Whose") -> QuerySet:
+        records = self.records()
+        if whose != Whose.ALL:
+            owned = Q(Among("owner", "owners"))
+            if whose == Whose.SOME_OR_NOBODYS:
+                owned |= Q(owner=None)
+            records = records.filter(owned)
+        return count(records)
+
+    def rows(
+        self, key: Hashable, made: Callable[[], QuerySet], values: Mapping = NOTHING
+    ) -> list[dict]:
+        """What a queryset gives, whose SQL is written once as long as this is there.
+
+        Args:
+            key: of the queryset, among those of this report.
+            made: makes it, of `values`.
+            values: of what is bound in it (core.statements).
+        """
+        if key not in self._statements:
+            self._statements[key] = Statement(made())
+        return self._statements[key].dicts(values)
 
     def people(self, owners: Iterable[str | None]) -> dict[str, dict]:
         """Who these users are, as far as they may be seen."""
@@ -191,14 +246,30 @@ class Report:
         return {str(pk): {"id": pk, "name": names[pk]} for pk in ids}
 
 
+def made_from(asked: Question, reports: Iterable[type[Report]]) -> tuple[set[str], str]:
+    """The versions that answers are made from, and what else they depend on."""
+    user = asked.user
+    types = set().union(*(report.record_types() for report in reports))
+    # People are named, and who is on which team decides what is seen.
+    people = {user.record_type(), "team"}
+    keys = [
+        f"{name}: {access.visibility_key(user, name)}"
+        for name in sorted(types | people)
+    ]
+    names = people.union(*(report.made_from() for report in reports))
+    return names, "; ".join([*keys, asked.key])
+
+
 def share(part: int, whole: int) -> float | None:
     """Which part of the whole it is, from 0 to 1; None of nothing."""
     return round(part / whole, 4) if whole else None
 
 
-def microseconds(length: datetime.timedelta | None) -> int:
-    """A sum of lengths, as JSON can have it; there is none of nothing."""
-    return (length or NO_TIME) // MICROSECOND
+def without_unit(value):
+    """A length as JSON can have it, in microseconds; what is none, as it is."""
+    if isinstance(value, datetime.timedelta):
+        return value // datetime.timedelta(microseconds=1)
+    return value
 
 
 def average_seconds(length: int, count: int) -> float | None:

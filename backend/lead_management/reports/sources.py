@@ -51,7 +51,8 @@ class Sources(Report):
 
     def figures(self):
         leads, converted = Counter(), Counter()
-        for row in self.counted(self._came):
+        [rows] = self.counted(self._came)
+        for row in rows:
             leads[row["lead_source"]] += row["leads"]
             converted[row["lead_source"]] += row["converted"]
         sources = [
@@ -65,9 +66,10 @@ class Sources(Report):
         ]
         if self._shows_value():
             won = defaultdict(list)
-            for name, currency, deals, amount in self._won():
-                total = {"currency": currency, "deals": deals, "amount": cents(amount)}
-                won[name].append(total)
+            for row in self.rows("won", self._won):
+                currency, amount = row["converted_deal__currency"], cents(row["amount"])
+                total = {"currency": currency, "deals": row["deals"], "amount": amount}
+                won[row["lead_source"]].append(total)
             for source in sources:
                 source["won"] = won[source["lead_source"]]
         return {"sources": sources}
@@ -98,8 +100,8 @@ class Sources(Report):
         same = {name: OuterRef(name) for name in ("converted_deal", "lead_source")}
         before = leads.filter(pk__lt=OuterRef("pk"), **same)
         rows = leads.filter(~Exists(before), converted_deal__in=deals)
-        rows = rows.values_list("lead_source", "converted_deal__currency")
-        rows = rows.annotate(Count("pk"), Sum("converted_deal__amount"))
+        rows = rows.values("lead_source", "converted_deal__currency")
+        rows = rows.annotate(deals=Count("pk"), amount=Sum("converted_deal__amount"))
         return rows.order_by("converted_deal__currency")
 
     def table(self, answer):

@@ -1,10 +1,10 @@
 from datetime import datetime
-from functools import cached_property
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, DateTimeField, Min, Q
 from rest_framework import serializers
 
 from core.serializers import StrictSerializer
+from core.statements import Bound
 from lead_management.models import Lead, LeadProcess
 from lead_management.touches import waiting
 
@@ -50,10 +50,12 @@ class Untouched(Report):
     serializer = UntouchedReportSerializer
 
     def figures(self):
-        rows = self.counted(self._waiting, also=self._days)
+        days = self._days()
+        today = start_of_day(self.asked.today, self.asked.period.zone)
+        [rows] = self.counted(self._waiting, values={"before": today - days * DAY})
         since = [row["longest_since"] for row in rows]
         told = {
-            "days": self._days,
+            "days": days,
             "leads": sum(row["leads"] for row in rows),
             "never": sum(row["never"] for row in rows),
             "longest_since": min(map(datetime.fromisoformat, since), default=None),
@@ -73,15 +75,14 @@ class Untouched(Report):
         return told
 
     def _waiting(self, records):
-        today = start_of_day(self.asked.today, self.asked.period.zone)
-        leads = waiting(records).filter(touched__lt=today - self._days * DAY)
+        before = Bound("before", DateTimeField())
+        leads = waiting(records).filter(touched__lt=before)
         return leads.values("owner").annotate(
             leads=Count("pk"),
             never=Count("pk", Q(last_contacted_at=None)),
             longest_since=Min("touched"),
         )
 
-    @cached_property
     def _days(self) -> int:
         """As asked, or those after which owners are told."""
         if self.asked.days is not None:
