@@ -22,6 +22,7 @@ it is left alone for a moment, so that it costs a request at most one time-out
 
 import hashlib
 import logging
+import re
 import secrets
 import time
 from collections import deque
@@ -57,6 +58,8 @@ MANY = "many"
 SHOWN = ":shown"
 # Between names of versions, which may have spaces in them.
 SEPARATOR = "\t"
+# Others may mean something in names.
+NAMED_VALUE = re.compile(r"[\w -]{1,50}")
 # The fields that change where a record comes, goes, or is another's.
 EXISTENCE = ("id", "deleted_at", "owner")
 SCRIPTS = Path(__file__).parent / "lua"
@@ -160,9 +163,19 @@ def names_of_fields(record_type: str, fields: Iterable[str]) -> set[str]:
     """The names of the versions that what depends on fields alone is made from.
 
     Which records there are, and whose they are, it depends on always.
+
+    Args:
+        fields: with a value, where it matters only who has that (`with_value`).
     """
     fields = {*EXISTENCE, *fields}
     return {f"{record_type}.{name}" for name in fields} | {f"{record_type}:{MANY}"}
+
+
+def with_value(field: str, value) -> str | None:
+    """One value of a field, beside fields; None of what is not named so."""
+    if isinstance(value, str) and NAMED_VALUE.fullmatch(value):
+        return f"{field}={value}"
+    return None
 
 
 def names_of(
@@ -176,12 +189,14 @@ def names_of(
 
     Args:
         ids: of those that change; None: which these are, and how, is not known.
-        fields: those that change; `id` where a record is new.
+        fields: those that change, and their values that some records get or lose
+            (`with_value`); `id` where a record is new.
         owners: who has one of them, or had it before.
         parts: names of what searches find them by (core.search).
     """
     if ids is None or len(ids) > FEW_RECORDS:
         ids, owners, parts = [MANY], (), ()
+        fields = [name for name in fields if "=" not in name]
     moved = owners if not set(EXISTENCE).isdisjoint(fields) else ()
     return {
         record_type,

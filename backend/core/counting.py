@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
+from itertools import chain, starmap
 from operator import ge, gt, le, lt
 
 import orjson
@@ -13,7 +14,7 @@ from core.models.values import to_json
 from core.representation import Columns
 from core.statements import Statement, columns_asked, without_bound
 
-NEVER_CHANGED = {"id", "organization", "created_at"}
+NEVER_CHANGED = ("organization", "created_at")
 # How a value that is asked for lies beyond the last of the rows.
 BEYOND: dict[str, Callable] = {"lt": gt, "lte": ge, "gt": lt, "gte": le}
 
@@ -33,13 +34,25 @@ def deciding(
     asked = columns_asked(queryset)
     if asked is None:
         return None
-    own = {f.name for f in asked if f.model is model}.union(ordering) - NEVER_CHANGED
+    own = {f.name: values for f, values in asked.items() if f.model is model}
+    own |= dict.fromkeys(ordering)
+    # Which records there are, and whose, decides always.
+    for name in (*NEVER_CHANGED, *cache.EXISTENCE):
+        own.pop(name, None)
     if "search_text" in own:
-        own = own - {"search_text"} | set(model.searched_fields())
+        del own["search_text"]
+        own |= dict.fromkeys(model.searched_fields())
     others = {f.model.record_type() for f in asked if f.model is not model}
-    if not (own <= model.journaled_fields().keys() and others <= set(names)):
+    if not (own.keys() <= model.journaled_fields().keys() and others <= set(names)):
         return None
-    return cache.names_of_fields(model.record_type(), own) | others
+    fields = chain.from_iterable(starmap(_named, own.items()))
+    return cache.names_of_fields(model.record_type(), fields) | others
+
+
+def _named(field: str, values: Collection | None) -> set[str]:
+    """A field as versions name it: with its values, where only these matter."""
+    named = {cache.with_value(field, value) for value in values or ()}
+    return named if named and None not in named else {field}
 
 
 class Counting:

@@ -163,6 +163,8 @@ class Has(Lookup):
 
     lookup_name = "has"
     prepare_rhs = False
+    # Nothing else of the list matters (core.statements.columns_asked).
+    asks_values = True
 
     def get_db_prep_lookup(self, value, connection):
         return "%s", [value]

@@ -9,12 +9,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models import Field, Func, Lookup, QuerySet, Value
 from django.db.models.expressions import Col
+from django.db.models.lookups import Exact, In
 from django.db.models.sql import Query
 from django.db.models.sql.where import WhereNode
 
@@ -105,21 +107,30 @@ def through(steps: Sequence[Callable], column, database: str, value):
     return value
 
 
-def columns_asked(queryset: QuerySet) -> set[Field] | None:
-    """The columns whose values decide which rows there are; None: nobody can tell."""
+def columns_asked(queryset: QuerySet) -> dict[Field, set | None] | None:
+    """The columns whose values decide which rows there are; None: nobody can tell.
+
+    Each with the values of which it matters alone who has them; None: all may.
+    """
+    asked = {}
     try:
-        return set(_columns_of(queryset.query.where))
+        for field, values in _columns_of(queryset.query.where):
+            known = asked.setdefault(field, set())
+            asked[field] = None if None in (known, values) else known | values
     except TypeError:
         return None
+    return asked
 
 
-def _columns_of(part) -> Iterator[Field]:
+def _columns_of(part) -> Iterator[tuple[Field, set | None]]:
     """The columns of a condition; TypeError where it asks more than columns."""
     if isinstance(part, WhereNode):
         for child in part.children:
             yield from _columns_of(child)
     elif isinstance(part, Lookup):
-        yield from _columns_of(part.lhs)
+        values = _values_of(part)
+        for field, _ in _columns_of(part.lhs):
+            yield field, values
         if hasattr(part.rhs, "resolve_expression"):
             yield from _columns_of(part.rhs)
         elif part.bilateral_transforms or any(
@@ -131,15 +142,32 @@ def _columns_of(part) -> Iterator[Field]:
         if part.is_sliced or part.combinator or part.group_by:
             raise TypeError
         # Which rows there are, too.
-        yield part.model._meta.pk
+        yield part.model._meta.pk, None
         yield from _columns_of(part.where)
     elif isinstance(part, Col):
-        yield part.target
+        yield part.target, None
     elif isinstance(part, Func):
         for one in part.get_source_expressions():
             yield from _columns_of(one)
     elif not isinstance(part, Value):
         raise TypeError
+
+
+def _values_of(lookup: Lookup) -> set | None:
+    """The values that a row's own is one of, or is none of; None: it asks more."""
+    if isinstance(lookup.lhs, Col):
+        if isinstance(lookup, Exact) or getattr(lookup, "asks_values", False):
+            return _plain([lookup.rhs])
+        if isinstance(lookup, In) and isinstance(lookup.rhs, Collection):
+            return _plain(lookup.rhs)
+    return None
+
+
+def _plain(values: Collection) -> set[str] | None:
+    """These as texts; None if one is neither a text nor an id."""
+    if all(isinstance(value, str | UUID) for value in values):
+        return {str(value) for value in values}
+    return None
 
 
 def without_bound(queryset: QuerySet) -> tuple[QuerySet, Lookup] | None:

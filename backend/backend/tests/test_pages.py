@@ -111,6 +111,43 @@ class PageTests(RememberedTestCase):
                 write()
                 self.assertReads(of_berne, names, asked)
 
+    def test_a_list_of_a_value_stands_while_others_come_and_go(self):
+        [engine, tower] = [self.make(Company, name=n) for n in ("Engine", "Tower")]
+        for field, values, other in (
+            ("city", ("Bern", "Genf", "Zug"), ""),
+            # What the names of versions give a meaning is not told apart.
+            ("city", ("a*", "b@me", "c\td"), None),
+            ("status", ("active", "inactive", "do_not_contact"), None),
+            ("company", (engine, tower, None), None),
+            ("tags", (["vip", "new"], ["new", "old"], ["old"]), []),
+        ):
+            first, second, third = values
+            asked = first[0] if isinstance(first, list) else getattr(first, "pk", first)
+            path = f"{PATH}?{field}={quote(str(asked))}"
+            self.change("Ada", **{field: second})
+            for name in ("Bea", "Cem"):
+                self.change(name, **{field: first})
+            self.warm(self.headers, path)
+            both = ["Cem", "Bea"]
+            told = cache.with_value(field, str(asked)) is not None
+            with self.subTest(path):
+                self.change("Ada", **{field: third})
+                self.assertReads(path, both, not told)
+                if other is not None:
+                    self.change("Ada", **{field: other})
+                    self.assertReads(path, both, not told)
+                self.change("Ada", **{field: first})
+                self.assertReads(path, [*both, "Ada"], True)
+                self.change("Ada", **{field: third})
+                self.assertReads(path, both, True)
+                self.change("Cem", **{field: second})
+                self.assertReads(path, ["Bea"], True)
+                either = f"{PATH}?{field}__in={quote(str(asked))}"
+                if field != "tags":
+                    self.assertEqual(self.read(either)[0], ["Bea"])
+                    self.change("Cem", **{field: first})
+                    self.assertReads(either, both, True)
+
     def test_an_empty_page_fills(self):
         path = f"{PATH}?city=Rom"
         self.warm(self.headers, path)

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.db.models import Exists, F, Q, Subquery
+from django.db.models.functions import Upper
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -486,7 +487,30 @@ class StatementTests(TestCase):
         ):
             asked = columns_asked(queryset)
             with self.subTest(str(queryset.query.where)):
-                self.assertEqual(asked and {field.name for field in asked}, names)
+                found = None if asked is None else {field.name for field in asked}
+                self.assertEqual(found, names)
+
+    def test_which_of_their_values_matter(self):
+        rows, pk = Contact.objects.all(), uuid4()
+        for queryset, values in (
+            (rows.filter(city="Bern"), {"Bern"}),
+            (rows.filter(city__in=["Bern", "Genf"]), {"Bern", "Genf"}),
+            (rows.filter(city="Bern").exclude(city="Genf"), {"Bern", "Genf"}),
+            (rows.filter(tags__has="vip"), {"vip"}),
+            (rows.filter(company=pk), {str(pk)}),
+            (rows.filter(company__in=[pk]), {str(pk)}),
+            (rows.filter(city="Bern", city__icontains="e"), None),
+            (rows.filter(Q(city__gt="A") | Q(city="Bern")), None),
+            (rows.filter(city=F("state")), None),
+            (rows.filter(company=None), None),
+            (rows.filter(created_at=NOON), None),
+            (rows.filter(other_emails__has="a@example.com"), None),
+            (rows.filter(tags=["vip"]), None),
+            (rows.annotate(n=Upper("city")).filter(n="BERN"), None),
+        ):
+            with self.subTest(str(queryset.query.where)):
+                asked = columns_asked(queryset)
+                self.assertEqual([*asked.values()][:1], [values])
 
     def test_summaries_of_any_number_of_rows(self):
         summaries = summaries_for(Contact, self.cast.manager)

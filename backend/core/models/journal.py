@@ -30,7 +30,15 @@ from core.metrics import measures
 from .append_only import AppendOnly, AppendOnlyQuerySet
 from .copying import BATCH_SIZE, insert, insert_values
 from .record import Journaled, Record, ScopedQuerySet
-from .values import Update, difference, snapshot, texts_written, to_json, validate
+from .values import (
+    Update,
+    difference,
+    fields_written,
+    snapshot,
+    texts_written,
+    to_json,
+    validate,
+)
 
 
 class ChangeSetQuerySet(AppendOnlyQuerySet, ScopedQuerySet):
@@ -577,10 +585,12 @@ class Changes:
         if self.change_set._state.adding:
             self.change_set.save(force_insert=True)
         touched = self.touch(model.record_type())
+        # Of more records none of their values is named.
+        written = fields_written if len(rows) <= cache.FEW_RECORDS else _union
         for pk, verb, _, before, after in rows:
             touched.ids.add(pk)
             is_new = verb == Change.Verb.CREATE
-            touched.fields.update(["id"] if is_new else before.keys() | after.keys())
+            touched.fields.update(["id"] if is_new else written(before, after))
         names = (
             *("change_set_id", "organization_id", "created_at", "record_type"),
             *("record_id", "verb", "version", "before", "after"),
@@ -591,6 +601,10 @@ class Changes:
         rows = [(*common, *row) for row in rows]
         insert_values(Change, names, rows)
         self.counts.update((row[3], str(row[5])) for row in rows)
+
+
+def _union(before: dict, after: dict) -> set[str]:
+    return before.keys() | after.keys()
 
 
 def _verb_of(before: dict, after: dict) -> str:

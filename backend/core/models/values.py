@@ -4,13 +4,14 @@ import datetime
 import decimal
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from django.db import models
 
+from core.cache import with_value
 from core.custom_fields.definitions import narrowed
 from core.search import joined
 
@@ -104,6 +105,26 @@ def texts_written(record: Record, before: dict | None) -> list[str]:
         return []
     old = {name: before.get(name, value) for name, value in searched.items()}
     return [record.search_text, joined(old.values())]
+
+
+def fields_written(before: dict, after: dict) -> Iterator[str]:
+    """The fields of a change, and their values that the record got or lost.
+
+    As core.cache.names_of has them.
+    """
+    for name in before.keys() | after.keys():
+        yield name
+        for value in _texts(before.get(name)) ^ _texts(after.get(name)):
+            named = with_value(name, value)
+            if named:
+                yield named
+
+
+def _texts(value) -> set[str]:
+    """The texts that a value is, or is a list of."""
+    if isinstance(value, list):
+        return {one for one in value if isinstance(one, str)}
+    return {value} if isinstance(value, str) else set()
 
 
 def difference(before: dict, after: dict, changed: Iterable[str]) -> tuple[dict, dict]:
