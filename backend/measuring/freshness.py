@@ -6,18 +6,29 @@ One writer and many readers, through real processes, on real connections.
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from measuring.api import Api
 
 # Searched, and shown of what is found.
 SEEN = "company_name"
+REPORT = "/api/reports/activity/"
 
 
-def shown_by(row: dict) -> str:
-    """What a record says, or a hit of a search."""
-    return row.get("record", row)[SEEN]
+def version_in(answer: dict, contact: str) -> int:
+    """The version of a contact that it says itself, a list, or what a search found."""
+    for row in answer.get("results", [answer]):
+        text = row.get("record", row)[SEEN]
+        if row["id"] == contact and text.startswith("Version"):
+            return int(text.split()[-1])
+    return 0
+
+
+def notes_in(report: dict) -> int:
+    return sum(person["kinds"]["note"] for person in report["people"])
 
 
 @dataclass
@@ -38,7 +49,7 @@ def watch(
     seconds: float,
     readers: int,
 ) -> Freshness:
-    """Write one contact again and again, and read it alone and in these lists.
+    """Write one contact and notes about it, and read it, these lists, and a report.
 
     A read must show what was acknowledged before it was sent, or something newer.
 
@@ -48,33 +59,34 @@ def watch(
         lists: their addresses; searches too.
     """
     result = Freshness()
-    acknowledged = 0
+    acknowledged = Counter()
     end = time.monotonic() + seconds
     lock = threading.Lock()
 
     def write():
-        nonlocal acknowledged
         api = Api(url, token)
+        note = {"kind": "note", "contact": contact}
         number = 0
         while time.monotonic() < end:
             number += 1
-            path = f"/api/contacts/{contact}/"
-            status, _, _ = api.ask("PATCH", path, {SEEN: f"Version {number}"})
-            if status == 200:
-                acknowledged = number
-                result.writes += 1
-            else:
-                result.failed += 1
+            path, seen = f"/api/contacts/{contact}/", {SEEN: f"Version {number}"}
+            acknowledge("versions", api.ask("PATCH", path, seen)[0] == 200)
             # Readers meet caches that are filled, too.
             time.sleep(0.02)
             api.ask("PATCH", f"/api/contacts/{other}/", {SEEN: f"Other {number}"})
+            acknowledge("notes", api.ask("POST", "/api/activities/", note)[0] == 201)
             time.sleep(0.02)
 
-    def read(path: str):
+    def acknowledge(what: str, is_done: bool):
+        acknowledged[what] += is_done
+        result.writes += is_done
+        result.failed += not is_done
+
+    def read(path: str, what: str, number_in: Callable[[dict], int]):
         api = Api(url, token)
         etag, known = "", None
         while time.monotonic() < end:
-            floor = acknowledged
+            floor = acknowledged[what]
             sent = {"If-None-Match": etag} if etag else {}
             status, headers, body = api.ask("GET", path, **sent)
             if status == 200:
@@ -83,18 +95,20 @@ def watch(
                 with lock:
                     result.failed += 1
                 continue
-            rows = known.get("results", [known])
-            shown = next((shown_by(row) for row in rows if row["id"] == contact), "")
-            number = int(shown.split()[-1]) if shown.startswith("Version") else 0
             with lock:
                 result.reads += 1
-                result.stale += number < floor
+                result.stale += number_in(known) < floor
 
-    paths = [f"/api/contacts/{contact}/", *lists]
+    before = notes_in(json.loads(Api(url, token).ask("GET", REPORT)[2]))
+    version = partial(version_in, contact=contact)
+    looks = [
+        (path, "versions", version) for path in (f"/api/contacts/{contact}/", *lists)
+    ]
+    looks.append((REPORT, "notes", lambda report: notes_in(report) - before))
     start = time.monotonic()
     threads = [threading.Thread(target=write)]
     threads += [
-        threading.Thread(target=read, args=[paths[n % len(paths)]])
+        threading.Thread(target=read, args=looks[n % len(looks)])
         for n in range(readers)
     ]
     for thread in threads:

@@ -67,7 +67,8 @@ class AheadTests(ImportTestCase):
         self.assertEqual(owners, [alice.pk, manager.pk, alice.pk, manager.pk])
         # Those who were named before are known.
         ahead, again = ["import", True], [["import", False], ["MainThread", True]]
-        self.assertEqual(reads, [*again, *again, ahead, *again, ahead])
+        # The end of the file is looked for only if the job is not over before.
+        self.assertEqual(reads[:7], [*again, *again, ahead, *again])
 
     def test_a_colleague_who_left_meanwhile_gets_nothing_more(self):
         manager, colleague = self.cast.manager, self.cast.alice
