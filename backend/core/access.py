@@ -75,7 +75,7 @@ def owner_filter(user, record_type: str, verb: str, owner: str = "owner") -> mod
         people = get_user_model()._base_manager.filter(team)
         return models.Q((f"{owner}__in", people.order_by().values("pk")))
     if scope in (Scope.OWN, Scope.TEAM):
-        return models.Q((owner, user))
+        return models.Q((owner, user.pk))
     return models.Q(pk__in=[])
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import Http404
+from django.http import Http404, QueryDict
 from rest_framework.exceptions import APIException
 
 from core import pagination
@@ -23,6 +23,8 @@ from core.representation import Reading
 
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 RANGES = ("gt", "gte", "lt", "lte")
+# Longer queries, in characters, are seldom asked twice.
+LONGEST_QUERY = 900
 # Parameters that have seldom the same value twice.
 OPEN = ("cursor", "q")
 # Why a plan has no answer the view tells better: it is asked then.
@@ -34,13 +36,34 @@ def is_range(name: str) -> bool:
     return name.rpartition("__")[2] in RANGES
 
 
-def kind_of(request) -> str:
-    """What requests of a kind have in common: path and query without their values."""
-    query = [
+class Address(NamedTuple):
+    """What a request asks for.
+
+    Attributes:
+        kind: what requests of a kind have in common: path and query without their
+            values.
+        query: with its values, whatever their order was.
+    """
+
+    kind: str
+    query: str
+
+
+def address_of(request) -> Address:
+    text = request.META.get("QUERY_STRING", "")
+    read = _address if len(text) <= LONGEST_QUERY else _address.__wrapped__
+    return read(request.path_info, text)
+
+
+@lru_cache(maxsize=4096)
+def _address(path: str, text: str) -> Address:
+    """Of a path and the query behind it, as WSGI has that; most are asked again."""
+    query = sorted(QueryDict(text.encode("iso-8859-1")).lists())
+    open_query = [
         (name, ["*"] * len(values) if is_range(name) or name in OPEN else values)
-        for name, values in sorted(request.GET.lists())
+        for name, values in query
     ]
-    return f"{ID.sub('*', request.path_info)} {query}"
+    return Address(f"{ID.sub('*', path)} {open_query}", str(query))
 
 
 # Those of users who see the same are the same.

@@ -18,7 +18,16 @@ from django.db import Error, close_old_connections
 from core import cache
 from core.conditional import conditional_response, etag_had, etag_of
 from core.memory import Memory
-from core.plans import REFUSALS, Made, Plan, kind_of, named, plan_key, plans
+from core.plans import (
+    LONGEST_QUERY,
+    REFUSALS,
+    Made,
+    Plan,
+    address_of,
+    named,
+    plan_key,
+    plans,
+)
 from core.renderers import dumps
 
 # What of a request an answer or its headers can depend on, beside path, query and who
@@ -32,8 +41,6 @@ ASKED = (
 # Headers that `conditional_response` sets, for what is asked this time.
 OWN_HEADERS = ("Content-Length", "Content-Type", "ETag")
 BREAK = "\n"
-# Longer ones, in characters, are seldom asked twice.
-LONGEST_QUERY = 900
 # In the place of the reader's id.
 ME = "{me}"
 
@@ -147,9 +154,8 @@ def _made(request, plan: Plan | None, slot: cache.Slot) -> bytes | None:
 
 def request_key(request, visibility: str) -> str:
     """What an answer depends on besides the records: address, query and reader."""
-    query = sorted(request.GET.lists())
     where = f"{request.scheme}://{request.get_host()}{request.path}"
-    return f"{where} {query} {visibility}"
+    return f"{where} {address_of(request).query} {visibility}"
 
 
 def packed(made: Made) -> bytes:
@@ -195,7 +201,7 @@ class RecallMiddleware:
         ):
             return self.get_response(request)
         credentials = _digest(meta["HTTP_AUTHORIZATION"])
-        kind = kind_of(request)
+        kind = address_of(request).kind
         asked = "\n".join([kind, *[str(meta.get(name)) for name in ASKED]])
         reader = readers.get(credentials)
         recall = reader and recalls.get(_digest(asked + reader.rights))

@@ -17,7 +17,7 @@ from core.idempotency import once
 from core.models import ChangeSet
 from core.origin import origin
 from core.pagination import Pagination
-from core.plans import REFUSALS, Made, Plan, kind_of, named, plan_key, plans
+from core.plans import REFUSALS, Made, Plan, address_of, named, plan_key, plans
 from core.recall import Place, Reader, packed, request_key, unpacked
 from core.renderers import dumps
 from core.serializers import StrictSerializer
@@ -192,7 +192,7 @@ class ViewSet(GenericViewSet):
     def _plan_key(self, visibility: str) -> tuple | None:
         request, user = self.request, self.request.user
         return user.proof and plan_key(
-            kind_of(request), user.organization_id, visibility, user.proof
+            address_of(request).kind, user.organization_id, visibility, user.proof
         )
 
     def conditional(self, answer, version: int | None = None) -> HttpResponse:

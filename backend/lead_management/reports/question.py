@@ -154,14 +154,27 @@ class Question:
         return self._names
 
     @cached_property
-    def owners(self) -> list[UUID | None]:
-        """Whose records there may be; None: nobody's."""
+    def _owners(self) -> dict[type[Record], list[UUID | None]]:
+        return {}
+
+    def owners(self, model: type[Record]) -> list[UUID | None]:
+        """Whose records of a type it may be about; None: nobody's."""
+        if model not in self._owners:
+            self._owners[model] = self._owners_of(model)
+        return self._owners[model]
+
+    def _owners_of(self, model: type[Record]) -> list[UUID | None]:
         if self.owner is not None:
             return [self.owner]
-        users = get_user_model().objects.filter(organization=self.user.organization_id)
+        asked = (self.user, model.record_type(), access.Verb.VIEW)
+        users = get_user_model().objects.filter(
+            access.owner_filter(*asked, owner="pk"),
+            organization=self.user.organization_id,
+        )
         if self.team is not None:
-            return list(users.filter(team__in=self.team).values_list("pk", flat=True))
-        return [*users.values_list("pk", flat=True), None]
+            users = users.filter(team__in=self.team)
+        sees_all = access.scope_of(*asked) == access.Scope.ALL and self.team is None
+        return [*users.values_list("pk", flat=True), *([None] if sees_all else [])]
 
     def hidden(self, model: type[Record]) -> frozenset[str]:
         return access.hidden_fields(self.user, model.record_type())

@@ -187,7 +187,7 @@ class Report:
             The rows of each, as they come from JSON; lengths are in microseconds.
         """
         user, record_type = self.asked.user, self.model.record_type()
-        owners = {str(owner): owner for owner in self.asked.owners}
+        owners = {str(owner): owner for owner in self.asked.owners(self.model)}
         always = {user.record_type(), "team", *names}
         parts = cache.kept_parts(
             user.organization_id,

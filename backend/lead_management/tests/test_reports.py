@@ -559,9 +559,9 @@ class WhoseTests(ReportTestCase):
             self.deal("Negotiation", user, amount="9", currency="EUR")
         self.assertEqual([queries(path) for path in paths], few)
         # All; statuses and stays; sources and what was won; deals, their stays and
-        # stages; months; activities and people; days, leads and people. Each asks once
-        # who there is.
-        self.assertEqual(few, [13, 3, 3, 4, 2, 3, 4])
+        # stages; months; activities and people; days, leads and people. For each of
+        # three types, who there is.
+        self.assertEqual(few, [15, 3, 3, 4, 2, 3, 4])
 
 
 class AskingTests(ReportTestCase):
@@ -936,6 +936,29 @@ class CachedReportTests(TransactionTestCase):
         alice.delete(deal[alice])
         told["sums"] = "50.00"
         self.assertEqual(counted(), (told, {"alice"}))
+
+    @skipUnless(settings.REDIS_URL, "needs Redis")
+    def test_nobody_is_counted_whose_records_are_not_seen(self):
+        cast = Cast()
+        alice, bob = client_of(cast.alice), client_of(cast.bob)
+        role = make_role(cast.organization, "seller", OWN)
+        seller = make_user(cast.organization, "seller", role)
+        for client in (client_of(seller), alice):
+            client.post("/api/leads/", {"last_name": "Lovelace"})
+
+        def asked(path):
+            with CaptureQueriesContext(connection) as queries:
+                answer = client_of(seller).get(path).json()
+            leads = f'FROM "{Lead._meta.db_table}"'
+            return answer["leads"], any(leads in query["sql"] for query in queries)
+
+        path = "/api/reports/funnel/"
+        self.assertEqual(asked(path), (1, True))
+        for client in (alice, bob):
+            client.post("/api/leads/", {"last_name": "Boole"})
+        self.assertEqual(asked(path), (1, False))
+        client_of(seller).post("/api/leads/", {"last_name": "Boole"})
+        self.assertEqual(asked(path), (2, True))
 
     @skipUnless(settings.REDIS_URL, "needs Redis")
     def test_a_report_is_worked_out_again_where_a_field_that_it_reads_changes(self):
