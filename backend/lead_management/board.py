@@ -28,11 +28,8 @@ class Board:
 
     def answer(self, size: int) -> dict:
         """The board with the first `size` deals of each column."""
-        rows = sums(self.deals, "stage")
-        totals_by_stage = {
-            str(stage): total
-            for stage, total in totals(rows, "stage", self.hidden).items()
-        }
+        found = totals(sums(self.deals, "stage"), "stage", self.hidden)
+        totals_by_stage = {str(stage): total for stage, total in found.items()}
         rows = self._first(size)
         return {
             "pipeline": {"id": self.pipeline.pk, "name": self.pipeline.name},

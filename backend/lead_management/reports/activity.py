@@ -5,7 +5,7 @@ from core.serializers import StrictSerializer
 from lead_management.models import Activity
 
 from .period import DAY, start_of_day
-from .report import PersonSerializer, Report, ReportSerializer
+from .report import PersonSerializer, Report, ReportSerializer, by_most
 from .table import TEXT, Column, Table, person
 
 
@@ -42,8 +42,7 @@ class ActivityPerPerson(Report):
 
     def figures(self):
         [rows] = self.counted(self._done)
-        # Who did as much stand in one order always, what is nobody's last.
-        rows.sort(key=lambda row: (-row["activities"], row["owner"] or "~"))
+        rows = by_most(rows, "activities")
         people = self.people(row["owner"] for row in rows)
         return {"people": [self._told(row, people.get(row["owner"])) for row in rows]}
 

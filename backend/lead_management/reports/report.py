@@ -188,7 +188,7 @@ class Report:
         """
         user, record_type = self.asked.user, self.model.record_type()
         owners = {str(owner): owner for owner in self.asked.owners(self.model)}
-        always = {user.record_type(), "team", *names}
+        always = who_is_seen(user).union(names)
         parts = cache.kept_parts(
             user.organization_id,
             {name: always | cache.names_of_own(record_type, name) for name in owners},
@@ -212,7 +212,7 @@ class Report:
                 # An owner who has just come is in the next answer.
                 if str(row["owner"]) in parts:
                     parts[str(row["owner"])][place].append(
-                        {name: without_unit(value) for name, value in row.items()}
+                        {name: in_microseconds(value) for name, value in row.items()}
                     )
         return parts
 
@@ -246,12 +246,22 @@ class Report:
         return {str(pk): {"id": pk, "name": names[pk]} for pk in ids}
 
 
+def who_is_seen(user) -> set[str]:
+    """The types of people, who are named, and of teams, which decide what is seen."""
+    return {user.record_type(), "team"}
+
+
+def by_most(rows: Iterable[dict], name: str) -> list[dict]:
+    """Rows of owners: who has most first, equal ones in one order always, what is
+    nobody's last among them."""
+    return sorted(rows, key=lambda row: (-row[name], row["owner"] or "~"))
+
+
 def made_from(asked: Question, reports: Iterable[type[Report]]) -> tuple[set[str], str]:
     """The versions that answers are made from, and what else they depend on."""
     user = asked.user
     types = set().union(*(report.record_types() for report in reports))
-    # People are named, and who is on which team decides what is seen.
-    people = {user.record_type(), "team"}
+    people = who_is_seen(user)
     keys = [
         f"{name}: {access.visibility_key(user, name)}"
         for name in sorted(types | people)
@@ -265,8 +275,8 @@ def share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
 
 
-def without_unit(value):
-    """A length as JSON can have it, in microseconds; what is none, as it is."""
+def in_microseconds(value):
+    """A length, as JSON can have it; what is none, as it is."""
     if isinstance(value, datetime.timedelta):
         return value // datetime.timedelta(microseconds=1)
     return value

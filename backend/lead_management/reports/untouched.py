@@ -10,7 +10,7 @@ from lead_management.touches import waiting
 
 from .period import DAY, start_of_day
 from .question import DAYS_UNTOUCHED, UntouchedParameters
-from .report import PersonSerializer, Report, ReportSerializer
+from .report import PersonSerializer, Report, ReportSerializer, by_most
 from .table import TEXT, Column, Table, person
 
 
@@ -61,7 +61,7 @@ class Untouched(Report):
             "longest_since": min(map(datetime.fromisoformat, since), default=None),
         }
         if "owner" not in self.hidden:
-            rows.sort(key=lambda row: (-row["leads"], row["owner"] or "~"))
+            rows = by_most(rows, "leads")
             people = self.people(row["owner"] for row in rows)
             told["people"] = [
                 {
