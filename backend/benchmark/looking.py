@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections import Counter
+from itertools import chain, repeat
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -12,6 +13,7 @@ import requests
 from measuring.api import TIMEOUT, Api
 
 MOST = 200
+PAGE = 25
 # A word needs so many letters, for one to be missing.
 LETTERS = 5
 
@@ -33,17 +35,22 @@ def walk(api: Api, count: int) -> list[str]:
     return ids
 
 
-def deep_cursor(api: Api, path: str, rows: int) -> str:
-    """The address of a page that begins after so many contacts, or after most."""
-    separator = "&" if "?" in path else "?"
-    path = f"{path}{separator}cursor=&page_size={MOST}"
-    for _ in range(rows // MOST):
-        _, _, body = api.ask("GET", path)
+def deep_pages(api: Api, path: str, after: int, count: int) -> list[str]:
+    """Addresses of so many pages of 25, the first of them after so many rows.
+
+    They name no size: who asks adds one.
+    """
+    path = f"{path}{'&' if '?' in path else '?'}cursor="
+    pages: list[str] = []
+    for size in chain(repeat(MOST, after // MOST), repeat(PAGE, count)):
+        if size == PAGE:
+            pages.append(path)
+        _, _, body = api.ask("GET", f"{path}&page_size={size}")
         following = json.loads(body)["next"]
         if not following:
             break
-        path = path_of(following)
-    return re.sub(r"&page_size=\d+", "", path)
+        path = re.sub(r"&page_size=\d+", "", path_of(following))
+    return pages
 
 
 def misspelt(api: Api) -> list[str]:

@@ -40,6 +40,8 @@ PARTS = (
 # Those that take long are measured once.
 ONCE = ("depth", "people", "imports")
 WARM_UP_SECONDS = 30
+DEEP_PAGE = 10_000
+DEEP_PAGES = 300
 
 
 @dataclass(frozen=True)
@@ -234,29 +236,32 @@ class Benchmark:
 
     def depth(self) -> None:
         """Two at a time, never seen before: what grows with the table shows here."""
-        deep = looking.deep_cursor(self.api, LIST, 25 * 10_000)
         paths = {
             "list": NEW_LIST,
             "filter": NEW_LIST + "&tags=reference",
             "list search": NEW_LIST + "&search=lovelace",
-            # Later pages cannot be asked for in another way: the cache gets nothing.
-            "cursor, page 10,000": deep + "&page_size={n}",
         }
         for name, path in paths.items():
-            more = {"first": self.number}
-            if "page_size" in path:
-                more = {"lines": self.sizes(), "first": 0}
-                path = path.replace("{n}", "{line}")
-            self.rate(name, self.slow, path, **more)
-            self.note(f"{name}, p95", "ms", self.last["p95"], goal="1.5 x at 100 x")
+            self.deep(name, path, first=self.number)
+        self.deep("cursor, page 10,000", "{line}", lines=self.deep_pages(), first=0)
         lines = {"lines": self.ids, "first": self.used_ids}
-        self.rate("detail", self.slow, "/api/contacts/{line}/", **lines)
+        self.deep("detail", "/api/contacts/{line}/", **lines)
         self.used_ids = int(self.last["last"])
-        self.note("detail, p95", "ms", self.last["p95"], goal="1.5 x at 100 x")
 
-    def sizes(self) -> Path:
-        file = self.folder / "sizes"
-        file.write_text("".join(f"{size}\n" for size in range(20, 31)))
+    def deep(self, name: str, path: str, **more) -> None:
+        self.rate(name, self.slow, path, **more)
+        self.note(f"{name}, p95", "ms", self.last["p95"], goal="1.5 x at 100 x")
+
+    def deep_pages(self) -> Path:
+        """Some hundred pages from the 10,000th on, each in many sizes: all of them new.
+
+        Of fewer contacts the last pages, which are as far as one can go.
+        """
+        after = min(DEEP_PAGE * 25, self.there["contacts"] - DEEP_PAGES * 25)
+        pages = looking.deep_pages(self.api, LIST, after, DEEP_PAGES)
+        sizes = range(16, 36)
+        file = self.folder / "pages"
+        file.write_text("".join(f"{p}&page_size={n}\n" for n in sizes for p in pages))
         return file
 
     def load(self, name: str, *arguments: str) -> dict:
