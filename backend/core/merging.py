@@ -16,6 +16,7 @@ from core.pagination import (
     Cursor,
     behind,
     cursor_links,
+    goes_by_cursor,
     no_such_page,
     number_links,
     page_size,
@@ -40,9 +41,7 @@ Show = Callable[[list[Place]], list[dict]]
 def page(request, streams: Sequence[Stream], show: Show) -> dict:
     """The page that the request asks for, by number or by cursor."""
     size = page_size(request)
-    if "cursor" in request.query_params:
-        if "page" in request.query_params:
-            raise bad_parameter("page", "Give a page or a cursor, not both.")
+    if goes_by_cursor(request):
         return _cursor_page(request, streams, size, show)
     number = whole_number(request, "page", 1)
     # A numbered page costs as much as all pages before it; a cursor does not.

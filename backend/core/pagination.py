@@ -37,12 +37,8 @@ class Pagination(BasePagination):
             select: turns (queryset, names of further columns) into a list of
                 (answer, values of those columns).
         """
-        size = page_size(request)
-        if "cursor" in request.query_params:
-            if "page" in request.query_params:
-                raise bad_parameter("page", "Give a page or a cursor, not both.")
-            return cursor_page(request, queryset, ordering, select, size)
-        return number_page(request, queryset, ordering, select, size)
+        page = cursor_page if goes_by_cursor(request) else number_page
+        return page(request, queryset, ordering, select, page_size(request))
 
     def get_schema_operation_parameters(self, view):
         def parameter(name, schema, description):
@@ -90,6 +86,13 @@ class Pagination(BasePagination):
                 "results": schema,
             },
         }
+
+
+def goes_by_cursor(request) -> bool:
+    asked = "cursor" in request.query_params
+    if asked and "page" in request.query_params:
+        raise bad_parameter("page", "Give a page or a cursor, not both.")
+    return asked
 
 
 def page_size(request) -> int:
@@ -207,7 +210,7 @@ class Cursor:
         Signed, so that nothing but what `encode` gave comes in, and bound to the query
         and its ordering, so that it is not used with others.
         """
-        text = request.query_params["cursor"]
+        text = request.GET["cursor"]
         if not text:
             return None
         try:
@@ -234,13 +237,22 @@ def query_digest(url: str, ordering: Ordering) -> str:
 
 def cursor_page(request, queryset, ordering, select, size) -> dict:
     cursor = Cursor.decode(request, ordering)
-    backwards = cursor is not None and cursor.backwards
     rows = rows_from(cursor, queryset, ordering, select, size + 1)
+    return page_from(request, cursor, ordering, size, rows)
+
+
+def page_from(
+    request, cursor: Cursor | None, ordering: Ordering, size: int, rows: list
+) -> dict:
+    """The answer of the rows from a cursor on, with one more if there is one.
+
+    Args:
+        rows: (answer, values of what they are ordered by) of each, as they are read.
+    """
     more = len(rows) > size
     rows = rows[:size]
-    if backwards:
+    if cursor is not None and cursor.backwards:
         rows.reverse()
-
     return {
         **cursor_links(request, cursor, [values for _, values in rows], more, ordering),
         "results": [answer for answer, _ in rows],
@@ -283,55 +295,76 @@ def rows_from(
     cursor: Cursor | None, queryset: QuerySet, ordering: Ordering, select, size: int
 ) -> list:
     """The next rows from a cursor on, or the first ones, as `select` gives them."""
-    backwards = cursor is not None and cursor.backwards
+    values = cursor and values_at(cursor, queryset, ordering)
     columns = [name for name, _ in ordering]
     rows: list = []
-    for beyond in stretches(queryset, ordering, cursor) if cursor else [Q()]:
-        found = sorted_by(queryset.filter(beyond), ordering, backwards)
-        rows += select(found[: size - len(rows)], columns)
+    for stretch in stretches(cursor, values, queryset, ordering):
+        rows += select(stretch[: size - len(rows)], columns)
         if len(rows) == size:
             break
     return rows
 
 
-def stretches(queryset: QuerySet, ordering: Ordering, cursor: Cursor) -> list[Q]:
-    """The rows on the far side of the cursor, in the order in which they come.
+def values_at(cursor: Cursor, queryset: QuerySet, ordering: Ordering) -> list:
+    """The values that stand in a cursor as JSON has them."""
+    names = (name for name, _ in ordering)
+    return [
+        column(queryset, name).to_python(text)
+        for name, text in zip(names, cursor.values, strict=True)
+    ]
+
+
+def stretches(
+    cursor: Cursor | None,
+    values: Sequence | None,
+    queryset: QuerySet,
+    ordering: Ordering,
+) -> list[QuerySet]:
+    """The rows on the far side of a cursor, or all, in the order in which they come.
 
     Those with a value in the first column, and those without, are stretches of their
     own, each of which an index gives from its beginning; together they would be read
     from the first row of the table on.
+
+    Args:
+        values: that the cursor stands at, or `Bound` ones in the place of some.
     """
+    backwards = cursor is not None and cursor.backwards
+    conditions = _conditions(queryset, ordering, values, backwards) if cursor else [Q()]
+    return [sorted_by(queryset.filter(c), ordering, backwards) for c in conditions]
+
+
+def _conditions(
+    queryset: QuerySet, ordering: Ordering, values: Sequence, backwards: bool
+) -> list[Q]:
     (name, _), *_ = ordering
     if not column(queryset, name).null:
-        return [_beyond(queryset, ordering, cursor)]
+        return [_beyond(queryset, ordering, values, backwards)]
     without_value = Q((f"{name}__isnull", True))
-    if cursor.values[0] is not None:
-        here = _beyond(queryset, ordering, cursor)
-        return [here] if cursor.backwards else [here, without_value]
-    rest = Cursor(cursor.values[1:], cursor.backwards)
-    here = without_value & _beyond(queryset, ordering[1:], rest)
-    return [here, ~without_value] if cursor.backwards else [here]
+    if values[0] is not None:
+        here = _beyond(queryset, ordering, values, backwards)
+        return [here] if backwards else [here, without_value]
+    here = without_value & _beyond(queryset, ordering[1:], values[1:], backwards)
+    return [here, ~without_value] if backwards else [here]
 
 
-def _beyond(queryset: QuerySet, ordering: Ordering, cursor: Cursor) -> Q:
-    """Rows beyond the cursor, of those that have a value in the first column."""
+def _beyond(
+    queryset: QuerySet, ordering: Ordering, values: Sequence, backwards: bool
+) -> Q:
+    """Rows beyond these values, of those that have a value in the first column."""
     fields = [column(queryset, name) for name, _ in ordering]
-    texts = zip(fields, cursor.values, strict=True)
-    values = [field.to_python(text) for field, text in texts]
-    downwards = {descending != cursor.backwards for _, descending in ordering}
+    downwards = {descending != backwards for _, descending in ordering}
     if len(downwards) == 1 and not any(field.null for field in fields[1:]):
         return behind([name for name, _ in ordering], values, downwards.pop())
     # (a > x) or (a = x and b > y) or ...
     condition = equal = Q()
     for (name, descending), field, value in zip(ordering, fields, values, strict=True):
-        after = _after(
-            name, field, value, descending != cursor.backwards, cursor.backwards
-        )
+        after = _after(name, field, value, descending != backwards, backwards)
         condition |= equal & after
         equal &= Q((name, value))
     name, descending = ordering[0]
     # The bound on the first column stands alone as well, for the index to begin at.
-    side = "lte" if descending != cursor.backwards else "gte"
+    side = "lte" if descending != backwards else "gte"
     return Q((f"{name}__{side}", values[0])) & condition
 
 

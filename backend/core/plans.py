@@ -6,7 +6,7 @@ Whoever has the plan for one can answer any other for the same reader (core.reca
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,7 +19,9 @@ from rest_framework.exceptions import APIException
 from core import pagination
 from core.counting import Counting, deciding
 from core.memory import Memory
+from core.pagination import Ordering
 from core.representation import Reading
+from core.statements import Bound
 
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 RANGES = ("gt", "gte", "lt", "lte")
@@ -140,39 +142,59 @@ class DetailPlan(Plan):
         return Made(answer, version)
 
 
-class PagePlan(Plan):
-    """A numbered page of a list."""
+class ListPlan(Plan):
+    """A page of a list.
+
+    Attributes:
+        decided_by: the names of the versions that decide which rows the list has, in
+            which order; None: nobody can tell.
+    """
 
     def __init__(
         self,
-        reading: Reading,
-        counted: QuerySet,
-        ordering: Iterable[str],
-        number: int,
+        rows: QuerySet,
+        ordering: Ordering,
         size: int,
         fields: Mapping[str, forms.Field],
-        organization_id,
         names: Collection[str],
     ):
         """
         Args:
-            reading: of the rows of the page, and of one more if there is one, with
-                their ids beside.
-            counted: the rows that are counted.
-            ordering: the columns that the rows are ordered by.
-            fields: what makes a value of each parameter that is bound in both.
+            fields: what makes a value of each parameter that is bound in the rows.
             names: of the versions that the page is made from (core.cache).
         """
-        self.reading, self.number, self.size = reading, number, size
-        self.fields = fields
-        self.counting = Counting(counted, organization_id, frozenset(names))
-        self.decided_by = deciding(counted, names, ordering)
+        self.ordering, self.size, self.fields = ordering, size, fields
+        self.decided_by = deciding(rows, names, [name for name, _ in ordering])
 
-    def answer(self, request) -> Made:
-        """Raises ValidationError where a value is none, and NotFound."""
+    def values_of(self, request) -> dict:
+        """Of what is bound in the rows; raises ValidationError where one is none."""
         values = {name: f.clean(request.GET[name]) for name, f in self.fields.items()}
         if None in values.values():
             raise ValidationError("Blank.")
+        return values
+
+    def made(self, page: dict, rows: list) -> Made:
+        """The page of these rows, whose ids stand at the end of what is beside them."""
+        return Made(page, shown=[beside[-1] for _, beside in rows[: self.size]])
+
+
+class NumberPlan(ListPlan):
+    """A page by its number."""
+
+    def __init__(self, reading: Reading, rows, number: int, organization_id, **more):
+        """
+        Args:
+            reading: of the rows of the page, and of one more if there is one, with
+                their ids beside.
+            rows: those that are counted.
+        """
+        super().__init__(rows, **more)
+        self.reading, self.number = reading, number
+        self.counting = Counting(rows, organization_id, frozenset(more["names"]))
+
+    def answer(self, request) -> Made:
+        """Raises ValidationError where a value is none, and NotFound."""
+        values = self.values_of(request)
         rows = self.reading.rows(values)
         page = pagination.numbered_page(
             request,
@@ -181,4 +203,61 @@ class PagePlan(Plan):
             rows,
             lambda: self.counting.of(values),
         )
-        return Made(page, shown=[pk for _, (pk,) in rows[: self.size]])
+        return self.made(page, rows)
+
+
+class CursorPlan(ListPlan):
+    """A page that begins behind any row."""
+
+    def __init__(self, reading: Reading, rows, **more):
+        """
+        Args:
+            reading: of the first page and one more row, with the columns of the
+                ordering and then their ids beside.
+            rows: all of them.
+        """
+        super().__init__(rows, **more)
+        self.rows, self.reading = rows, reading
+        # By what the places behind which they begin have in common.
+        self.readings: dict[tuple | None, list[Reading]] = {None: [reading]}
+
+    def answer(self, request) -> Made:
+        """Raises ValidationError where a value is none, and a refusal of the cursor."""
+        values = self.values_of(request)
+        cursor = pagination.Cursor.decode(request, self.ordering)
+        if cursor:
+            place = pagination.values_at(cursor, self.rows, self.ordering)
+            values |= {_bound_name(number): one for number, one in enumerate(place)}
+        rows: list = []
+        for reading in self._readings(cursor):
+            rows += reading.rows(values)
+            if len(rows) > self.size:
+                break
+        rows = rows[: self.size + 1]
+        places = [(answer, beside[:-1]) for answer, beside in rows]
+        page = pagination.page_from(request, cursor, self.ordering, self.size, places)
+        return self.made(page, rows)
+
+    def _readings(self, cursor: pagination.Cursor | None) -> list[Reading]:
+        """Of each stretch of the rows behind a cursor."""
+        kind = cursor and (cursor.backwards, *(one is None for one in cursor.values))
+        if kind not in self.readings:
+            columns = (pagination.column(self.rows, name) for name, _ in self.ordering)
+            place = [
+                None if text is None else Bound(_bound_name(number), field)
+                for number, (text, field) in enumerate(
+                    zip(cursor.values, columns, strict=True)
+                )
+            ]
+            self.readings[kind] = [
+                self.reading.of(stretch[: self.size + 1])
+                for stretch in pagination.stretches(
+                    cursor, place, self.rows, self.ordering
+                )
+            ]
+        return self.readings[kind]
+
+
+def _bound_name(number: int) -> str:
+    """Of a value that a cursor stands at; no parameter has such a name."""
+    return f"cursor {number}"

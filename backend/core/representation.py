@@ -1,6 +1,7 @@
 """How records become JSON: from plain rows, without a serializer object for each."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from functools import lru_cache, partial
 from uuid import UUID
 
@@ -95,8 +96,14 @@ class Reading:
         self.names = names
         self.hidden_keys = shape.hidden_keys if CUSTOM in names else frozenset()
         self.summaries = {n: summaries_for(shape.relations[n], user) for n in relations}
-        columns = [shape.fields[name].attname for name in names]
-        self.statement = ColumnsStatement(queryset, (*columns, *extra), planned_once)
+        self.columns = (*(shape.fields[name].attname for name in names), *extra)
+        self.statement = ColumnsStatement(queryset, self.columns, planned_once)
+
+    def of(self, queryset: QuerySet) -> "Reading":
+        """The same of other rows of the model."""
+        other = copy(self)
+        other.statement = ColumnsStatement(queryset, self.columns)
+        return other
 
     def rows(self, values: Mapping = NOTHING) -> list[tuple[dict, tuple]]:
         """One (answer, values of the extra columns) for each row.

@@ -204,6 +204,21 @@ class PageTests(RememberedTestCase):
             cache.lift(cache.mark(organization, names))
             self.assertEqual(self.read(path), (["Fay"], asked))
 
+    def test_a_page_behind_a_row_stands_while_only_others_change(self):
+        first = f"{PATH}?page_size=1&cursor="
+        path = self.get(self.headers, first)[0].json()["next"]
+        self.warm(self.headers, path)
+        for write, names, asked in (
+            (partial(self.change, "Ada", job_title="Head"), ["Bea"], False),
+            (partial(self.change, "Cem", city="Genf"), ["Bea"], False),
+            (partial(self.change, "Bea", city="Genf"), ["Bea"], True),
+            (partial(self.make, first_name="Dag"), ["Bea"], True),
+        ):
+            with self.subTest(write):
+                write()
+                self.assertReads(path, names, asked)
+                self.assertReads(path, names, False)
+
     def test_all_kinds_of_lists_after_all_kinds_of_writes(self):
         asked = (
             *("", "?page_size=1&page=2", "?city=Bern", "?city__in=Bern,Genf"),

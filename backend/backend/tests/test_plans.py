@@ -19,7 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_redis import get_redis_connection
 
-from contact_management.models import Contact
+from contact_management.models import Company, Contact
 from core import cache, pagination, recall, statements
 from core.models import CustomField
 from core.representation import Columns, summaries_for
@@ -105,6 +105,52 @@ class PlanTests(RememberedTestCase):
         self.assertEqual(answer.json()["count"], 2)
         self.assertIsNone(answer.json()["next"])
         self.assertIn("created_at__lt=2026-05-01T14", answer.json()["previous"])
+
+    def test_pages_behind_any_row(self):
+        """Forwards to the last and back to the first, whatever they are ordered by."""
+        for number, size in enumerate((None, 5, 5, None, 7)):
+            self.edit(Company(), name=f"C{number}", owner=self.dora, size=size)
+        for path in (
+            f"{PATH}?expand=owner",
+            f"{PATH}?ordering=city,-last_name&created_at__lt={at(days=999)}",
+            "/api/companies/?ordering=size",
+            "/api/companies/?ordering=-size,name&fields=name",
+        ):
+            with self.subTest(path):
+                expected = self.whole(path).json()["results"]
+                self.assertGreater(len(expected), 3)
+                self.warm(self.headers, f"{path}&page_size=1&cursor=")
+                pages = self.walk(f"{path}&page_size=1&cursor=", "next")
+                self.assertEqual(
+                    [page["results"] for page in pages], [[r] for r in expected]
+                )
+                back = self.walk(pages[-1]["previous"], "previous")
+                self.assertEqual(
+                    [page["results"] for page in back], [[r] for r in expected[-2::-1]]
+                )
+
+    def walk(self, path, way) -> list[dict]:
+        """The pages from one on, each by a plan or from the cache."""
+        pages = []
+        while path:
+            pages.append(self.planned(path).json())
+            self.assertLess(len(pages), 9)
+            path = pages[-1][way]
+        return pages
+
+    def test_a_cursor_of_others_is_refused_where_there_is_a_plan(self):
+        path = f"{PATH}?page_size=1&cursor="
+        self.warm(self.headers, path)
+        following = self.planned(path).json()["next"]
+        for asked, code in (
+            (f"{path}made-up", "invalid"),
+            (following.replace("size=1", "size=1&city=Bern"), "wrong_query"),
+        ):
+            for _ in range(2):
+                answer, _ = self.get(self.headers, asked)
+                self.assertEqual(answer.status_code, 400)
+                [error] = answer.json()["errors"]
+                self.assertEqual((error["field"], error["code"]), ("cursor", code))
 
     def test_searches_for_words_that_nobody_looked_for_yet(self):
         asked = "/api/search/?types=contact,lead&q="

@@ -24,8 +24,14 @@ from core.filters import (
     ordering_of,
 )
 from core.indexes import orders_of
-from core.pagination import number_querysets, page_size, whole_number
-from core.plans import DetailPlan, PagePlan, is_range, named
+from core.pagination import (
+    goes_by_cursor,
+    number_querysets,
+    page_size,
+    sorted_by,
+    whole_number,
+)
+from core.plans import CursorPlan, DetailPlan, ListPlan, NumberPlan, is_range, named
 from core.renderers import dumps
 from core.representation import Reading, Representation
 from core.serializers import RecordSerializer, narrowed_serializer, record_serializer
@@ -245,7 +251,7 @@ class JournaledViewSet(ViewSet):
             names = self._page_made_from(names, plan)
         return self.cached(build, names, visibility)
 
-    def _page_made_from(self, names: set[str], plan: PagePlan) -> set[str]:
+    def _page_made_from(self, names: set[str], plan: ListPlan) -> set[str]:
         """The names of the versions that a page of the list is made from.
 
         Args:
@@ -264,25 +270,27 @@ class JournaledViewSet(ViewSet):
         return (
             not self.kwargs
             and not self.looked_at
-            and "cursor" not in query
             # Requests of a kind differ in these: what is not bound would stay as it is.
             and all(bindable(self.model, filters.get(n)) for n in query if is_range(n))
         )
 
-    def _plan(self, queryset, ordering, names) -> PagePlan:
-        user = self.request.user
-        number, size = whole_number(self.request, "page", 1), page_size(self.request)
+    def _plan(self, queryset, ordering, names) -> ListPlan:
+        user, pk = self.request.user, self.model._meta.pk.name
+        size = page_size(self.request)
+        more = {
+            "ordering": ordering,
+            "size": size,
+            "fields": self.bound,
+            "names": named(frozenset(names), self.request, user),
+        }
+        if goes_by_cursor(self.request):
+            first = sorted_by(queryset, ordering)[: size + 1]
+            beside = (*(name for name, _ in ordering), pk)
+            return CursorPlan(self._reading(first, beside), queryset, **more)
+        number = whole_number(self.request, "page", 1)
         page, counted = number_querysets(queryset, ordering, number, size)
-        return PagePlan(
-            self._reading(page, (self.model._meta.pk.name,)),
-            counted,
-            [name for name, _ in ordering],
-            number,
-            size,
-            self.bound,
-            user.organization_id,
-            named(frozenset(names), self.request, user),
-        )
+        reading = self._reading(page, (pk,))
+        return NumberPlan(reading, counted, number, user.organization_id, **more)
 
     def _reading(self, queryset, extra=(), planned_once=False) -> Reading:
         """Of the fields and relations that are asked for."""
