@@ -1,7 +1,9 @@
 """Whatever a client sends, however bad, it is told what is wrong with it."""
 
 import json
+import time
 import uuid
+from unittest import mock
 from urllib.parse import quote, unquote
 
 from django.conf import settings
@@ -724,6 +726,15 @@ class CursorTests(RequestTestCase):
         response = self.get(self.cursor)
         self.assertEqual(response.status_code, 200)
         self.assertEqual(len(response.json()["results"]), 2)
+
+    def test_the_same_page_is_the_same_at_any_time(self):
+        query = {"cursor": self.cursor, "page_size": 1}
+        answer = self.alice.get(PATH, query)
+        self.assertIsNotNone(answer.json()["next"])
+        with mock.patch("time.time", return_value=time.time() + 1000):
+            later = self.alice.get(PATH, query)
+        self.assertEqual(later.content, answer.content)
+        self.assertEqual(later["ETag"], answer["ETag"])
 
     def test_a_cursor_with_any_character_changed_is_refused(self):
         cursor = self.cursor
