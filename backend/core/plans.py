@@ -6,7 +6,7 @@ Whoever has the plan for one can answer any other for the same reader (core.reca
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.http import Http404, QueryDict
 from rest_framework.exceptions import APIException
 
-from core import pagination
+from core import access, pagination
 from core.counting import Counting, deciding
 from core.memory import Memory
 from core.pagination import Ordering
@@ -79,6 +79,22 @@ def plan_key(kind: str, organization_id, visibility: str, proof) -> tuple:
         proof: made before the plan is.
     """
     return organization_id, kind, visibility, proof.shared
+
+
+def kept(user, model, what: str, make: Callable):
+    """What `make` gives, kept for all who see the same of a model's rows.
+
+    Args:
+        what: tells it from all else that is kept of the model.
+    """
+    if not user.proof:
+        return make()
+    record_type = model.record_type()
+    visibility = access.visibility_key(user, record_type)
+    kind = f"{record_type}, {what}"
+    return plans.kept(
+        plan_key(kind, user.organization_id, visibility, user.proof), make
+    )
 
 
 def named(names: frozenset[str], request, reader) -> Collection[str]:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
-from django.db.models import Field, Func, Lookup, QuerySet, Value
+from django.db.models import Field, Func, Lookup, Model, QuerySet, Value
 from django.db.models.expressions import Col
 from django.db.models.lookups import Exact, In
 from django.db.models.sql import Query
@@ -98,6 +98,26 @@ class Statement:
                 sql = _planned(connection, sql, len(parameters))
             cursor.execute(sql, parameters)
             return cursor.fetchall()
+
+
+class ObjectStatement(Statement):
+    """The rows of a queryset as objects of its model, with their annotations."""
+
+    def __init__(self, queryset: QuerySet, planned_once: bool = False):
+        super().__init__(queryset, planned_once)
+        self.model = queryset.model
+        self.fields = [field.attname for field in self.model._meta.concrete_fields]
+        self.annotations = tuple(queryset.query.annotation_select)
+
+    def objects(self, values: Mapping = NOTHING) -> list[Model]:
+        return [self._object(row) for row in self.rows(values)]
+
+    def _object(self, row: Sequence) -> Model:
+        width = len(self.fields)
+        made = self.model.from_db(self.database, self.fields, row[:width])
+        for name, value in zip(self.annotations, row[width:], strict=True):
+            setattr(made, name, value)
+        return made
 
 
 def through(steps: Sequence[Callable], column, database: str, value):

@@ -90,7 +90,7 @@ class UserViewSet(JournaledViewSet):
         """Send the invitation again; older links end."""
         self.refuse_parameters("fields", "expand", "dry_run")
         self.refuse_body()
-        user = self._locked(access.Verb.EDIT, self.get_queryset())
+        user = self._locked(access.Verb.EDIT, self.get_queryset)
         self._require_inviting()
         with self.change_set() as changes:
             services.invite_again(changes, user, invitation_link(request))
@@ -101,7 +101,7 @@ class UserViewSet(JournaledViewSet):
     def withdraw(self, request, pk):
         """Withdraw the invitation: its link ends, the person stays, inactive."""
         self.refuse_parameters("dry_run")
-        user = self._locked(access.Verb.EDIT, self.get_queryset())
+        user = self._locked(access.Verb.EDIT, self.get_queryset)
         if not user.is_invited:
             raise Conflict("There is no open invitation.", "not_invited")
         with self.change_set() as changes:
@@ -222,7 +222,7 @@ class ApiKeyViewSet(JournaledViewSet):
         """End a key at once and for good."""
         self.refuse_parameters("fields", "expand", "dry_run")
         self.refuse_body()
-        key = self._locked(access.Verb.EDIT, self.get_queryset())
+        key = self._locked(access.Verb.EDIT, self.get_queryset)
         if key.revoked_at:
             raise Conflict("This key is revoked already.", "already_revoked")
         with self.change_set() as changes:

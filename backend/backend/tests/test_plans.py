@@ -25,6 +25,7 @@ from core.models import CustomField
 from core.representation import Columns, summaries_for
 from core.statements import Bound, Statement, columns_asked
 from core.testing import (
+    OWN,
     PASSWORD,
     Cast,
     make_organization,
@@ -159,6 +160,34 @@ class PlanTests(RememberedTestCase):
             [r["record"]["last_name"] for r in a.json()["results"]] for a in answers
         ]
         self.assertEqual(found, [["K1"], ["K2"], []])
+
+    def test_who_may_write_is_asked_of_what_they_see_now(self):
+        path = f"{PATH}{self.contact.pk}/"
+
+        def write(**body):
+            answer = self.client.patch(
+                path, body, content_type="application/json", headers=self.headers
+            )
+            return answer.status_code
+
+        company = Company()
+        self.edit(company, name="Engines", owner=self.cast.bob)
+        self.edit(self.contact, owner=self.cast.bob)
+        related = {"company": str(company.pk), "owner": str(self.cast.bob.pk)}
+        for name in ("Ada", "Augusta", "Ada"):
+            self.assertEqual(write(first_name=name, **related), 200)
+        self.edit(self.role, rights={"*": OWN})
+        self.contact.refresh_from_db()
+        self.assertEqual(write(first_name="Augusta"), 404)
+        self.edit(self.contact, owner=self.dora)
+        self.assertEqual(write(company=str(company.pk)), 400)
+        for name in ("Ada", "Augusta", "Ada"):
+            self.assertEqual(write(first_name=name), 200)
+        self.contact.refresh_from_db()
+        self.edit(self.contact, owner=self.cast.bob)
+        self.assertEqual(write(first_name="Augusta"), 404)
+        self.contact.refresh_from_db()
+        self.assertEqual(self.contact.first_name, "Ada")
 
     def test_the_same_list_after_a_write(self):
         for path in (

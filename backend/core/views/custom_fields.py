@@ -37,7 +37,7 @@ class CustomFieldViewSet(JournaledViewSet):
     def destroy(self, request, pk):
         """Archive it: values stay, and no new ones are taken."""
         self.refuse_parameters("dry_run")
-        field = self._locked(access.Verb.EDIT, self.get_queryset())
+        field = self._locked(access.Verb.EDIT, self.get_queryset)
         with self.change_set() as changes:
             changes.save(field, is_archived=True)
         keep_up(field, request.user)

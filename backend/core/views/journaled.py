@@ -388,7 +388,7 @@ class JournaledViewSet(ViewSet):
 
     def _change(self, request, partial):
         self.refuse_parameters("fields", "expand", "dry_run")
-        record = self._locked(access.Verb.EDIT, self.get_queryset())
+        record = self._locked(access.Verb.EDIT, self.get_queryset)
         values = self.values_of(request.data, record, partial)
         with self.change_set() as changes:
             self.write(changes, record, values)
@@ -450,13 +450,20 @@ class JournaledViewSet(ViewSet):
             and name not in self.field_rights.read_only
         }
 
-    def _locked(self, verb, queryset):
-        """The record, locked until the end of the transaction, if it may be written."""
-        record = self.get_object(queryset.select_for_update(of=("self",)))
+    def _locked(self, verb, rows):
+        """The record, locked until the end of the transaction, if it may be written.
+
+        Args:
+            rows: the method that gives those that the user may know of.
+        """
+        record = self.get_locked(rows)
         access.require(self.request.user, record, verb)
         if not matches(self.request, record.version):
             raise self.stale(record)
         return record
+
+    def get_locked(self, rows):
+        return self.get_object(rows().select_for_update(of=("self",)))
 
     def stale(self, record) -> PreconditionFailed:
         """The refusal to write over a version that the client has not seen."""

@@ -2,6 +2,7 @@
 
 from functools import cached_property, partial
 
+from django.http import Http404
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
@@ -13,8 +14,8 @@ from core.custom_fields.definitions import shown_to
 from core.exceptions import Conflict
 from core.field_rights import PREFIX
 from core.models import CustomField
-from core.plans import DetailPlan
-from core.statements import Bound
+from core.plans import DetailPlan, kept
+from core.statements import Bound, ObjectStatement
 from core.views.base import boolean
 from core.views.batch import BatchMixin
 from core.views.bulk import BulkMixin
@@ -145,6 +146,25 @@ class RecordViewSet(
         """Deleted records too."""
         return self.model.objects.within(self.request.user, access.Verb.VIEW)
 
+    def get_locked(self, rows):
+        """By a statement that is kept for all who see the same."""
+
+        def make():
+            row = rows().filter(pk=Bound("pk", self.model._meta.pk))
+            row = row.select_for_update(of=("self",))
+            return ObjectStatement(row, planned_once=True)
+
+        user = self.request.user
+        statement = kept(user, self.model, f"{rows.__name__} to lock", make)
+        found = statement.objects({"pk": self.kwargs["pk"]})
+        if not found:
+            raise Http404
+        [record] = found
+        if record.owner_id == user.pk:
+            # Rights ask for the owner, and then for their team.
+            record.owner = user
+        return record
+
     @extend_schema(
         responses={
             204: None,
@@ -154,7 +174,7 @@ class RecordViewSet(
     def destroy(self, request, pk):
         """Delete the record and what hangs on it."""
         self.refuse_parameters("dry_run")
-        record = self._locked(access.Verb.DELETE, self.get_queryset())
+        record = self._locked(access.Verb.DELETE, self.get_queryset)
         with self.change_set() as changes:
             deleted = changes.delete(record)
         if boolean(request, "dry_run"):
@@ -167,7 +187,7 @@ class RecordViewSet(
         """Bring a deleted record back."""
         self.refuse_parameters("fields", "expand", "dry_run")
         self.refuse_body()
-        record = self._locked(access.Verb.DELETE, self.get_everything())
+        record = self._locked(access.Verb.DELETE, self.get_everything)
         if record.deleted_at is None:
             raise Conflict("This record is not deleted.", "not_deleted")
         with self.change_set() as changes:

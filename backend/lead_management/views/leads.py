@@ -57,7 +57,7 @@ class LeadViewSet(ScoresMixin, StaysMixin, RecordViewSet):
         self.refuse_parameters("fields", "expand", "dry_run")
         if "owner" in self.field_rights.hidden:
             raise Http404
-        lead = self._locked(access.Verb.EDIT, self.get_queryset())
+        lead = self._locked(access.Verb.EDIT, self.get_queryset)
         asked = AssignSerializer(
             data=request.data, context=self.get_serializer_context()
         )
@@ -72,7 +72,7 @@ class LeadViewSet(ScoresMixin, StaysMixin, RecordViewSet):
         """Bring the lead into another status, as the process allows it."""
         self.refuse_parameters("fields", "expand", "dry_run")
         self._require_place_shown()
-        lead = self._locked(access.Verb.EDIT, self.get_queryset())
+        lead = self._locked(access.Verb.EDIT, self.get_queryset)
         asked = TransitionSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         with self.change_set() as changes:
@@ -101,7 +101,7 @@ class LeadViewSet(ScoresMixin, StaysMixin, RecordViewSet):
         asked = ConversionInput(data=request.data, context=context)
         asked.is_valid(raise_exception=True)
         values = asked.validated_data
-        lead = self._locked(access.Verb.EDIT, self.get_queryset())
+        lead = self._locked(access.Verb.EDIT, self.get_queryset)
         with self.change_set(ChangeSet.Source.CONVERSION) as changes:
             conversion = convert(
                 changes, lead, asked.wishes, values.get("owner"), values["reason"]

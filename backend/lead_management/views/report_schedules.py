@@ -33,6 +33,6 @@ class ReportScheduleViewSet(RecordViewSet):
         self.refuse_body()
         if "recipients" in self.field_rights.hidden:
             raise Http404
-        schedule = self._locked(access.Verb.EDIT, self.get_queryset())
+        schedule = self._locked(access.Verb.EDIT, self.get_queryset)
         sent = {"letters": mailing.send(schedule)}
         return Response(sent, status=status.HTTP_202_ACCEPTED)

@@ -128,7 +128,7 @@ class ScoresMixin:
     def _overridable(self) -> Lead:
         self.refuse_parameters("dry_run")
         self._require_score_shown()
-        return self._locked(access.Verb.EDIT, self.get_queryset())
+        return self._locked(access.Verb.EDIT, self.get_queryset)
 
     @staticmethod
     def _require_scored(lead: Lead) -> None:
@@ -187,7 +187,7 @@ class ScoringModelViewSet(JournaledViewSet):
         """Find out what it would make of the leads there are: `simulation/` tells."""
         self.refuse_parameters("dry_run")
         self.refuse_body()
-        model = self._locked(access.Verb.EDIT, self.get_queryset())
+        model = self._locked(access.Verb.EDIT, self.get_queryset)
         return self._accepted(simulation.start(request.user, model, **self._origin()))
 
     @extend_schema(responses=SimulationSerializer)
@@ -218,7 +218,7 @@ class ScoringModelViewSet(JournaledViewSet):
         return self._accepted(job)
 
     def _draft(self) -> ScoringModel:
-        model = self._locked(access.Verb.EDIT, self.get_queryset())
+        model = self._locked(access.Verb.EDIT, self.get_queryset)
         if model.status != ScoringModel.Status.DRAFT:
             raise Conflict(f"This version is {model.status}.", "not_draft")
         return model
