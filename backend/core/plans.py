@@ -249,7 +249,6 @@ class CursorPlan(ListPlan):
             rows += reading.rows(values)
             if len(rows) > self.size:
                 break
-        rows = rows[: self.size + 1]
         places = [(answer, beside[:-1]) for answer, beside in rows]
         page = pagination.page_from(request, cursor, self.ordering, self.size, places)
         return self.made(page, rows)
