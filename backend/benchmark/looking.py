@@ -4,7 +4,6 @@ import json
 import re
 import time
 from collections import Counter
-from itertools import chain, repeat
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -40,17 +39,20 @@ def deep_pages(api: Api, path: str, after: int, count: int) -> list[str]:
 
     They name no size: who asks adds one.
     """
-    path = f"{path}{'&' if '?' in path else '?'}cursor="
-    pages: list[str] = []
-    for size in chain(repeat(MOST, after // MOST), repeat(PAGE, count)):
-        if size == PAGE:
-            pages.append(path)
-        _, _, body = api.ask("GET", f"{path}&page_size={size}")
-        following = json.loads(body)["next"]
-        if not following:
-            break
-        path = re.sub(r"&page_size=\d+", "", path_of(following))
+    page = f"{path}{'&' if '?' in path else '?'}cursor="
+    for _ in range(after // MOST):
+        page = _following(api, page, MOST)
+    pages = []
+    while page and len(pages) < count:
+        pages.append(page)
+        page = _following(api, page, PAGE)
     return pages
+
+
+def _following(api: Api, page: str, size: int) -> str | None:
+    _, _, body = api.ask("GET", f"{page}&page_size={size}")
+    url = json.loads(body)["next"]
+    return url and re.sub(r"&page_size=\d+", "", path_of(url))
 
 
 def misspelt(api: Api) -> list[str]:

@@ -257,7 +257,8 @@ class Benchmark:
 
         Of fewer contacts the last pages, which are as far as one can go.
         """
-        after = min(DEEP_PAGE * 25, self.there["contacts"] - DEEP_PAGES * 25)
+        last = self.there["contacts"] - DEEP_PAGES * looking.PAGE
+        after = min(DEEP_PAGE * looking.PAGE, last)
         pages = looking.deep_pages(self.api, LIST, after, DEEP_PAGES)
         sizes = range(16, 36)
         file = self.folder / "pages"

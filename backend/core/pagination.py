@@ -91,6 +91,7 @@ class Pagination(BasePagination):
 
 
 def goes_by_cursor(request) -> bool:
+    """Whether a page behind a row is asked for, and not one by its number."""
     asked = "cursor" in request.query_params
     if asked and "page" in request.query_params:
         raise bad_parameter("page", "Give a page or a cursor, not both.")

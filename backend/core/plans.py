@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import Http404, QueryDict
 from rest_framework.exceptions import APIException
 
@@ -21,7 +21,7 @@ from core.counting import Counting, deciding
 from core.memory import Memory
 from core.pagination import Ordering
 from core.representation import Reading
-from core.statements import Bound
+from core.statements import Bound, ObjectStatement
 
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 RANGES = ("gt", "gte", "lt", "lte")
@@ -81,20 +81,27 @@ def plan_key(kind: str, organization_id, visibility: str, proof) -> tuple:
     return organization_id, kind, visibility, proof.shared
 
 
-def kept(user, model, what: str, make: Callable):
-    """What `make` gives, kept for all who see the same of a model's rows.
+def find(user, model: type[Model], what: str, rows: Callable[[], QuerySet], pk):
+    """The row with this id, or None, by a statement kept for all who see the same.
 
     Args:
-        what: tells it from all else that is kept of the model.
+        what: tells the rows from others of the model.
+        rows: gives them, where there is no statement yet.
     """
-    if not user.proof:
-        return make()
-    record_type = model.record_type()
-    visibility = access.visibility_key(user, record_type)
-    kind = f"{record_type}, {what}"
-    return plans.kept(
-        plan_key(kind, user.organization_id, visibility, user.proof), make
-    )
+
+    def make():
+        row = rows().filter(pk=Bound("pk", model._meta.pk))
+        return ObjectStatement(row, planned_once=True)
+
+    if user.proof:
+        record_type = model.record_type()
+        visibility = access.visibility_key(user, record_type)
+        kind = f"{record_type}, {what}"
+        key = plan_key(kind, user.organization_id, visibility, user.proof)
+        statement = plans.kept(key, make)
+    else:
+        statement = make()
+    return next(iter(statement.objects({"pk": pk})), None)
 
 
 def named(names: frozenset[str], request, reader) -> Collection[str]:

@@ -16,9 +16,8 @@ from core.fields import (
     PhonesField,
     TagsField,
 )
-from core.plans import kept
+from core.plans import find
 from core.renderers import dumps
-from core.statements import Bound, ObjectStatement
 
 CUSTOM_FIELDS = (
     "By key: what `/api/custom-fields/` defines for this record type, or any JSON while"
@@ -98,18 +97,12 @@ class VisibleRelatedField(serializers.PrimaryKeyRelatedField):
         return self.queryset.model.objects.visible_to(self.context["request"].user)
 
     def to_internal_value(self, data):
-        """By a statement that is kept for all who see the same."""
-
-        def make():
-            pk = Bound("pk", model._meta.pk)
-            return ObjectStatement(self.get_queryset().filter(pk=pk), planned_once=True)
-
         pk = self.pk_field.to_internal_value(data)
         user, model = self.context["request"].user, self.queryset.model
-        found = kept(user, model, "seen", make).objects({"pk": pk})
-        if not found:
+        record = find(user, model, "seen", self.get_queryset, pk)
+        if record is None:
             self.fail("does_not_exist", pk_value=pk)
-        return found[0]
+        return record
 
 
 class LabelledSerializer(StrictSerializer):

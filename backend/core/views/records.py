@@ -14,8 +14,8 @@ from core.custom_fields.definitions import shown_to
 from core.exceptions import Conflict
 from core.field_rights import PREFIX
 from core.models import CustomField
-from core.plans import DetailPlan, kept
-from core.statements import Bound, ObjectStatement
+from core.plans import DetailPlan, find
+from core.statements import Bound
 from core.views.base import boolean
 from core.views.batch import BatchMixin
 from core.views.bulk import BulkMixin
@@ -147,19 +147,13 @@ class RecordViewSet(
         return self.model.objects.within(self.request.user, access.Verb.VIEW)
 
     def get_locked(self, rows):
-        """By a statement that is kept for all who see the same."""
+        def locked():
+            return rows().select_for_update(of=("self",))
 
-        def make():
-            row = rows().filter(pk=Bound("pk", self.model._meta.pk))
-            row = row.select_for_update(of=("self",))
-            return ObjectStatement(row, planned_once=True)
-
-        user = self.request.user
-        statement = kept(user, self.model, f"{rows.__name__} to lock", make)
-        found = statement.objects({"pk": self.kwargs["pk"]})
-        if not found:
+        user, pk = self.request.user, self.kwargs["pk"]
+        record = find(user, self.model, f"{rows.__name__} to lock", locked, pk)
+        if record is None:
             raise Http404
-        [record] = found
         if record.owner_id == user.pk:
             # Rights ask for the owner, and then for their team.
             record.owner = user
